@@ -1,0 +1,199 @@
+"""One name, `xp`, for the array library in use: NumPy on the CPU or CuPy on the GPU.
+
+The two libraries have the same functions under the same names, so the whole of tinyfractal
+is written once, against `xp`, and the switch is a single word:
+
+    from tinyfractal import backend
+    backend.use("cupy")                 # from here on
+    with backend.using("numpy"): ...    # for a few lines
+
+or `TINYFRACTAL_BACKEND=cupy` in the environment before the import. Arrays never move by
+themselves: `asarray` brings host data to the backend, `asnumpy` brings results home.
+
+Random draws that shape a model (initial weights, data order, which paths drop) come from one
+seeded generator on the host, so both backends make the same decisions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+
+from .errors import BackendError, DTypeError
+
+Array = Any  # a numpy.ndarray or a cupy.ndarray, whichever backend is in use
+BACKENDS = ("numpy", "cupy")
+
+
+class ArrayLibrary:
+    """Stands for the array library in use: `xp.exp` is `numpy.exp` or `cupy.exp`.
+
+    A name is looked up in the library the first time it is asked for and kept as an attribute,
+    so from the second time on it costs what `numpy.exp` costs. Switching forgets them all.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(_library, name)
+        setattr(self, name, value)
+        return value
+
+    def __repr__(self) -> str:
+        return f"<xp: {_library.__name__} {_library.__version__}>"
+
+
+xp: Any = ArrayLibrary()
+_library: Any = numpy
+
+
+# ----- The switch -----
+
+
+def use(name: str) -> None:
+    """Switch the backend to "numpy" or "cupy" from here on.
+
+    Raises `BackendError` where CuPy is not installed, finds no driver or finds no GPU.
+    """
+    global _library
+    _library = _load(name)
+    vars(xp).clear()
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Switch the backend inside a `with` block and switch back after it, error or not."""
+    before = current()
+    use(name)
+    try:
+        yield
+    finally:
+        use(before)
+
+
+def current() -> str:
+    """The name of the backend in use: "numpy" or "cupy"."""
+    return str(_library.__name__)
+
+
+def _load(name: str) -> Any:
+    if name not in BACKENDS:
+        raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
+    if name == "numpy":
+        return numpy
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise BackendError(
+            "backend: CuPy is not installed. On a machine with an NVIDIA GPU run "
+            "`pip install 'tinyfractal[gpu]'`; elsewhere keep the NumPy backend."
+        ) from error
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy raises its own, driver-dependent types here
+        raise BackendError(
+            f"backend: CuPy is installed but cannot reach an NVIDIA driver ({error}). "
+            "Check that `nvidia-smi` works, or keep the NumPy backend."
+        ) from error
+    if devices == 0:
+        raise BackendError(
+            "backend: CuPy and the driver are there but no GPU is visible. "
+            "Check CUDA_VISIBLE_DEVICES, or keep the NumPy backend."
+        )
+    return cupy
+
+
+# ----- Moving arrays, at named places only -----
+
+
+def asarray(value: Any, dtype: Any = None) -> Array:
+    """Bring host data (numbers, lists, NumPy arrays) to the backend, as an array.
+
+    The identity for an array that is there already. This is one of the two places where data
+    crosses between host and device; the other is `asnumpy`.
+    """
+    return xp.asarray(value, dtype=dtype)
+
+
+def asnumpy(array: Any) -> numpy.ndarray:
+    """Bring an array (or the data of a Tensor) to the host, as a NumPy array."""
+    array = getattr(array, "data", array) if hasattr(array, "requires_grad") else array
+    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def check_array(array: Any, name: str) -> None:
+    """Raise unless `array` belongs to the backend in use; the message names both sides."""
+    if isinstance(array, xp.ndarray):
+        return
+    origin = type(array).__module__.split(".")[0]
+    if origin in BACKENDS:
+        raise BackendError(
+            f"{name}: the backend is {current()} but this is a {origin} array. Move it with "
+            "backend.asarray(...) or backend.asnumpy(...), or switch with backend.use(...)."
+        )
+    raise DTypeError(f"{name}: expected a Tensor, an array or a number, got {type(array).__name__}")
+
+
+# ----- Chance -----
+
+_rng = numpy.random.default_rng()
+
+
+def seed(value: int) -> None:
+    """Start the random numbers from `value`: same seed, same backend, same run."""
+    global _rng
+    _rng = numpy.random.default_rng(value)
+
+
+def rng() -> numpy.random.Generator:
+    """The host generator behind every draw of the library."""
+    return _rng
+
+
+def random_state() -> dict[str, Any]:
+    """The state of the generator, as a dictionary that JSON can hold."""
+    return dict(_rng.bit_generator.state)
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Continue from a state that `random_state` gave."""
+    _rng.bit_generator.state = state
+
+
+def uniform(shape: tuple[int, ...]) -> Array:
+    """Random numbers in [0, 1), float32, on the backend. Drawn on the host: see the top."""
+    return asarray(_rng.random(shape, dtype=numpy.float32))
+
+
+# ----- Facts -----
+
+
+def info() -> dict[str, str]:
+    """What runs here: versions, array backend, BLAS, threads, device."""
+    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]
+    threads = [
+        f"{name}={os.environ[name]}"
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        if name in os.environ
+    ]
+    facts = {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "backend": current(),
+        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "threads": f"{os.cpu_count()} cores" + (f", {', '.join(threads)}" if threads else ""),
+        "device": platform.processor() or platform.machine(),
+    }
+    if current() == "cupy":
+        device = _library.cuda.runtime.getDeviceProperties(_library.cuda.Device().id)
+        facts["cupy"] = _library.__version__
+        facts["device"] = device["name"].decode()
+    return facts
+
+
+if "TINYFRACTAL_BACKEND" in os.environ:
+    use(os.environ["TINYFRACTAL_BACKEND"])

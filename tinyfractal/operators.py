@@ -1,0 +1,264 @@
+"""What makes a Tensor feel like a NumPy array: `a + b`, `a[0]`, `a.sum()`, `a.T`.
+
+Nothing is computed here. Each operator and method looks up a primitive by name in the table
+`PRIMITIVES`, which the files in `ops/` fill, and calls it. Read `tensor.py` first.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from .backend import asnumpy
+from .errors import GraphError, ShapeError
+from .mode import mode
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+PRIMITIVES: dict[str, Any] = {}  # name -> Primitive: the derivative table
+Axis = int | tuple[int, ...] | None
+
+
+def raw(x: Any) -> Any:
+    """The array inside a Tensor; anything else as it is.
+
+    In a gradient rule it marks a factor that counts as a constant, such as the sign in d|x|.
+    """
+    return x.data if isinstance(x, Operators) else x
+
+
+def _call(name: str, *args: Any, **params: Any) -> Tensor:
+    return PRIMITIVES[name](*args, **params)
+
+
+class Operators:
+    """The operators and methods of `Tensor`, each the primitive of the same name."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # makes `array * tensor` ask the Tensor, and np.exp(tensor) an error
+    __hash__ = object.__hash__
+
+    if TYPE_CHECKING:  # what Tensor has
+        data: Any
+        requires_grad: bool
+        node: Any
+
+    # ----- What it holds -----
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """How many axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """How many numbers."""
+        return self.data.size
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the numbers: float32 or float64 (integers for labels)."""
+        return self.data.dtype
+
+    def item(self) -> float:
+        """The only number in it, as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item: expected a single number, got shape {self.shape}")
+        return asnumpy(self.data).item()
+
+    def numpy(self) -> Any:
+        """The values as a NumPy array on the host, without history."""
+        return asnumpy(self.data)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len: a Tensor of shape () is one number and has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a Tensor does not turn into a NumPy array by itself: call .numpy()")
+
+    def __repr__(self) -> str:
+        values = repr(asnumpy(self.data))  # "array([1., 2.], dtype=float32)"
+        values = values[values.index("(") + 1 : -1].replace("\n" + " " * 6, "\n" + " " * 7)
+        values = values.replace(", dtype=float32", "")
+        if self.node is not None:
+            values += f", from {self.node.primitive.__name__}"
+        elif self.requires_grad:
+            values += ", requires_grad=True"
+        return f"{type(self).__name__}({values})"
+
+    # ----- Arithmetic -----
+
+    def __add__(self, other: Any) -> Tensor:
+        return _call("add", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _call("add", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _call("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _call("sub", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _call("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _call("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _call("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _call("div", other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _call("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _call("pow", other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _call("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _call("matmul", other, self)
+
+    def __neg__(self) -> Tensor:
+        return _call("neg", self)
+
+    def __abs__(self) -> Tensor:
+        return _call("abs", self)
+
+    # ----- Comparison: Tensors of booleans, which have no gradient -----
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return self._compare(operator.eq, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return self._compare(operator.ne, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return self._compare(operator.lt, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return self._compare(operator.le, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return self._compare(operator.gt, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return self._compare(operator.ge, other)
+
+    def _compare(self: Any, compare: Callable, other: Any) -> Tensor:
+        return type(self).of(compare(self.data, raw(other)))
+
+    # ----- Indexing and shape -----
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return _call("getitem", self, index=index)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same numbers in another shape: `x.reshape(2, 3)`, `x.reshape((2, -1))`."""
+        return _call("reshape", self, shape=_flat(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Axes reordered: `x.transpose(0, 2, 1)`; without arguments reversed, as `x.T`."""
+        return _call("transpose", self, axes=_flat(axes) or None)
+
+    def swapaxes(self, first: SupportsIndex, second: SupportsIndex) -> Tensor:
+        """Two axes exchanged."""
+        axes = list(range(self.ndim))  # type: ignore[attr-defined]
+        axes[first], axes[second] = axes[second], axes[first]
+        return _call("transpose", self, axes=tuple(axes))
+
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed."""
+        return _call("transpose", self, axes=None)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without its axes of length 1 (all of them, or those named)."""
+        return _call("squeeze", self, axis=axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The same values as another floating-point type."""
+        return _call("astype", self, dtype=dtype)
+
+    # ----- Reductions -----
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Sum over `axis` (all axes where None)."""
+        return _call("sum", self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Mean over `axis`."""
+        return _call("mean", self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+        """Variance over `axis`, the sum of squares divided by n - ddof."""
+        return _call("var", self, axis=axis, keepdims=keepdims, ddof=ddof)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Largest value over `axis`."""
+        return _call("max", self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Smallest value over `axis`."""
+        return _call("min", self, axis=axis, keepdims=keepdims)
+
+    # ----- Change in place: refused where a recorded graph would not notice -----
+
+    def copy_(self, source: Any) -> Tensor:
+        """Overwrite the values with those of `source` (same shape), in place."""
+        return self._in_place("copy_", "__setitem__", ..., source)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._in_place("setitem", "__setitem__", index, value)
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place("+=", "__iadd__", other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place("-=", "__isub__", other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place("*=", "__imul__", other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place("/=", "__itruediv__", other)
+
+    def _in_place(self: Any, name: str, method: str, *args: Any) -> Any:
+        for tensor in (self, *args):
+            if mode.recording and isinstance(tensor, Operators) and tensor.requires_grad:
+                raise GraphError(
+                    f"{name}: {'this' if tensor is self else 'the new value, a'} Tensor of shape "
+                    f"{tensor.shape} needs a gradient, and backward does not see a change in "
+                    "place. Make a new Tensor (a = a + b), or change it inside `with no_grad():`."
+                )
+        getattr(self.data, method)(*(raw(arg) for arg in args))
+        self.changed(name)
+        return self
+
+
+def _flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Let `f(2, 3)` and `f((2, 3))` mean the same."""
+    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes

@@ -1,0 +1,284 @@
+"""The derivative table: what an operation is, and how calling it gets recorded.
+
+The table at the back of a calculus book has two columns, a function and its derivative. A
+`Primitive` is one row: a value rule on arrays and, beside it, a gradient rule per argument.
+
+    @primitive(lambda g, y, _x: g * y)
+    def exp(x):
+        return xp.exp(x)
+
+The gradient rule reads "given the gradient g of the output, the gradient of x is g * y".
+The table itself is `operators.PRIMITIVES`; its rows are written in `ops/`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, cast
+
+from .anomaly import check_finite, user_line
+from .backend import Array, check_array, xp
+from .errors import DTypeError, ShapeError
+from .mode import mode
+from .operators import PRIMITIVES
+from .tensor import Node, Tensor, grad
+
+P = ParamSpec("P")
+
+
+class Primitive(Generic[P]):
+    """A value rule on arrays and a gradient rule per argument.
+
+    The first arguments, one for each rule, are differentiated; the others are settings. Called
+    with a Tensor among the former a primitive computes, and records what it did; called with plain
+    arrays it is just its value rule. So a gradient rule, which is written with operators and other
+    primitives, runs on arrays in an ordinary backward, and on Tensors under `create_graph=True`.
+    """
+
+    def __init__(self, value: Callable[P, Any], rules: Sequence[Callable], view: bool) -> None:
+        functools.update_wrapper(self, value)  # its name, docstring and signature
+        self.__name__: str = value.__name__.strip("_")
+        self.value = value
+        self.rules = rules
+        self.view = view
+        names = list(inspect.signature(value).parameters.values())
+        self.variadic = names[0].kind == names[0].VAR_POSITIONAL
+        self.settings = [name.name for name in names[len(rules) :]]
+        self.defaults = {n.name: n.default for n in names[len(rules) :] if n.default is not n.empty}
+        self.uses = [names_used(rule) for rule in rules]
+        PRIMITIVES[self.__name__] = self
+
+    def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
+        tensors, settings = self.sort_arguments(args, params)
+        for x in tensors:
+            if isinstance(x, Tensor):
+                return self.on_tensors(tensors, settings)
+        return self.on_arrays(tensors, settings)[0]
+
+    def sort_arguments(self, args: tuple[Any, ...], params: dict) -> tuple[tuple[Any, ...], dict]:
+        """What is differentiated, and the settings by name with their defaults filled in."""
+        if self.settings:
+            if not self.variadic and len(args) > len(self.rules):
+                params = {**dict(zip(self.settings, args[len(self.rules) :])), **params}
+                args = args[: len(self.rules)]
+            params = {**self.defaults, **params}
+        return args, params
+
+    def on_arrays(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
+        """The value, and what the gradient wants saved besides (here nothing)."""
+        return self.value(*arrays, **params), None
+
+    def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
+        """Compute, check and record."""
+        arrays = operands(self.__name__, args)
+        try:
+            data, saved = self.on_arrays(arrays, params)
+        except ValueError as error:
+            if isinstance(error, ShapeError):
+                raise
+            shapes = " and ".join(str(xp.shape(array)) for array in arrays)
+            raise ShapeError(
+                f"{self.__name__}: cannot work on arguments of shape {shapes} ({error})"
+            ) from error
+        out = Tensor.of(data, version=args[0].version if self.view else None)
+        if mode.anomaly:
+            check_finite(f"the value of {self.__name__}", out.data, args, user_line())
+        if mode.recording:
+            for arg in args:
+                if isinstance(arg, Tensor) and arg.requires_grad:
+                    out.node = self.record(args, arrays, params, out, saved)
+                    out.requires_grad = True
+                    break
+        return out
+
+    def record(
+        self, args: tuple[Any, ...], arrays: Sequence[Any], params: dict, out: Tensor, saved: Any
+    ) -> Node:
+        """The node of this call, with the arrays that its gradient rules will ask for."""
+        parents = tuple(
+            (arg.node or arg) if isinstance(arg, Tensor) and arg.requires_grad else None
+            for arg in args
+        )
+        node = Node(self, parents, params)
+        used: set[int] = set()  # positions: 0 is the output, 1 the first argument
+        for parent, uses in zip(parents, self.uses * len(args) if self.variadic else self.uses):
+            if parent is not None:
+                used |= uses
+        node.inputs = tuple(
+            array if position in used or not isinstance(array, xp.ndarray) else Forgotten(array)
+            for position, array in enumerate(arrays, 1)
+        )
+        node.kept = [
+            (position, arg.version, arg.version[0])
+            for position, arg in enumerate(args, 1)
+            if position in used and isinstance(arg, Tensor)
+        ]
+        if 0 in used:
+            node.output = out.data
+            node.kept.append((0, out.version, out.version[0]))
+        node.saved = saved
+        if mode.anomaly:
+            node.line = user_line()
+        return node
+
+    def gradients(self, node: Node, g: Any, wanted: list[bool], tensors: bool) -> Sequence[Any]:
+        """The gradient of each wanted argument, given `g`, the gradient of the output."""
+        output, inputs = node.output, node.inputs
+        if tensors:  # the rules are to be recorded: give them the Tensors, history and all
+            output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))
+        if self.variadic:
+            return self.rules[0](g, output, *inputs, **node.params)
+        return [
+            rule(g, output, *inputs, **node.params) if want else None
+            for rule, want in zip(self.rules, wanted)
+        ]
+
+
+def primitive(*rules: Callable, view: bool = False) -> Callable[[Callable[P, Any]], Primitive[P]]:
+    """Decorate a value rule with its gradient rules, and add the row to the table.
+
+    One rule per argument, in order. It is called with the gradient of the output `g`, the output
+    and all the arguments (settings by name), and gives the gradient of its own argument. **A name
+    that begins with an underscore says that the rule does not need that array's values**, only its
+    shape and type, so the engine does not keep it alive. Broadcasting is undone by the engine; no
+    rule mentions it.
+    A primitive of any number of arguments (`*xs`) has one rule, which gives a list.
+    `view=True` says that the output may share memory with the first argument.
+    """
+    return lambda value: Primitive(value, rules, view)
+
+
+class Forgotten:
+    """What is left of an array that no gradient rule asked to keep: its shape and type."""
+
+    __slots__ = ("shape", "dtype")
+
+    def __init__(self, array: Array) -> None:
+        self.shape, self.dtype = array.shape, array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+def names_used(rule: Callable) -> set[int]:
+    """The positions (0 the output, 1 the first argument) whose values a rule's names ask for."""
+    used = set()
+    for position, name in enumerate(list(inspect.signature(rule).parameters.values())[1:]):
+        if not name.name.startswith("_") and name.kind != inspect.Parameter.KEYWORD_ONLY:
+            many = name.kind == inspect.Parameter.VAR_POSITIONAL
+            used |= set(range(position, 1000)) if many else {position}
+    return used
+
+
+def with_history(node: Node, places: Sequence[Node | Tensor | None]) -> list[Any]:
+    """The output and the arguments of `node`, those that it kept as the Tensors they were.
+
+    `places` says where each came from: a leaf is that leaf, from a node a new Tensor goes on.
+    """
+    found = [node.output, *node.inputs]
+    for position, version, _ in node.kept:
+        place = places[position]
+        found[position] = (
+            place if isinstance(place, Tensor) else Tensor.of(found[position], place, version)
+        )
+    return found
+
+
+def operands(name: str, args: tuple[Any, ...]) -> list[Any]:
+    """The arrays behind the arguments, of one floating-point type; numbers stay numbers."""
+    arrays = []
+    dtypes = set()
+    for position, arg in enumerate(args, 1):
+        if isinstance(arg, Tensor):
+            arg = arg.data
+            dtypes.add(arg.dtype)
+        elif type(arg) is not float and type(arg) is not int and arg is not None:
+            if isinstance(arg, (numbers.Real, xp.generic)):  # np.float64(2) would widen float32
+                arg = float(arg)
+            else:
+                check_array(arg, f"{name}: argument {position}")
+                dtypes.add(arg.dtype)
+        arrays.append(arg)
+    if len(dtypes) > 1:
+        floats = [dtype for dtype in dtypes if dtype.kind == "f"]
+        if len(floats) > 1:
+            raise DTypeError(
+                f"{name}: the arguments mix {' and '.join(sorted(map(str, floats)))}, and the "
+                "result would silently be the wider one. Convert one of them with .astype(...)."
+            )
+        if floats:  # integers and booleans follow the floats, where NumPy would go to float64
+            arrays = [a.astype(floats[0]) if isinstance(a, xp.ndarray) else a for a in arrays]
+    return arrays
+
+
+# ----- Fused primitives: fast rules with a readable twin -----
+
+
+class Fused(Primitive[P]):
+    """A primitive with hand-written fast rules and a **reference** composed of small primitives.
+
+    The reference is the definition: what a learner reads, what the tests compare the fast rules
+    with, what `create_graph=True` differentiates, and what runs under `with reference():`.
+    The fast value rule returns the value and whatever the gradient wants saved; the one gradient
+    rule, `gradient(g, saved, wanted, *arguments, **settings)`, gives the gradients of all arguments
+    together (None where not `wanted`), on arrays only.
+    """
+
+    def __init__(self, value: Callable, gradient: Callable, reference: Callable[P, Any]) -> None:
+        names = inspect.signature(value).parameters.values()
+        rules = [gradient] * sum(name.kind == name.POSITIONAL_OR_KEYWORD for name in names)
+        super().__init__(value, rules, view=False)
+        self.gradient = gradient
+        self.reference = reference
+        self.uses = [set(range(1, len(rules) + 1))] * len(rules)  # create_graph needs them all
+
+    def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
+        if mode.reference:
+            return self.reference(*args, **params)
+        return super().__call__(*args, **params)
+
+    def on_arrays(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
+        return cast(tuple, self.value(*arrays, **params))
+
+    def gradients(self, node: Node, g: Any, wanted: list[bool], tensors: bool) -> Sequence[Any]:
+        if tensors:
+            return self.gradients_of_reference(node, g, wanted)
+        return self.gradient(g, node.saved, wanted, *node.inputs, **node.params)
+
+    def gradients_of_reference(self, node: Node, g: Tensor, wanted: list[bool]) -> Sequence[Any]:
+        """Run the reference on the same inputs and differentiate that, recording.
+
+        The inputs enter through identity nodes that at first have no parents, so that the chain
+        rule stops there; then they are tied to the outer graph, and history is whole again.
+        """
+        parents = cast(tuple, node.parents)
+        doors = [Node(identity, (), {}) if parent is not None else None for parent in parents]
+        _, *inputs = with_history(node, (None, *doors))
+        y = self.reference(*inputs, **node.params)
+        targets = [x for x, want in zip(inputs, wanted) if want]
+        found = iter(grad(y, targets, g, create_graph=True, allow_unused=True))
+        for door, parent, array in zip(doors, parents, node.inputs):
+            if door:
+                door.parents, door.inputs = (parent,), (Forgotten(array),)
+        parts = [next(found) if want else None for want in wanted]
+        return [
+            Tensor.of(xp.zeros_like(array)) if want and part is None else part
+            for part, want, array in zip(parts, wanted, node.inputs)
+        ]
+
+
+def fused(
+    gradient: Callable, reference: Callable[P, Any]
+) -> Callable[[Callable[..., Any]], Fused[P]]:
+    """Decorate a fast value rule with its fast gradient rule and its readable reference."""
+    return lambda value: Fused(value, gradient, reference)
+
+
+@primitive(lambda g, _y, _x: g, view=True)
+def identity(x: Any) -> Any:
+    """x itself."""
+    return x

@@ -1,0 +1,293 @@
+"""The engine: a Tensor remembers how it was made, and `backward` walks that memory.
+
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()        # each operation leaves a Node: what was done, and to what
+    y.backward()             # the chain rule, from y back to x
+    x.grad                   # Tensor([2., 4.])
+
+Three things, in the order of this file: the **Tensor**, an array with a history; the **Node**,
+one recorded operation; and **backward**, which visits the nodes in order and adds up what each
+passes on. What an operation is, and how it gets recorded, comes next, in `primitive.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from .anomaly import check_finite
+from .backend import Array, xp
+from .errors import DTypeError, GraphError, ShapeError
+from .mode import mode, setting
+from .operators import Operators, raw
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+
+class Tensor(Operators):
+    """An array that remembers how it was made.
+
+    `data` is the array, of any shape. Python numbers and lists become float32; arrays keep
+    their type (float64 for gradient checks, integers for labels). With `requires_grad`, what is
+    computed from this Tensor is recorded, and `backward` leaves the gradient in `grad`.
+    Raises `DTypeError` if a gradient is asked of anything but floating-point numbers.
+    """
+
+    __slots__ = ("data", "grad", "requires_grad", "node", "version", "__weakref__")
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        version = data.version if isinstance(data, Tensor) else [0, ""]
+        data = raw(data)
+        if dtype is None and not hasattr(data, "dtype"):
+            dtype = xp.float32
+        self.data: Array = xp.asarray(data, dtype=dtype)
+        if requires_grad and self.data.dtype.kind != "f":
+            raise DTypeError(
+                f"Tensor: only floating-point numbers have gradients, got {self.data.dtype}; "
+                "pass dtype=xp.float32 or leave requires_grad out"
+            )
+        self.grad: Tensor | None = None
+        self.requires_grad = requires_grad
+        self.node: Node | None = None  # the operation that made it; None for a leaf
+        self.version: list[Any] = version  # how often changed in place, and by what last
+
+    @classmethod
+    def of(cls, data: Any, node: Node | None = None, version: list[Any] | None = None) -> Tensor:
+        """A Tensor around an existing array, without the constructor's checks (for the engine)."""
+        self = object.__new__(Tensor)
+        self.data = data if isinstance(data, xp.ndarray) else xp.asarray(data)
+        self.grad = None
+        self.requires_grad = node is not None
+        self.node = node
+        self.version = version or [0, ""]
+        return self
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Add d(self)/d(leaf), times `gradient`, to the `grad` of every leaf behind self.
+
+        `gradient`, of the shape of self, may be left out for a single number, where it is 1.
+        The graph is freed on the way unless `retain_graph`; with `create_graph` the gradients
+        are recorded themselves, so that they can be differentiated again.
+        Raises `GraphError` if nothing was recorded, if the graph was freed by an earlier
+        backward, or if an array it needs was changed in place since.
+        """
+        seed = first_gradient(self, gradient, "backward")
+        found = chain_rule([self], [seed], None, retain_graph or create_graph, create_graph)
+        for leaf, g in found.values():
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
+
+    def detach(self) -> Tensor:
+        """The same array without its history."""
+        return Tensor.of(self.data, version=self.version)
+
+    def changed(self, by: str) -> None:
+        """Note that `data` was changed in place, so that backward refuses stale values."""
+        self.version[0] += 1
+        self.version[1] = by
+
+
+class Node:
+    """One recorded operation.
+
+    `parents` are the nodes that made its arguments, a Tensor where the argument is a leaf and
+    None where it needs no gradient; `inputs` and `output` are the arrays that the gradient rules
+    asked to keep. A Tensor points to its node and a node to its parents, never the other way: so
+    memory is given back the moment the last Tensor goes, without the garbage collector.
+    """
+
+    __slots__ = ("primitive", "params", "parents", "inputs", "output", "saved", "kept", "line")
+
+    def __init__(self, primitive: Primitive, parents: tuple[Any, ...], params: dict) -> None:
+        self.primitive = primitive
+        self.params = params  # keyword arguments: they have no gradient
+        self.parents: tuple[Node | Tensor | None, ...] | None = parents
+        self.inputs: tuple[Any, ...] = ()
+        self.output: Array = None
+        self.saved: Any = None  # what a fused primitive keeps besides
+        # (position, version, its count then) of what was kept; position 0 is the output
+        self.kept: list[tuple[int, list[Any], int]] = []
+        self.line = ""  # of the user's code, in anomaly mode
+
+    def free(self) -> None:
+        """Let go of everything; a later backward that comes here is refused."""
+        self.parents, self.inputs, self.output, self.saved = None, (), None, None
+
+    def check_unchanged(self) -> None:
+        """Raise if an array that the gradient rules need was changed in place since."""
+        for position, version, count in self.kept:
+            if version[0] != count:
+                what = f"argument {position}" if position else "its output"
+                array = self.inputs[position - 1] if position else self.output
+                raise GraphError(
+                    f"backward through {self.primitive.__name__}: {what} of shape {array.shape} "
+                    f"was changed in place ({version[1]}) after the forward pass had used it, so "
+                    "its gradient would be wrong. Run the forward pass again after the change, "
+                    "or change a copy."
+                )
+
+
+# ----- Backward -----
+
+
+def backward_order(roots: Sequence[Node]) -> list[Node]:
+    """Every node behind `roots`, each after all the nodes that use it (Kahn 1962).
+
+    A node may pass its gradient on only when everyone who used its output has reported. So first
+    count the uses of each node, then list those with none left, over and over. Two loops and no
+    recursion: a chain of 100,000 operations is no deeper than one of three.
+    """
+    uses = dict.fromkeys(roots, 0)
+    stack = list(uses)
+    while stack:
+        node = stack.pop()
+        if node.parents is None:
+            raise GraphError(
+                f"backward: the graph behind {node.primitive.__name__} was already freed by an "
+                "earlier backward. Pass retain_graph=True to that one, or run the forward again."
+            )
+        for parent in node.parents:
+            if isinstance(parent, Node):
+                if parent not in uses:
+                    uses[parent] = 0
+                    stack.append(parent)
+                uses[parent] += 1
+    order = []
+    stack = [root for root in dict.fromkeys(roots) if uses[root] == 0]
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        for parent in cast(tuple, node.parents):
+            if isinstance(parent, Node):
+                uses[parent] -= 1
+                if uses[parent] == 0:
+                    stack.append(parent)
+    return order
+
+
+def chain_rule(
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Any],
+    targets: Sequence[Tensor] | None,
+    retain_graph: bool,
+    create_graph: bool,
+) -> dict[int, tuple[Any, Tensor]]:
+    """{id: (leaf or node, gradient)} for the targets, or for every leaf where that is None.
+
+    On the way the gradients are arrays, and nothing is recorded; with `create_graph` they are
+    Tensors, and the rules are recorded like any other computation.
+    """
+    gradients: dict[int, tuple[Any, Any]] = {}
+
+    def add(place: Node | Tensor, g: Any) -> None:  # where paths meet, gradients add up
+        before = gradients.get(id(place))
+        gradients[id(place)] = (place, g if before is None else before[1] + g)
+
+    with setting(recording=create_graph):
+        for output, seed in zip(outputs, seeds):
+            add(output.node or output, seed if create_graph else raw(seed))
+        order = backward_order([output.node for output in outputs if output.node is not None])
+        asked = None if targets is None else {id(target.node or target) for target in targets}
+        useful = None if asked is None else leading_to(asked, order)
+        for node in order:
+            if id(node) not in gradients:
+                continue
+            g = gradients[id(node)][1]
+            if asked is None or id(node) not in asked:
+                del gradients[id(node)]
+            parents = cast(tuple, node.parents)
+            wanted = [p is not None and (useful is None or id(p) in useful) for p in parents]
+            if not any(wanted):
+                continue
+            node.check_unchanged()
+            parts = node.primitive.gradients(node, g, wanted, create_graph)
+            for parent, want, part, given in zip(parents, wanted, parts, node.inputs):
+                if want:
+                    part = sum_to(part, given.shape)
+                    if mode.anomaly:
+                        what = f"the gradient of {node.primitive.__name__}"
+                        check_finite(what, raw(part), [g], node.line)
+                    add(parent, part)
+            if not retain_graph:
+                node.free()
+        found = {}
+        for key, (place, g) in gradients.items():
+            g = 0 + g  # an array of its own, though a rule may have passed g on to several
+            found[key] = (place, g if isinstance(g, Tensor) else Tensor.of(g))
+    return found
+
+
+def leading_to(asked: set[int], order: Sequence[Node]) -> set[int]:
+    """The ids of what is asked for, and of the nodes behind which some of it lies."""
+    leading = set(asked)
+    for node in reversed(order):
+        if any(id(parent) in leading for parent in cast(tuple, node.parents)):
+            leading.add(id(node))
+    return leading
+
+
+def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting: what forward stretched from `shape`, backward sums to `shape`."""
+    if g.shape == shape:
+        return g
+    added = g.ndim - len(shape)
+    stretched = [i for i, n in enumerate(shape, added) if n == 1 and g.shape[i] != 1]
+    return g.sum(axis=(*range(added), *stretched)).reshape(shape)
+
+
+def first_gradient(output: Tensor, gradient: Any, caller: str) -> Tensor:
+    """The gradient that backward starts from: what the caller gave, or 1 for a single number."""
+    if not output.requires_grad:
+        raise GraphError(
+            f"{caller}: nothing was recorded behind this Tensor of shape {output.shape}. Set "
+            "requires_grad=True on an input, and compute outside `no_grad()`."
+        )
+    if gradient is None:
+        if output.size != 1:
+            raise GraphError(
+                f"{caller}: only a single number has a gradient by itself; this output has shape "
+                f"{output.shape}. Reduce it (y.sum()), or pass a gradient of that shape."
+            )
+        return Tensor.of(xp.ones_like(output.data))
+    gradient = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=output.dtype)
+    if gradient.shape != output.shape:
+        raise ShapeError(
+            f"{caller}: the gradient has shape {gradient.shape}, the output {output.shape}"
+        )
+    if gradient.dtype != output.dtype:
+        raise DTypeError(f"{caller}: the gradient is {gradient.dtype}, the output {output.dtype}")
+    return gradient
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """The gradients of `outputs` with respect to `inputs`, returned instead of stored.
+
+    One Tensor for one input, a tuple for several; inputs may be leaves or results on the way.
+    `grad_outputs`: a gradient for each output, as in `backward`. Raises `GraphError` for an
+    input that the outputs do not depend on; with `allow_unused` its gradient is None.
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    given = [grad_outputs] * len(outs) if grad_outputs is None else grad_outputs
+    given = given if isinstance(given, (list, tuple)) else [given]
+    seeds = [first_gradient(out, g, "grad") for out, g in zip(outs, given, strict=True)]
+    found = chain_rule(outs, seeds, ins, retain_graph or create_graph, create_graph)
+    results: list[Tensor | None] = []
+    for position, tensor in enumerate(ins):
+        _, g = found.get(id(tensor.node or tensor), (None, None))
+        if g is None and not allow_unused:
+            raise GraphError(
+                f"grad: the outputs do not depend on input {position} (shape {tensor.shape}); "
+                "pass allow_unused=True to get None for it"
+            )
+        results.append(g)
+    return results[0] if isinstance(inputs, Tensor) else tuple(results)
