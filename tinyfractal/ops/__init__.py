@@ -1,0 +1,63 @@
+"""The functions of the library, each with its gradient beside it.
+
+Read `elementwise` first; then `shape` and `reduce`, `matmul`, `conv` and `pool`, `norm`, `loss`
+and `join`.
+"""
+
+from ..primitive import identity
+from .conv import conv2d
+from .elementwise import (
+    abs,
+    add,
+    astype,
+    clip,
+    cos,
+    div,
+    exp,
+    gelu,
+    leaky_relu,
+    log,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    relu,
+    sigmoid,
+    sin,
+    softplus,
+    sqrt,
+    sub,
+    tanh,
+    where,
+)
+from .join import dropout, join
+from .loss import cross_entropy, mse_loss
+from .matmul import linear, matmul
+from .norm import batch_norm, layer_norm
+from .pool import avg_pool2d, global_avg_pool, max_pool2d
+from .reduce import log_softmax, logsumexp, max, mean, min, softmax, sum, var
+from .shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flip,
+    getitem,
+    pad,
+    reshape,
+    scatter,
+    split,
+    squeeze,
+    stack,
+    transpose,
+)
+
+__all__ = [
+    "abs", "add", "astype", "avg_pool2d", "batch_norm", "broadcast_to", "clip", "concatenate",
+    "conv2d", "cos", "cross_entropy", "div", "dropout", "exp", "expand_dims", "flip", "gelu",
+    "getitem", "global_avg_pool", "identity", "join", "layer_norm", "leaky_relu", "linear", "log",
+    "log_softmax", "logsumexp", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum",
+    "mse_loss", "mul", "neg", "pad", "pow", "relu", "reshape", "scatter", "sigmoid", "sin",
+    "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "sub", "sum", "tanh", "transpose",
+    "var", "where",
+]  # fmt: skip

@@ -1,0 +1,215 @@
+"""Convolution of images.
+
+At every place of the output a small window of the input is multiplied with the kernel and summed:
+
+    y[n, i, j, o] = Σ over u, v, c of  x[n, i·stride + u·dilation, j·stride + v·dilation, c]
+                                       · weight[u, v, c, o]
+
+Images are (N, H, W, C): image, row, column, channel. Kernels are (kh, kw, C_in / groups, C_out).
+With the channels last each window is a row of numbers, and all windows times the kernel are one
+matrix product. A 1×1 convolution *is* a linear layer on every pixel. (What the field calls
+convolution is a correlation: the kernel is not flipped.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..backend import Array, xp
+from ..errors import ShapeError
+from ..primitive import fused
+from ..tensor import Tensor
+from .shape import concatenate, pad, split
+
+Pair = tuple[int, int]
+Padding = str | int | Pair
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | Pair = 1,
+    padding: Padding = "valid",
+    padding_mode: str = "zeros",
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Two-dimensional convolution: x (N, H, W, C_in) → (N, OH, OW, C_out).
+
+    `weight` (kh, kw, C_in / groups, C_out), `bias` (C_out,) or None. `padding`: "valid" (none),
+    "same" (OH = ⌈H / stride⌉; the odd pixel goes to the end), or pixels on each side, as an int or
+    (rows, columns); `padding_mode` "zeros" or "reflect". `dilation` spreads the kernel's taps.
+    With `groups` the channels are dealt into that many convolutions side by side.
+    OH = ⌊(H + padding - dilation·(kh - 1) - 1) / stride⌋ + 1.
+    Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
+    """
+    check_images("conv2d", x)
+    if weight.ndim != 4:
+        raise ShapeError(f"conv2d: weight needs (kh, kw, C_in, C_out), got {weight.shape}")
+    kh, kw, channels, out_channels = weight.shape
+    if x.shape[3] != channels * groups:
+        raise ShapeError(
+            f"conv2d: x has {x.shape[3]} channels (last axis of {x.shape}) but the kernel "
+            f"{weight.shape} expects {channels * groups}"
+            + (f" ({channels} in each of {groups} groups)" if groups > 1 else "")
+        )
+    if out_channels % groups:
+        raise ShapeError(f"conv2d: {out_channels} output channels do not divide into {groups}")
+    stride, dilation = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
+    sizes = ((kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1)  # of the spread-out kernel
+    border = tuple(
+        _border(padding, axis, x.shape[1 + axis], sizes[axis], stride[axis]) for axis in (0, 1)
+    )
+    for axis, name in enumerate(("high", "wide")):
+        room = x.shape[1 + axis] + sum(border[axis])
+        if room < sizes[axis]:
+            raise ShapeError(
+                f"conv2d: the kernel {weight.shape}"
+                + (f" with dilation {dilation[axis]}" if dilation[axis] > 1 else "")
+                + f" is {sizes[axis]} {name} but x {x.shape} with its padding only {room}; "
+                'use padding="same" or a smaller kernel'
+            )
+    if padding_mode == "reflect" and border != ((0, 0), (0, 0)):
+        x = pad(x, ((0, 0), *border, (0, 0)), mode="reflect")
+        border = ((0, 0), (0, 0))
+    elif padding_mode not in ("zeros", "reflect"):
+        raise ValueError(f'conv2d: padding_mode is "zeros" or "reflect", got {padding_mode!r}')
+    y = _conv2d(x, weight, border=border, stride=stride, dilation=dilation, groups=groups)
+    return y if bias is None else y + bias
+
+
+# ----- The definition -----
+
+
+def _reference(x: Any, weight: Any, border: Any, stride: Pair, dilation: Pair, groups: int) -> Any:
+    """For each tap of the kernel: the pixels it meets, times its matrix of weights; summed."""
+    x = pad(x, ((0, 0), *border, (0, 0)))
+    parts = []
+    for xg, wg in zip(split(x, groups, axis=3), split(weight, groups, axis=3)):
+        parts.append(
+            sum(xg[tap] @ wg[u, v] for u, v, tap in taps(x.shape, weight.shape, stride, dilation))
+        )
+    return parts[0] if groups == 1 else concatenate(parts, axis=3)
+
+
+def taps(
+    shape: tuple[int, ...], kernel: tuple[int, ...], stride: Pair, dilation: Pair = (1, 1)
+) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
+    """For each tap (u, v) of a kernel, the index of the pixels of x that it meets."""
+    out = [(shape[1 + a] - (kernel[a] - 1) * dilation[a] - 1) // stride[a] + 1 for a in (0, 1)]
+    for u in range(kernel[0]):
+        for v in range(kernel[1]):
+            rows, columns = (
+                slice(start, start + (n - 1) * step + 1, step)
+                for start, n, step in zip((u * dilation[0], v * dilation[1]), out, stride)
+            )
+            yield u, v, (slice(None), rows, columns)
+
+
+# ----- The fast rules: the windows as one matrix ("im2col") -----
+
+
+def _gradient(
+    g: Array,
+    saved: Array,
+    wanted: list[bool],
+    x: Array,
+    weight: Array,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+) -> tuple[Array | None, Array | None]:
+    """Each tap met some pixels on the way forward; on the way back it meets them again."""
+    padded = _pad_zeros(x, border)
+    kh, kw, channels, out_channels = weight.shape
+    g = _by_group(g, groups)  # (groups, pixels, C_out / groups)
+    gx = xp.zeros_like(padded) if wanted[0] else None
+    gw = xp.empty_like(weight) if wanted[1] else None
+    grouped = weight.reshape(kh, kw, channels, groups, out_channels // groups)
+    for u, v, tap in taps(padded.shape, weight.shape, stride, dilation):
+        met = padded[tap]
+        if gw is not None:  # (groups, C, pixels) @ (groups, pixels, C_out / groups)
+            product = _by_group(met, groups).swapaxes(1, 2) @ g
+            gw[u, v] = product.swapaxes(0, 1).reshape(channels, out_channels)
+        if gx is not None:  # (groups, pixels, C_out / groups) @ (groups, C_out / groups, C)
+            product = g @ grouped[u, v].transpose(1, 2, 0)
+            gx[tap] += product.swapaxes(0, 1).reshape(met.shape)
+    if gx is not None:
+        (top, bottom), (left, right) = border
+        gx = gx[:, top : gx.shape[1] - bottom, left : gx.shape[2] - right]
+    return gx, gw
+
+
+def _by_group(x: Array, groups: int) -> Array:
+    """Images (N, H, W, C) as (groups, N·H·W, C / groups)."""
+    return x.reshape(-1, groups, x.shape[3] // groups).swapaxes(0, 1)
+
+
+def _pad_zeros(x: Array, border: Any) -> Array:
+    return x if border == ((0, 0), (0, 0)) else xp.pad(x, ((0, 0), *border, (0, 0)))
+
+
+@fused(_gradient, _reference)
+def _conv2d(
+    x: Array, weight: Array, *, border: Any, stride: Pair, dilation: Pair, groups: int
+) -> tuple[Array, None]:
+    x = _pad_zeros(x, border)
+    kh, kw, channels, out_channels = weight.shape
+    view = windows(x, (kh, kw), stride, dilation)  # (N, OH, OW, kh, kw, C)
+    n, oh, ow = view.shape[:3]
+    view = view.reshape(n * oh * ow, kh * kw, groups, channels)  # copies every window out
+    rows = view.transpose(2, 0, 1, 3).reshape(groups, n * oh * ow, kh * kw * channels)
+    matrix = weight.reshape(kh * kw * channels, groups, out_channels // groups)
+    y = rows @ matrix.swapaxes(0, 1)  # (groups, N·OH·OW, C_out / groups)
+    return y.swapaxes(0, 1).reshape(n, oh, ow, out_channels), None
+
+
+def windows(x: Array, size: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Array:
+    """Every window of x (N, H, W, C), as a view (N, OH, OW, kh, kw, C) that copies nothing."""
+    n, h, w, c = x.shape
+    oh, ow = (
+        (length - (k - 1) * d - 1) // s + 1
+        for length, k, s, d in zip((h, w), size, stride, dilation)
+    )
+    sn, sh, sw, sc = x.strides
+    return xp.lib.stride_tricks.as_strided(
+        x,
+        (n, oh, ow, *size, c),
+        (sn, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1], sc),
+    )
+
+
+# ----- Arguments -----
+
+
+def check_images(name: str, x: Any) -> None:
+    """Raise `ShapeError` unless x has the four axes of a batch of images."""
+    if x.ndim != 4:
+        raise ShapeError(
+            f"{name}: x needs four axes (N, H, W, C), got {x.shape}"
+            + ("; add the batch axis with x[None]" if x.ndim == 3 else "")
+        )
+
+
+def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
+    """(rows, columns) from one number for both, or two."""
+    rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
+    if not (isinstance(rows, int) and isinstance(columns, int) and min(rows, columns) >= least):
+        raise ValueError(f"{name} needs whole numbers of at least {least}, got {value!r}")
+    return rows, columns
+
+
+def _border(padding: Padding, axis: int, length: int, size: int, stride: int) -> Pair:
+    """Pixels (before, after) along one axis."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        total = max(0, (-(-length // stride) - 1) * stride + size - length)
+        return total // 2, total - total // 2
+    if isinstance(padding, str):
+        raise ValueError(f'conv2d: padding is "same", "valid" or pixels, got {padding!r}')
+    pixels = pair(padding, "conv2d: padding", least=0)[axis]
+    return pixels, pixels

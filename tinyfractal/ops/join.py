@@ -1,0 +1,64 @@
+"""Where paths meet, and what is left out at random: join and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import asarray, uniform
+from ..errors import ShapeError
+from ..operators import raw
+from ..primitive import primitive
+from ..tensor import Tensor
+
+
+@primitive(lambda g, _y, *_xs, weights: [g * weight for weight in weights])
+def _join(*xs: Any, weights: Any) -> Any:
+    y = xs[0] * weights[0]
+    for x, weight in zip(xs[1:], weights[1:]):
+        y += x * weight
+    return y
+
+
+def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
+    """Elementwise mean of the branches that are alive: k arrays (N, …) → (N, …).
+
+    FractalNet's ⊕ (Larsson et al. 2016, section 2). `mask`, (N, k) of booleans, says which
+    branches are alive for each sample; every sample needs one. A branch gets the gradient divided
+    by the number alive, and none where it is not.
+    Raises `ShapeError` for branches of different shapes, or a sample with no branch alive.
+    """
+    if not xs:
+        raise ShapeError("join: there is no branch to join")
+    for position, x in enumerate(xs):
+        if x.shape != xs[0].shape:
+            raise ShapeError(
+                f"join: branch {position} has shape {x.shape}, branch 0 has {xs[0].shape}"
+            )
+    if mask is None:
+        return xs[0] if len(xs) == 1 else _join(*xs, weights=[1 / len(xs)] * len(xs))
+    mask = asarray(raw(mask))
+    if mask.shape != (len(xs[0]), len(xs)):
+        raise ShapeError(f"join: mask has shape {mask.shape}, expected {(len(xs[0]), len(xs))}")
+    alive = mask.sum(axis=1, keepdims=True)
+    if not alive.all():
+        raise ShapeError(f"join: no branch is alive for sample {int(alive[:, 0].argmin())}")
+    weights = (mask / alive).astype(xs[0].dtype).T  # (k, N)
+    tail = (1,) * (xs[0].ndim - 1)
+    return _join(*xs, weights=[weight.reshape(-1, *tail) for weight in weights])
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True, per_channel: bool = False) -> Tensor:
+    """Set each number to zero with probability p, and scale the others by 1 / (1 - p).
+
+    With `per_channel` whole channels of an image (N, H, W, C) are dropped together. Nothing
+    happens outside training. (Srivastava et al. 2014; Tompson et al. 2015 for channels.)
+    Raises `ValueError` unless 0 ≤ p < 1.
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p is a probability below 1, got {p}")
+    if not training or p == 0:
+        return x
+    shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape
+    keep = (uniform(shape) >= p).astype(x.dtype)
+    return x * (keep / (1 - p))

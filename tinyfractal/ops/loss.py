@@ -1,0 +1,75 @@
+"""Losses: how wrong an answer is, as one number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, asarray, xp
+from ..errors import DataError, DTypeError, ShapeError
+from ..operators import raw
+from ..primitive import fused
+from ..tensor import Tensor
+from .reduce import log_softmax, mean, sum
+
+
+def cross_entropy(
+    logits: Any, labels: Any, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """-log of the probability given to the right class: logits (N, K), labels (N,) integers.
+
+    With p = softmax(logits) the loss is -Σ q log p, where q is 1 for the label and 0 elsewhere;
+    `label_smoothing` s spreads s of it evenly over all K classes (Szegedy et al. 2016). The
+    gradient is p - q. `reduction`: "mean" over the batch, "sum", or "none" for (N,).
+    Raises `ShapeError`, `DTypeError`, or `DataError` for labels outside 0 … K - 1.
+    """
+    labels = asarray(raw(labels))
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ShapeError(
+            f"cross_entropy: expected logits (N, K) and labels (N,), got {logits.shape} and "
+            f"{labels.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise DTypeError(f"cross_entropy: labels are class numbers (integers), got {labels.dtype}")
+    classes = logits.shape[1]
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise DataError(
+            f"cross_entropy: logits {logits.shape} have classes 0 to {classes - 1}, but the labels "
+            f"range from {int(labels.min())} to {int(labels.max())}"
+        )
+    q = xp.full(logits.shape, label_smoothing / classes, logits.dtype)
+    q[xp.arange(len(labels)), labels] += 1 - label_smoothing
+    return _reduce("cross_entropy", _cross_entropy(logits, q=q), reduction)
+
+
+def _reference(logits: Any, q: Array) -> Any:
+    return -sum(q * log_softmax(logits, axis=1), axis=1)
+
+
+def _gradient(g: Array, saved: Array, wanted: list[bool], logits: Array, q: Array) -> tuple[Array]:
+    return ((xp.exp(saved) - q) * g[:, None],)
+
+
+@fused(_gradient, _reference)
+def _cross_entropy(logits: Array, *, q: Array) -> tuple[Array, Array]:
+    log_p = log_softmax.value(logits, axis=1)
+    return -(q * log_p).sum(axis=1), log_p
+
+
+def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Squared error (prediction - target)², of any shape. `reduction`: "mean", "sum", "none".
+
+    Raises `ShapeError` where the shapes differ (broadcasting here is nearly always a mistake).
+    """
+    if prediction.shape != target.shape:
+        raise ShapeError(
+            f"mse_loss: prediction has shape {prediction.shape}, target {target.shape}"
+        )
+    return _reduce("mse_loss", (prediction - target) ** 2, reduction)
+
+
+def _reduce(name: str, losses: Any, reduction: str) -> Tensor:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'{name}: reduction is "mean", "sum" or "none", got {reduction!r}')
+    if reduction == "none":
+        return losses
+    return mean(losses) if reduction == "mean" else sum(losses)

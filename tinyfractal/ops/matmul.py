@@ -1,0 +1,71 @@
+"""Matrix products.
+
+The two gradients follow from the shapes alone. If y (n, m) = a (n, k) @ b (k, m), then g has the
+shape of y, and there is one way to make an (n, k) out of g and b, and one to make a (k, m).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import xp
+from ..errors import ShapeError
+from ..primitive import primitive
+from ..tensor import Tensor
+from .shape import expand_dims
+
+
+def _matrices(a: Any, b: Any, g: Any) -> tuple[Any, Any, Any]:
+    """A vector on the left counts as a row, on the right as a column; g regains that axis."""
+    if b.ndim == 1:
+        b, g = b.reshape(-1, 1), expand_dims(g, axis=-1)
+    if a.ndim == 1:
+        a, g = a.reshape(1, -1), expand_dims(g, axis=-2)
+    return a, b, g
+
+
+def _gradient_a(g: Any, _y: Any, a: Any, b: Any) -> Any:
+    a, b, g = _matrices(a, b, g)
+    return g @ b.swapaxes(-1, -2)  # (…, n, m) @ (…, m, k) → (…, n, k)
+
+
+def _gradient_b(g: Any, _y: Any, a: Any, b: Any) -> Any:
+    vector = b.ndim == 1
+    a, b, g = _matrices(a, b, g)
+    gb = a.swapaxes(-1, -2) @ g  # (…, k, n) @ (…, n, m) → (…, k, m)
+    return gb[..., 0] if vector else gb
+
+
+@primitive(_gradient_a, _gradient_b)
+def matmul(a: Any, b: Any) -> Any:
+    """a @ b: (…, n, k) @ (…, k, m) → (…, n, m), the leading axes broadcast.
+
+    A vector on the left counts as a row and on the right as a column, and that axis is dropped
+    from the result, as in NumPy. Raises `ShapeError` where the k differ.
+    """
+    if xp.ndim(a) == 0 or xp.ndim(b) == 0:
+        raise ShapeError(
+            f"matmul: a {xp.shape(a)} and b {xp.shape(b)} need an axis; use * for a number"
+        )
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
+        raise ShapeError(
+            f"matmul: the last axis of a {a.shape} must be as long as the "
+            f"{'second last' if b.ndim > 1 else 'only'} axis of b {b.shape}: {a.shape[-1]} is not "
+            f"{b.shape[-2 if b.ndim > 1 else -1]}; transpose one of them?"
+        )
+    return xp.matmul(a, b)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """x @ weight + bias: (…, in) → (…, out), with weight (in, out) and bias (out,).
+
+    Raises `ShapeError` where x and weight do not fit.
+    """
+    if x.ndim == 0 or x.shape[-1] != weight.shape[0]:
+        raise ShapeError(
+            f"linear: x has {x.shape[-1] if x.ndim else 'no'} features (last axis of {x.shape}) "
+            f"but the weight {weight.shape} expects {weight.shape[0]}"
+        )
+    y = matmul(x.reshape(-1, weight.shape[0]), weight)  # one product, however many axes
+    y = y if bias is None else y + bias
+    return y.reshape(*x.shape[:-1], weight.shape[1])

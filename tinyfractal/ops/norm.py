@@ -1,0 +1,164 @@
+"""Normalization: give numbers mean 0 and variance 1, then let the network scale and shift them.
+
+    y = (x - mean) / √(variance + eps) · weight + bias
+
+Batch norm (Ioffe & Szegedy 2015, arXiv 1502.03167) takes mean and variance of a channel over all
+images and pixels of the batch; layer norm (Ba et al. 2016, arXiv 1607.06450) those of one pixel or
+row over its channels. Either way the mean and the variance depend on x too, and so the gradient
+of x loses its own mean, and its part along the normalized x̂:
+
+    gx = weight / √(variance + eps) · (g - mean(g) - x̂ · mean(g · x̂))        [g times weight inside
+                                                                             for layer norm]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, xp
+from ..errors import ShapeError
+from ..operators import raw
+from ..primitive import fused
+from ..tensor import Tensor
+from .elementwise import sqrt
+from .reduce import mean, var
+
+
+def batch_norm(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each channel: x (…, C) → (…, C), with weight, bias and statistics (C,).
+
+    In training the statistics are those of the batch, and the running ones, if given, move towards
+    them in place: running ← (1 - momentum) · running + momentum · batch, the variance taken with
+    n - 1. Otherwise the running ones are used. Raises `ShapeError` where the channels do not fit,
+    or for a single number per channel, whose variance is nothing.
+    """
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value.shape != x.shape[-1:]:
+            raise ShapeError(
+                f"batch_norm: x has {x.shape[-1]} channels (last axis of {x.shape}) but "
+                f"{name} has shape {value.shape}"
+            )
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: outside training it needs running_mean and running_var")
+        scale = weight / sqrt(running_var + eps)
+        return x * scale + (bias - running_mean * scale)
+    count = x.size // x.shape[-1]
+    if count == 1:
+        raise ShapeError(
+            f"batch_norm: x {x.shape} has one number per channel, which has no variance; use "
+            "larger batches or images in training, or call eval() first"
+        )
+    if running_mean is not None and running_var is not None and count:
+        batch_mean, batch_var = _statistics(raw(x))
+        for running, batch in ((running_mean, batch_mean), (running_var, batch_var)):
+            unbiased = count / (count - 1) if batch is batch_var else 1.0
+            raw(running)[...] = (1 - momentum) * raw(running) + momentum * unbiased * batch
+            if isinstance(running, Tensor):
+                running.changed("batch_norm")
+        return _batch_norm(x, weight, bias, eps=eps, statistics=(batch_mean, batch_var))
+    return _batch_norm(x, weight, bias, eps=eps, statistics=None)
+
+
+def _statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and variance of each channel, (C,) each."""
+    rows = x.reshape(-1, x.shape[-1])
+    average = xp.full(len(rows), 1 / max(len(rows), 1), x.dtype)
+    center = average @ rows  # a matrix product sums columns several times faster than mean()
+    return center, average @ xp.square(rows - center)
+
+
+# ----- Batch norm -----
+
+
+def _batch_reference(x: Any, weight: Any, bias: Any, eps: float, statistics: Any) -> Any:
+    axes = tuple(range(x.ndim - 1))
+    return (x - mean(x, axis=axes)) / sqrt(var(x, axis=axes) + eps) * weight + bias
+
+
+def _batch_gradient(
+    g: Array,
+    saved: tuple[Array, Array],
+    wanted: list[bool],
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
+    statistics: Any,
+) -> tuple[Array, Array, Array]:
+    center, scale = saved  # scale = 1 / √(variance + eps)
+    rows, g_rows = x.reshape(-1, x.shape[-1]), g.reshape(-1, x.shape[-1])
+    ones = xp.ones(len(rows), x.dtype)
+    x_hat = (rows - center) * scale
+    g_bias = ones @ g_rows
+    g_weight = ones @ (g_rows * x_hat)
+    x_hat *= g_weight / len(rows)
+    x_hat += g_bias / len(rows)
+    gx = xp.subtract(g_rows, x_hat, out=x_hat)
+    gx *= weight * scale
+    return gx.reshape(x.shape), g_weight, g_bias
+
+
+@fused(_batch_gradient, _batch_reference)
+def _batch_norm(x: Array, weight: Array, bias: Array, *, eps: float, statistics: Any) -> Any:
+    # `statistics` are those of x, where the caller has them already
+    center, variance = _statistics(x) if statistics is None else statistics
+    scale = 1 / xp.sqrt(variance + eps)
+    y = x * (scale * weight)
+    y += bias - center * scale * weight
+    return y, (center, scale)
+
+
+# ----- Layer norm -----
+
+
+def _layer_reference(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    centered = x - mean(x, axis=-1, keepdims=True)
+    return centered / sqrt(var(x, axis=-1, keepdims=True) + eps) * weight + bias
+
+
+def _layer_gradient(
+    g: Array,
+    saved: tuple[Array, Array],
+    wanted: list[bool],
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    x_hat, scale = saved
+    axes = tuple(range(x.ndim - 1))
+    g_hat = g * weight
+    gx = g_hat - g_hat.mean(axis=-1, keepdims=True)
+    gx -= x_hat * (g_hat * x_hat).mean(axis=-1, keepdims=True)
+    return gx * scale, (g * x_hat).sum(axis=axes), g.sum(axis=axes)
+
+
+@fused(_layer_gradient, _layer_reference)
+def _layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> Any:
+    centered = x - x.mean(axis=-1, keepdims=True)
+    scale = 1 / xp.sqrt(xp.square(centered).mean(axis=-1, keepdims=True) + eps)
+    x_hat = centered * scale
+    return x_hat * weight + bias, (x_hat, scale)
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
+    """Normalize over the last axis: x (…, C) → (…, C), with weight and bias (C,).
+
+    Raises `ShapeError` where the channels do not fit.
+    """
+    if weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
+        raise ShapeError(
+            f"layer_norm: x has {x.shape[-1]} channels (last axis of {x.shape}) but weight has "
+            f"shape {weight.shape} and bias {bias.shape}"
+        )
+    return _layer_norm(x, weight, bias, eps=eps)

@@ -1,0 +1,108 @@
+"""Functions that make fewer numbers out of many: sums, means, extremes, and softmax.
+
+`axis` is an int, a tuple of ints, or None for all axes; `keepdims` leaves the reduced axes in
+place with length 1. The gradient of a reduction goes back to every number it came from.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import xp
+from ..operators import raw
+from ..primitive import primitive
+from .elementwise import exp
+from .shape import broadcast_to, reshape
+
+Axis = int | tuple[int, ...] | None
+
+
+def _spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+    """Give the gradient of a reduction the shape from before it, each number repeated."""
+    if not keepdims:
+        axes = _axes(axis, len(shape))
+        g = reshape(g, shape=tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return broadcast_to(g, shape=shape)
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The reduced axes, counted from the front."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(i % ndim for i in ((axis,) if isinstance(axis, int) else axis))
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many numbers become one."""
+    return math.prod(shape[i] for i in _axes(axis, len(shape)))
+
+
+@primitive(lambda g, _y, _x, axis, keepdims: _spread(g, _x.shape, axis, keepdims))
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Σ x."""
+    return xp.sum(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(
+    lambda g, _y, _x, axis, keepdims: _spread(g / _count(_x.shape, axis), _x.shape, axis, keepdims)
+)
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Σ x / n, n being how many numbers become one."""
+    return xp.mean(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(
+    lambda g, _y, x, axis, keepdims, ddof: (
+        _spread(g * (2 / (_count(x.shape, axis) - ddof)), x.shape, axis, keepdims)
+        * (x - mean(x, axis=axis, keepdims=True))
+    )
+)
+def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """Variance, Σ (x - mean)² / (n - ddof). NumPy's ddof = 0; PyTorch's default is 1."""
+    return xp.var(x, axis=axis, keepdims=keepdims, ddof=ddof)
+
+
+def _extreme_gradient(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    hit = (raw(x) == raw(_spread(y, x.shape, axis, keepdims))).astype(x.dtype)
+    share = hit / hit.sum(axis=axis, keepdims=True)  # equal numbers share the gradient
+    return _spread(g, x.shape, axis, keepdims) * share
+
+
+@primitive(_extreme_gradient)
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest number. Where several are largest they share the gradient equally."""
+    return xp.max(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(_extreme_gradient)
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest number. Where several are smallest they share the gradient equally."""
+    return xp.min(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(
+    lambda g, y, x, axis, keepdims: (
+        _spread(g, x.shape, axis, keepdims) * exp(x - _spread(y, x.shape, axis, keepdims))
+    )
+)
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """log Σ e^x, the largest x taken out first so that no exponential overflows."""
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0.0)
+    y = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return y if keepdims else xp.squeeze(y, axis=_axes(axis, x.ndim))
+
+
+@primitive(lambda g, y, _x, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))
+def softmax(x: Any, axis: int = -1) -> Any:
+    """e^x / Σ e^x: positive numbers that add up to 1 along `axis`."""
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+@primitive(lambda g, y, _x, axis: g - exp(y) * sum(g, axis=axis, keepdims=True))
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """x - log Σ e^x: the logarithm of softmax, without its rounding."""
+    x = x - xp.max(x, axis=axis, keepdims=True)
+    return x - xp.log(xp.sum(xp.exp(x), axis=axis, keepdims=True))

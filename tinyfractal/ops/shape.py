@@ -1,0 +1,180 @@
+"""Functions that move numbers without changing them.
+
+Each has an adjoint that moves the gradient back the way it came: what `reshape` flattens is
+folded again, what `getitem` picked is put back in its place among zeros, what `broadcast_to`
+repeated is summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from ..backend import xp
+from ..errors import ShapeError
+from ..operators import raw
+from ..primitive import primitive
+from ..tensor import Tensor, sum_to
+
+
+@primitive(lambda g, _y, _x, shape: reshape(g, shape=_x.shape), view=True)
+def reshape(x: Any, shape: Any) -> Any:
+    """The same numbers, in row-major order, in another shape; one length may be -1."""
+    return x.reshape(shape)
+
+
+@primitive(lambda g, _y, _x, axes: transpose(g, axes=_inverse(axes)), view=True)
+def transpose(x: Any, axes: Any = None) -> Any:
+    """Axes in another order; reversed where None."""
+    return x.transpose(axes)
+
+
+def _inverse(axes: Sequence[int] | None) -> list[int] | None:
+    """The order of axes that undoes `axes`."""
+    if axes is None:
+        return None
+    places = [axis % len(axes) for axis in axes]
+    return sorted(range(len(axes)), key=places.__getitem__)
+
+
+@primitive(lambda g, _y, _x, shape: sum_to(g, _x.shape), view=True)
+def broadcast_to(x: Any, shape: Any) -> Any:
+    """x repeated along axes of length 1, and along new axes in front, up to `shape`."""
+    return xp.broadcast_to(x, shape)
+
+
+@primitive(lambda g, _y, _x, axis: reshape(g, shape=_x.shape), view=True)
+def squeeze(x: Any, axis: Any = None) -> Any:
+    """Without its axes of length 1: all of them, or those named."""
+    return xp.squeeze(x, axis)
+
+
+@primitive(lambda g, _y, _x, axis: reshape(g, shape=_x.shape), view=True)
+def expand_dims(x: Any, axis: Any) -> Any:
+    """With a new axis of length 1 at place `axis` (an int or several)."""
+    return xp.expand_dims(x, axis)
+
+
+@primitive(lambda g, _y, _x, axis: flip(g, axis=axis), view=True)
+def flip(x: Any, axis: Any = None) -> Any:
+    """In reverse order along `axis` (all axes where None)."""
+    return xp.flip(x, axis)
+
+
+# ----- Picking and putting back -----
+
+
+@primitive(lambda g, _y, _x, index: scatter(g, index=index, shape=_x.shape), view=True)
+def getitem(x: Any, index: Any) -> Any:
+    """x[index], with anything NumPy takes: integers, slices, integer and boolean arrays."""
+    return x[_plain(index)]
+
+
+@primitive(lambda g, _y, _x, index, shape: getitem(g, index=index))
+def scatter(x: Any, index: Any, shape: Any) -> Any:
+    """Zeros of `shape` with x added at `index`: what undoes getitem. Repeated places add up."""
+    index = _plain(index)
+    out = xp.zeros(shape, x.dtype)
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(hasattr(part, "dtype") and part.dtype.kind in "iu" for part in parts):
+        xp.add.at(out, index, x)  # an array of integers may name a place twice
+    else:
+        out[index] = x
+    return out
+
+
+def _plain(index: Any) -> Any:
+    """An index of arrays, without Tensors and lists."""
+    if isinstance(index, tuple):
+        return tuple(_plain(part) for part in index)
+    index = raw(index)
+    return xp.asarray(index, None if index else int) if isinstance(index, list) else index
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """x cut along `axis` into that many equal parts, or before each of the given places.
+
+    Raises `ShapeError` where the parts cannot be equal.
+    """
+    length = x.shape[axis]
+    if isinstance(sections, int):
+        if length % sections:
+            raise ShapeError(
+                f"split: axis {axis} of {x.shape} has length {length}, which does not divide into "
+                f"{sections} equal parts; give the places to cut at instead"
+            )
+        sections = [i * (length // sections) for i in range(1, sections)]
+    places = [0, *sections, length]
+    before = (slice(None),) * (axis % x.ndim)
+    return [getitem(x, (*before, slice(a, b))) for a, b in pairwise(places)]
+
+
+# ----- Putting together -----
+
+
+def _cut(g: Any, _y: Any, *_xs: Any, axis: int) -> list[Any]:
+    ends = [0]
+    for x in _xs:
+        ends.append(ends[-1] + x.shape[axis])
+    return split(g, ends[1:-1], axis)
+
+
+@primitive(_cut)
+def _concatenate(*xs: Any, axis: int) -> Any:
+    return xp.concatenate(xs, axis=axis)
+
+
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
+    """Arrays one after the other along an existing axis."""
+    return _concatenate(*xs, axis=axis)
+
+
+def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
+    """Arrays of the same shape side by side along a new axis."""
+    return _concatenate(*(expand_dims(x, axis=axis) for x in xs), axis=axis)
+
+
+# ----- Padding -----
+
+
+@primitive(lambda g, _y, _x, widths, value: getitem(g, index=_inside(widths, g.shape)))
+def _pad(x: Any, widths: Any, value: float) -> Any:
+    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths))
+    out = xp.full(shape, value, x.dtype)
+    out[_inside(widths, shape)] = x
+    return out
+
+
+def _inside(widths: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The index of the original numbers in a padded array."""
+    return tuple(slice(before, n - after) for n, (before, after) in zip(shape, widths))
+
+
+def pad(
+    x: Any, widths: Sequence[tuple[int, int]], mode: str = "zeros", value: float = 0.0
+) -> Tensor:
+    """x with a border: `widths` is (before, after) for each axis.
+
+    `mode`: "zeros" fills with `value`; "reflect" mirrors the inside at its edge numbers, which
+    are not repeated: (1 2 3) with 2 on each side is (3 2 1 2 3 2 1).
+    Raises `ShapeError` for a wrong number of widths, or a reflection wider than the inside.
+    """
+    if len(widths) != x.ndim:
+        raise ShapeError(f"pad: widths has {len(widths)} pairs, x has {x.ndim} axes {x.shape}")
+    if mode == "zeros":
+        return _pad(x, widths=tuple(tuple(pair) for pair in widths), value=value)
+    if mode != "reflect":
+        raise ValueError(f'pad: mode is "zeros" or "reflect", got {mode!r}')
+    for axis, (before, after) in enumerate(widths):
+        length = x.shape[axis]
+        if max(before, after) >= max(length, 1):
+            raise ShapeError(
+                f"pad: cannot reflect {max(before, after)} numbers at the edge of axis {axis} of "
+                f"{x.shape}, which has {length - 1} besides the edge; pad with zeros, or less"
+            )
+        if before or after:
+            distance = xp.abs(xp.arange(-before, length + after))
+            places = (length - 1) - xp.abs((length - 1) - distance)
+            x = getitem(x, (slice(None),) * axis + (places,))
+    return x
