@@ -1,0 +1,37 @@
+"""Data: what a dataset is, where it comes from, and how it becomes batches.
+
+    from tinyfractal import data
+
+    train, test = data.load("digits")
+    standardize = data.Standardize.fit(train.images)
+    loader = data.Loader(train, batch_size=100, shuffle=True, transform=standardize)
+
+Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
+"""
+
+from .augment import Compose, cutout, mirror, shift
+from .cifar import load_cifar10, load_cifar100
+from .dataset import Dataset, Standardize
+from .digits import load_digits
+from .download import download, fetch
+from .loader import Loader
+from .readers import load, load_mnist, load_npz, read_idx
+
+__all__ = [
+    "Compose",
+    "Dataset",
+    "Loader",
+    "Standardize",
+    "cutout",
+    "download",
+    "fetch",
+    "load",
+    "load_cifar10",
+    "load_cifar100",
+    "load_digits",
+    "load_mnist",
+    "load_npz",
+    "mirror",
+    "read_idx",
+    "shift",
+]
