@@ -1,0 +1,26 @@
+"""tinyfractal: deep learning from scratch in NumPy, small enough to read.
+
+    import tinyfractal as tf
+
+    x = tf.Tensor([1.0, 2.0], requires_grad=True)
+    tf.sum(x * x).backward()
+    x.grad  # Tensor([2., 4.])
+
+To learn from the source, read in this order: `backend`, `tensor`, `primitive`, `ops/`, `nn`,
+`fractal`, `optim`, `train`.
+"""
+
+from . import backend, nn, ops, optim
+from .backend import seed
+from .fractal import FractalBlock, FractalNet, RecursiveBlock
+from .gradcheck import gradcheck
+from .mode import detect_anomaly, enable_grad, no_grad, reference
+from .ops import *  # noqa: F403  (tinyfractal.exp and the rest; the list is ops.__all__)
+from .tensor import Tensor, grad
+
+__version__ = "0.1.0"
+__all__ = [
+    "FractalBlock", "FractalNet", "RecursiveBlock", "Tensor", "backend", "detect_anomaly",
+    "enable_grad", "grad", "gradcheck", "nn", "no_grad", "ops", "optim", "reference", "seed",
+    *ops.__all__,
+]  # fmt: skip
