@@ -1,0 +1,375 @@
+"""The command line: `python -m tinyfractal`, or `tinyfractal`.
+
+Each command is one function below, named after it. Whatever goes wrong ends in one line on stderr
+and a non-zero exit; `--debug` shows the traceback instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import __version__, backend
+from .checkpoint import load_checkpoint
+from .data import load
+from .errors import DataError
+from .fractal import FractalNet, fractal_depth
+from .module import Module
+from .recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
+from .recurse import article_example, depth_table
+from .selfcheck import check_all
+from .train import CHECKPOINT, columns_of, evaluate, fit, predict
+
+# ----- train -----
+
+
+def command_train(args: argparse.Namespace) -> None:
+    """Train a network and show what happened."""
+    chosen = {name: getattr(args, name) for name in RECIPE_OPTIONS if hasattr(args, name)}
+    if args.resume is not None:
+        folder = Path(args.resume)
+        if chosen or args.out is not None:
+            raise ValueError(
+                "train: --resume goes on with the options the run was started with; "
+                f"leave out {', '.join('--' + n.replace('_', '-') for n in chosen) or '--out'}"
+            )
+        recipe = Recipe.from_dict(load_checkpoint(folder / CHECKPOINT)["recipe"])
+        train, test = load(recipe.data, args.folder)
+        same = recipe.for_data(train)
+        if (same.shape, same.classes) != (recipe.shape, recipe.classes):
+            raise DataError(f"train: {recipe.data} is no longer the data of {folder}")
+    else:
+        recipe = Recipe(**chosen)
+        train, test = load(recipe.data, args.folder)
+        recipe = recipe.for_data(train)
+        folder = Path(args.out) if args.out is not None else _free_folder(recipe)
+        if (folder / CHECKPOINT).exists():
+            raise ValueError(
+                f"train: {folder} already holds a run; go on with --resume {folder}, "
+                "or choose another --out"
+            )
+    model = recipe.build_model()
+    depth = fractal_depth(recipe.columns) * len(recipe.channels)
+    print(
+        f"{recipe.data}: {len(train):,} training and {len(test):,} test images of "
+        f"{'×'.join(map(str, recipe.shape))}\n{recipe.model} network: depth {depth}, "
+        f"{model.count_parameters():,} parameters; {recipe.epochs} epochs, seed {recipe.seed}, "
+        f"{backend.current()}; writing to {folder}\n",
+        flush=True,
+    )
+    optimizer = recipe.build_optimizer(model)
+    start = time.monotonic()
+    try:
+        history = fit(
+            model,
+            train,
+            test,
+            optimizer,
+            recipe.build_schedule(optimizer),
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            transform=recipe.transform(),
+            augment=recipe.augment(),
+            seed=recipe.seed,
+            clip=recipe.clip,
+            label_smoothing=recipe.label_smoothing,
+            prefetch=args.prefetch,
+            folder=folder,
+            resume=args.resume is not None,
+            recipe=recipe.as_dict(),
+            quiet=args.quiet,
+        )
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"stopped; go on with: python -m tinyfractal train --resume {folder}"
+        ) from error
+    print(f"\n{table(model, test, recipe)}\n\ntook {time.monotonic() - start:.0f} s")
+    _draw_curves(history, folder)
+
+
+def _free_folder(recipe: Recipe) -> Path:
+    """runs/digits-fractal, or the first of -2, -3, … that is not there: no run is overwritten."""
+    name = f"{Path(recipe.data).stem}-{recipe.model}"
+    folder, number = Path("runs") / name, 2
+    while folder.exists():
+        folder, number = Path("runs") / f"{name}-{number}", number + 1
+    return folder
+
+
+def table(model: Module, test: Any, recipe: Recipe) -> str:
+    """The whole network and each column: depth, parameters, accuracy and time per image."""
+    stages = len(recipe.channels)
+    rows = [("whole network", fractal_depth(recipe.columns) * stages, model)]
+    rows += [(f"column {c}", 2**c * stages, column) for c, column in enumerate(columns_of(model))]
+    lines = [f"{'':15}depth  parameters  test accuracy  ms per image"]
+    for name, depth, part in rows:
+        result = evaluate(part, test, recipe.transform())
+        lines.append(
+            f"{name:15}{depth:5d}{part.count_parameters():12,}{100 * result.accuracy:13.2f} %"
+            f"{1000 * result.seconds:14.3f}"
+        )
+    return "\n".join(lines)
+
+
+def _draw_curves(history: list[dict[str, Any]], folder: Path) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no curves: pip install 'tinyfractal[plot]' to draw them")
+        return
+    from . import plot
+
+    figure = plot.plot_history(history)
+    for suffix in ("png", "svg"):
+        plot.save(figure, folder / f"curves.{suffix}")
+    print(f"curves: {folder / 'curves.png'}")
+
+
+# ----- evaluate and predict -----
+
+
+def _load_model(checkpoint: str) -> tuple[Module, Recipe]:
+    path = Path(checkpoint)
+    state = load_checkpoint(path / CHECKPOINT if path.is_dir() else path)
+    recipe = Recipe.from_dict(state.get("recipe", {}))
+    model = recipe.build_model()
+    model.load_state_dict(state["model"])
+    return model.eval(), recipe
+
+
+def command_evaluate(args: argparse.Namespace) -> None:
+    """Test a checkpoint on the test images of its data set."""
+    model, recipe = _load_model(args.checkpoint)
+    _, test = load(args.data or recipe.data, args.folder)
+    if test.shape != recipe.shape or len(test.classes) != len(recipe.classes):
+        raise DataError(
+            f"evaluate: the checkpoint was trained on images of {recipe.shape} in "
+            f"{len(recipe.classes)} classes, {test.name} has {test.shape} in {len(test.classes)}"
+        )
+    print(table(model, test, recipe))
+
+
+def command_predict(args: argparse.Namespace) -> None:
+    """Say what is in some images."""
+    model, recipe = _load_model(args.checkpoint)
+    for name in args.images:
+        image = _read_image(name, recipe, args)
+        (p,) = predict(model, image[None], recipe.transform())
+        best = np.argsort(-p)[: min(3, len(p))]
+        guesses = ", ".join(f"{recipe.classes[k]} {100 * p[k]:.1f} %" for k in best)
+        print(f"{name}: {guesses}")
+
+
+def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarray:
+    """One image (H, W, C) of numbers 0 to 1, of the size the model was trained on."""
+    height, width, channels = recipe.shape
+    if name.startswith("test:"):
+        _, test = load(recipe.data, args.folder)
+        number = name.removeprefix("test:")
+        if not number.isdigit() or int(number) >= len(test):
+            raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
+        image = test.images[int(number)]
+        return image / np.float32(255) if image.dtype == np.uint8 else image
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError(
+            "predict: reading image files needs Pillow: pip install 'tinyfractal[images]'"
+        ) from error
+    try:
+        with Image.open(name) as file:
+            picture = file.convert("L" if channels == 1 else "RGB")
+            picture = picture.resize((width, height), Image.Resampling.BOX)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"predict: cannot read {name} as an image ({error})") from error
+    image = np.asarray(picture, np.float32).reshape(height, width, channels) / 255
+    return 1 - image if args.invert else image
+
+
+# ----- The others -----
+
+
+def command_recurse(args: argparse.Namespace) -> None:
+    """Run the article's example and measure depth against parameters."""
+    print(article_example(), end="\n\n")
+    print(depth_table())
+
+
+def command_draw(args: argparse.Namespace) -> None:
+    """Draw a fractal block or network as SVG and PNG."""
+    from . import plot
+
+    backend.seed(args.seed)
+    keep = None
+    if args.drop_path != "none":
+        net = FractalNet(columns=args.columns, channels=(1,))
+        local = args.drop_path == "local"
+        keep = net.keep_local() if local else net.keep_column(int(args.drop_path))
+    if args.what == "block":
+        figure = plot.draw_block(args.columns, keep)
+    elif args.what == "network":
+        figure = plot.draw_network(args.columns, args.channels, keep)
+    else:
+        figure = plot.draw_recursion(args.columns)
+    out = Path(args.out or f"fractal-{args.what}.svg")
+    for suffix in (".svg", ".png"):
+        plot.save(figure, out.with_suffix(suffix))
+        print(out.with_suffix(suffix))
+
+
+def command_gradcheck(args: argparse.Namespace) -> None:
+    """Compare every gradient with finite differences."""
+    count = 0
+    for name, worst in check_all():
+        count += 1
+        if worst is None:
+            print(f"{name:20} ok")
+        else:
+            gap = abs(worst.analytic - worst.numeric)
+            print(
+                f"{name:20} ok  largest difference {gap:8.1e}  "
+                f"(backward {worst.analytic:.6g}, finite differences {worst.numeric:.6g})",
+                flush=True,
+            )
+    print(f"{count} gradients agree with finite differences")
+
+
+def command_info(args: argparse.Namespace) -> None:
+    """Print versions, backend, BLAS, threads and device."""
+    facts = {"tinyfractal": __version__, **backend.info()}
+    for package in ("cupy", "matplotlib", "tqdm", "pillow"):
+        if package not in facts:
+            try:
+                facts[package] = importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
+                facts[package] = "not installed"
+    for name, value in facts.items():
+        print(f"{name:12} {value}")
+
+
+# ----- Options -----
+
+RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
+    "data": {"help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, or an .npz file"},
+    "model": {"choices": MODELS},
+    "columns": {"type": int, "help": "columns of a block; the others match its depth, 2^(C-1)"},
+    "channels": {"type": lambda text: tuple(map(_positive, text.split(","))), "metavar": "A,B,…",
+                 "help": "channels of each block; their number is the number of blocks"},
+    "dropout": {"type": float, "help": "dropout after each convolution"},
+    "drop_path": {"type": float, "help": "probability of dropping a branch; 0 for no drop-path"},
+    "global_ratio": {"type": float, "help": "fraction of batches with global drop-path"},
+    "per_sample": {"action": "store_true", "help": "drop-path by sample, not by mini-batch"},
+    "optimizer": {"choices": OPTIMIZERS},
+    "lr": {"type": float, "help": "learning rate"},
+    "momentum": {"type": float},
+    "weight_decay": {"type": float},
+    "schedule": {"choices": tuple(SCHEDULES), "help": "of the learning rate"},
+    "epochs": {"type": lambda text: _positive(text)},
+    "batch_size": {"type": lambda text: _positive(text)},
+    "shift": {"type": int, "help": "shift training images by up to so many pixels"},
+    "mirror": {"action": "store_true", "help": "mirror half of the training images"},
+    "label_smoothing": {"type": float},
+    "clip": {"type": float, "help": "limit of the gradient's norm"},
+    "seed": {"type": int},
+}  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return number
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> Parser:
+    """All commands and their options."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--backend", choices=backend.BACKENDS, help="array library to run on")
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    shared.add_argument("--folder", default="data", help="where data sets lie (default: data)")
+    parser = Parser(prog="tinyfractal", description="Deep learning in NumPy, small enough to read.")
+    parser.add_argument("--version", action="version", version=f"tinyfractal {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(function: Any) -> argparse.ArgumentParser:
+        name = function.__name__.removeprefix("command_")
+        command = commands.add_parser(
+            name, parents=[shared], help=function.__doc__, description=function.__doc__
+        )
+        command.set_defaults(run=function)
+        return command
+
+    train = add(command_train)
+    defaults = Recipe()
+    for name, settings in RECIPE_OPTIONS.items():
+        default = getattr(defaults, name)
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        text = f"{settings.get('help', '')} (default: {shown})".strip()
+        option = f"--{name.replace('_', '-')}"
+        train.add_argument(
+            option, dest=name, default=argparse.SUPPRESS, **{**settings, "help": text}
+        )
+    train.add_argument("--out", metavar="FOLDER", help="where to write (default: under runs/)")
+    train.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
+    train.add_argument("--prefetch", type=int, default=0, help="batches prepared in a thread")
+    train.add_argument("--quiet", action="store_true", help="no line for each epoch")
+
+    evaluate = add(command_evaluate)
+    evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or its folder")
+    evaluate.add_argument("--data", help="another data set of the same kind")
+
+    predict = add(command_predict)
+    predict.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or its folder")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="a file, or test:N")
+    predict.add_argument("--invert", action="store_true", help="for dark ink on light paper")
+
+    add(command_recurse)
+    draw = add(command_draw)
+    draw.add_argument("what", choices=("block", "network", "recursion"), nargs="?", default="block")
+    draw.add_argument("--columns", type=_positive, default=3)
+    draw.add_argument("--channels", type=RECIPE_OPTIONS["channels"]["type"], default=(16, 32))
+    draw.add_argument(
+        "--drop-path", default="none", help="grey what a sample drops: none, local, or a column"
+    )
+    draw.add_argument("--seed", type=int, default=0)
+    draw.add_argument("--out", help="file to write; both .svg and .png are made")
+    add(command_gradcheck)
+    add(command_info)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        if args.backend is not None:
+            backend.use(args.backend)
+        args.run(args)
+        return 0
+    except KeyboardInterrupt as error:
+        print(f"tinyfractal: {error or 'stopped'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if args.debug:
+            raise
+        text = "; ".join(line.strip() for line in str(error).splitlines())
+        print(f"tinyfractal: {text or type(error).__name__}", file=sys.stderr)
+        return 1
+
+

@@ -1,0 +1,94 @@
+"""What a long run shows while it works: a moving bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, or hours and minutes: "1:05", "2h07"."""
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)}h{int(seconds % 3600 // 60):02d}"
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+
+
+class Progress:
+    """Counts images through all epochs of a run and says how fast it goes and how long it takes.
+
+    On a terminal with tqdm installed there is a bar; otherwise a line every `every` seconds, and
+    one at the end of each epoch. With `quiet` nothing is printed.
+    """
+
+    def __init__(self, images: int, epochs: int, done: int = 0, quiet: bool = False) -> None:
+        self.images, self.epochs, self.quiet = images, epochs, quiet
+        self.every = 20.0
+        self.start = self.last = time.monotonic()
+        self.seen = 0  # images of this run
+        self.left = images * (epochs - done)
+        self.bar: Any = None
+
+    def begin(self, epoch: int) -> None:
+        """A new epoch (1 is the first)."""
+        self.epoch, self.in_epoch = epoch, 0
+        tqdm = None if self.quiet or not sys.stderr.isatty() else _tqdm()
+        if tqdm is not None:
+            self.bar = tqdm(total=self.images, unit="img", leave=False, desc=self.label())
+
+    def label(self) -> str:
+        """Which epoch of how many, aligned."""
+        return f"epoch {self.epoch:{len(str(self.epochs))}d}/{self.epochs}"
+
+    def wants_news(self) -> bool:
+        """Whether it is time to show the loss (computing it for display costs a little)."""
+        if self.quiet:
+            return False
+        return time.monotonic() - self.last > (0.2 if self.bar is not None else self.every)
+
+    def advance(self, images: int, **news: float) -> None:
+        """So many images more; show the news, such as loss=0.5, if any."""
+        self.seen += images
+        self.in_epoch += images
+        if self.bar is not None:
+            self.bar.update(images)
+        if news:
+            self.last = time.monotonic()
+            text = "  ".join(f"{name} {value:.4f}" for name, value in news.items())
+            if self.bar is not None:
+                self.bar.set_postfix_str(f"{text}, all epochs {self.time_left()} left")
+            else:
+                part = 100 * self.in_epoch / self.images
+                self.line(f"{self.label()}  {part:3.0f} %  {text}  {self.time_left()} left")
+
+    def speed(self) -> float:
+        """Images a second so far, testing included."""
+        return self.seen / max(time.monotonic() - self.start, 1e-9)
+
+    def time_left(self) -> str:
+        """Until the last epoch ends, at the speed so far."""
+        return clock((self.left - self.seen) / self.speed()) if self.seen else "?"
+
+    def end(self, text: str) -> None:
+        """The epoch is over: one line that stays."""
+        self.close()
+        self.line(f"{self.label()}  {text}  {self.speed():,.0f} images/s  {self.time_left()} left")
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        if not self.quiet:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm

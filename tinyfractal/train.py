@@ -1,0 +1,231 @@
+"""Training: the loop that everything else was written for.
+
+    for each epoch:
+        for each batch:
+            logits = model(images)
+            loss = cross_entropy(logits, labels)
+            loss.backward()
+            optimizer.step()
+        test, write a checkpoint
+
+`fit` is that loop, with what a long run needs around it: progress, a history, and a checkpoint
+after every epoch from which it goes on bit for bit, as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import backend
+from .backend import xp
+from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from .data import Dataset, Loader
+from .errors import CheckpointError
+from .fractal import FractalNet
+from .mode import no_grad
+from .module import Module
+from .ops import cross_entropy
+from .optim import Optimizer, Schedule, clip_grad_norm_
+from .progress import Progress
+from .tensor import Tensor
+
+CHECKPOINT, HISTORY = "checkpoint.npz", "history.jsonl"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How well a model did on a dataset."""
+
+    loss: float  # mean cross-entropy
+    accuracy: float  # fraction of the images whose most likely class is the right one
+    seconds: float  # time per image
+
+
+def fit(
+    model: Module,
+    train: Dataset,
+    test: Dataset,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    *,
+    epochs: int,
+    batch_size: int = 100,
+    transform: Callable | None = None,
+    augment: Callable | None = None,
+    seed: int = 0,
+    clip: float | None = None,
+    label_smoothing: float = 0.0,
+    prefetch: int = 0,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    recipe: dict[str, Any] | None = None,
+    quiet: bool = False,
+) -> list[dict[str, Any]]:
+    """Train `model` for `epochs` epochs and return the history, a dictionary for each epoch.
+
+    `transform` and `augment` prepare the images (see `data.Loader`); `clip` limits the norm of the
+    gradient. With a `folder`, checkpoint.npz and history.jsonl are written there after each
+    epoch, atomically; `resume` goes on from that checkpoint if there is one. `recipe` is kept
+    in the checkpoint for whoever loads it. `seed` decides the order of the images; what the model
+    draws itself (dropout, drop-path) follows `tinyfractal.seed`.
+    Raises `FloatingPointError` when the loss is no longer a number, `CheckpointError` where a
+    checkpoint does not fit.
+    """
+    loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
+    history: list[dict[str, Any]] = []
+    path = Path(folder) / CHECKPOINT if folder is not None else None
+    if resume and path is not None and path.exists():
+        history = restore(path, model, optimizer, schedule)
+    progress = Progress(len(train), epochs, done=len(history), quiet=quiet)
+
+    def save() -> None:
+        if path is not None:
+            save_checkpoint(
+                path,
+                model.state_dict(),
+                optimizer.state_dict(),
+                schedule=schedule.state_dict(),
+                random=backend.random_state(),
+                history=history,
+                recipe=recipe or {},
+            )
+            lines = "".join(json.dumps(record) + "\n" for record in history)
+            write_atomically(path.with_name(HISTORY), lines.encode())
+
+    if not history:
+        save()  # so that a run killed in its first epoch can be resumed too
+    try:
+        for epoch in range(len(history), epochs):
+            start = time.monotonic()
+            lr = optimizer.lr
+            progress.begin(epoch + 1)
+            loader.set_epoch(epoch)
+            loss, accuracy = train_epoch(model, loader, optimizer, clip, label_smoothing, progress)
+            schedule.step()
+            whole = evaluate(model, test, transform)
+            columns = [evaluate(column, test, transform).accuracy for column in columns_of(model)]
+            record = {
+                "epoch": epoch + 1,
+                "lr": lr,
+                "train_loss": loss,
+                "train_accuracy": accuracy,
+                "test_loss": whole.loss,
+                "test_accuracy": whole.accuracy,
+                "columns": columns,
+                "seconds": time.monotonic() - start,
+            }
+            history.append(record)
+            save()
+            progress.end(_describe(record))
+    finally:
+        progress.close()
+    return history
+
+
+def train_epoch(
+    model: Module,
+    loader: Loader,
+    optimizer: Optimizer,
+    clip: float | None,
+    label_smoothing: float,
+    progress: Progress,
+) -> tuple[float, float]:
+    """One pass over the training images; mean loss and accuracy on the way."""
+    model.train()
+    total, right, seen = 0.0, 0, 0
+    for images, labels in loader:
+        x, y = Tensor(backend.asarray(images)), backend.asarray(labels)
+        logits = model(x)
+        loss = cross_entropy(logits, y, label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        if clip is not None:
+            clip_grad_norm_(optimizer.parameters, clip)
+        optimizer.step()
+        # these stay on the device, so that it need not be waited for
+        total = total + loss.data * len(labels)
+        right = right + (logits.data.argmax(axis=1) == y).sum()
+        seen += len(labels)
+        if progress.wants_news():
+            progress.advance(len(labels), loss=float(total) / seen, accuracy=float(right) / seen)
+        else:
+            progress.advance(len(labels))
+    if not math.isfinite(float(total)):
+        raise FloatingPointError(
+            f"fit: the loss became {float(total) / seen} in {progress.label()}. Try a smaller "
+            "learning rate or clip=1.0; `with tinyfractal.detect_anomaly():` finds the place."
+        )
+    return float(total) / seen, float(right) / seen
+
+
+def evaluate(
+    model: Module, dataset: Dataset, transform: Callable | None = None, batch_size: int = 250
+) -> Result:
+    """Loss, accuracy and time per image, in inference; the model is left in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    total, right, start = 0.0, 0, time.perf_counter()
+    try:
+        with no_grad():
+            for images, labels in Loader(dataset, batch_size, transform=transform):
+                y = backend.asarray(labels)
+                logits = model(Tensor(backend.asarray(images)))
+                total = total + cross_entropy(logits, y, reduction="sum").data
+                right = right + (logits.data.argmax(axis=1) == y).sum()
+        loss, accuracy = float(total) / len(dataset), float(right) / len(dataset)
+    finally:
+        model.train(was_training)
+    return Result(loss, accuracy, (time.perf_counter() - start) / len(dataset))
+
+
+def predict(model: Module, images: Any, transform: Callable | None = None) -> Any:
+    """Class probabilities (N, K) of images (N, H, W, C), as a NumPy array, in inference."""
+    was_training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            x = transform(images) if transform is not None else images
+            logits = model(Tensor(backend.asarray(x, xp.float32)))
+    finally:
+        model.train(was_training)
+    e = backend.asnumpy(xp.exp(logits.data - logits.data.max(axis=1, keepdims=True)))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def columns_of(model: Module) -> list[Module]:
+    """The columns of a FractalNet as networks of their own; none for other models."""
+    if not isinstance(model, FractalNet):
+        return []
+    return [model.column(c) for c in range(model.columns)]
+
+
+def restore(
+    path: str | Path, model: Module, optimizer: Optimizer, schedule: Schedule
+) -> list[dict[str, Any]]:
+    """Bring everything to where a checkpoint left it, and return the history so far."""
+    state = load_checkpoint(path)
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        backend.set_random_state(state["random"])
+        return list(state["history"])
+    except KeyError as error:
+        raise CheckpointError(f"{path}: the checkpoint has no entry {error}") from error
+
+
+def _describe(record: dict[str, Any]) -> str:
+    text = (
+        f"loss {record['train_loss']:.4f}  train {100 * record['train_accuracy']:.1f} %  "
+        f"test {100 * record['test_accuracy']:.1f} %"
+    )
+    if record["columns"]:
+        columns = " ".join(f"{100 * accuracy:.1f}" for accuracy in record["columns"])
+        text += f"  columns {columns}"
+    return text
