@@ -33,6 +33,7 @@ def check_finite(what: str, array: Any, sources: Sequence[Any], line: str) -> No
     inherited = any(hasattr(a, "dtype") and not xp.isfinite(a).all() for a in arrays)
     origin = "passed on from its input" if inherited else "made from finite numbers"
     count = int((~xp.isfinite(array)).sum())
+    line = line or "a line not noted: run the forward pass inside detect_anomaly() too"
     raise AnomalyError(
         f"{what} has {kind} in {count} of {array.size} places, {origin}\n  at {line}"
     )

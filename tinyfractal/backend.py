@@ -174,7 +174,7 @@ def uniform(shape: tuple[int, ...]) -> Array:
 
 def info() -> dict[str, str]:
     """What runs here: versions, array backend, BLAS, threads, device."""
-    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]
+    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
     threads = [
         f"{name}={os.environ[name]}"
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

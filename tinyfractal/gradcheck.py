@@ -105,6 +105,6 @@ def _gradient_of(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
             y = f(*xs)
             gs = grad((y * _weights(y)).sum(), xs, create_graph=True, allow_unused=True)
         # x * 0: where f is linear its gradient does not depend on x, and that is to be checked too
-        return concatenate([(x * 0 if g is None else x * 0 + g).reshape(-1) for g, x in zip(gs, xs)])
+        return concatenate([(x * 0 + (0 if g is None else g)).reshape(-1) for g, x in zip(gs, xs)])
 
     return gradient

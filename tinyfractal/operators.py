@@ -186,7 +186,7 @@ class Operators:
 
     def swapaxes(self, first: SupportsIndex, second: SupportsIndex) -> Tensor:
         """Two axes exchanged."""
-        axes = list(range(self.ndim))  # type: ignore[attr-defined]
+        axes = list(range(self.ndim))
         axes[first], axes[second] = axes[second], axes[first]
         return _call("transpose", self, axes=tuple(axes))
 

@@ -126,7 +126,8 @@ class Primitive(Generic[P]):
 
     def gradients(self, node: Node, g: Any, wanted: list[bool], tensors: bool) -> Sequence[Any]:
         """The gradient of each wanted argument, given `g`, the gradient of the output."""
-        output, inputs = node.output, node.inputs
+        output = node.output
+        inputs: Sequence[Any] = node.inputs
         if tensors:  # the rules are to be recorded: give them the Tensors, history and all
             output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))
         if self.variadic:

@@ -57,6 +57,11 @@ def conv2d(
         )
     if out_channels % groups:
         raise ShapeError(f"conv2d: {out_channels} output channels do not divide into {groups}")
+    if bias is not None and bias.shape != (out_channels,):
+        raise ShapeError(
+            f"conv2d: bias has shape {bias.shape}, but the kernel {weight.shape} gives "
+            f"{out_channels} channels"
+        )
     stride, dilation = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
     sizes = ((kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1)  # of the spread-out kernel
     border = tuple(
@@ -148,8 +153,8 @@ def _by_group(x: Array, groups: int) -> Array:
     return x.reshape(-1, groups, x.shape[3] // groups).swapaxes(0, 1)
 
 
-def _pad_zeros(x: Array, border: Any) -> Array:
-    return x if border == ((0, 0), (0, 0)) else xp.pad(x, ((0, 0), *border, (0, 0)))
+def _pad_zeros(x: Array, border: Any) -> Any:
+    return x if border == ((0, 0), (0, 0)) else pad(x, ((0, 0), *border, (0, 0)))
 
 
 @fused(_gradient, _reference)

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from ..backend import asarray, xp
+from ..errors import DTypeError
 from ..operators import raw
 from ..primitive import primitive
 from ..tensor import Tensor
@@ -183,4 +184,6 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 @primitive(lambda g, _y, _x, dtype: astype(g, dtype=_x.dtype), view=True)
 def astype(x: Any, dtype: Any) -> Any:
     """The same numbers as float32 or float64; the gradient comes back in the old type."""
+    if xp.dtype(dtype).kind != "f":
+        raise DTypeError(f"astype: a Tensor becomes float32 or float64, got {xp.dtype(dtype)}")
     return x.astype(dtype, copy=False)

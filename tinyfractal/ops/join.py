@@ -57,6 +57,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, per_channel: bool = F
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p is a probability below 1, got {p}")
+    if per_channel and x.ndim < 2:
+        raise ShapeError(f"dropout: per_channel needs x (N, …, C), got {x.shape}")
     if not training or p == 0:
         return x
     shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape

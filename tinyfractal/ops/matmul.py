@@ -59,12 +59,17 @@ def matmul(a: Any, b: Any) -> Any:
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """x @ weight + bias: (…, in) → (…, out), with weight (in, out) and bias (out,).
 
-    Raises `ShapeError` where x and weight do not fit.
+    Raises `ShapeError` where x, weight and bias do not fit.
     """
     if x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ShapeError(
             f"linear: x has {x.shape[-1] if x.ndim else 'no'} features (last axis of {x.shape}) "
             f"but the weight {weight.shape} expects {weight.shape[0]}"
+        )
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ShapeError(
+            f"linear: bias has shape {bias.shape}, but the weight {weight.shape} gives "
+            f"{weight.shape[1]} features"
         )
     y = matmul(x.reshape(-1, weight.shape[0]), weight)  # one product, however many axes
     y = y if bias is None else y + bias

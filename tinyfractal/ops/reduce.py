@@ -54,7 +54,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 @primitive(
     lambda g, _y, x, axis, keepdims, ddof: (
-        _spread(g * (2 / (_count(x.shape, axis) - ddof)), x.shape, axis, keepdims)
+        _spread(g * 2 / (_count(x.shape, axis) - ddof), x.shape, axis, keepdims)
         * (x - mean(x, axis=axis, keepdims=True))
     )
 )

@@ -1,0 +1,94 @@
+"""What every test shares: how hard Hypothesis tries, and the state that is put back after a test.
+
+pytest                                   25 examples of each property, the same every time
+HYPOTHESIS_PROFILE=thorough pytest       400, new ones each time
+"""
+
+import functools
+import importlib.util
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tinyfractal import backend
+
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile(
+    "default",
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=slow,
+)
+settings.register_profile(
+    "thorough", max_examples=400, deadline=None, print_blob=True, suppress_health_check=slow
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# ----- What is put back, and what is skipped -----
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    """Every test starts from the same random numbers, and ends on the backend it started on."""
+    before = backend.current()
+    backend.seed(0)
+    yield
+    if backend.current() != before:
+        backend.use(before)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs PyTorch where it is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        for item in items:
+            if item.get_closest_marker("torch"):
+                item.add_marker(pytest.mark.skip(reason="PyTorch is not installed"))
+
+
+# ----- "Hypothesis tried N examples in M property tests" -----
+#
+# Hypothesis calls the body of a property test once for each example, through an attribute made to
+# be replaced (`test.hypothesis.inner_test`). So put a counting function there, and let the count
+# travel with the test's report, which pytest-xdist brings from its workers to the main process.
+
+tried: list[int] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Count the examples of a property test."""
+    handle = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if handle is None:
+        return (yield)
+    body, count = handle.inner_test, 0
+
+    @functools.wraps(body)
+    def counted(*args, **kwargs):
+        nonlocal count
+        count += 1
+        return body(*args, **kwargs)
+
+    handle.inner_test = counted
+    try:
+        return (yield)
+    finally:
+        handle.inner_test = body
+        item.user_properties.append(("hypothesis_examples", count))
+
+
+def pytest_runtest_logreport(report):
+    """Collect the counts, in the main process."""
+    if report.when == "call":
+        tried.extend(n for key, n in report.user_properties if key == "hypothesis_examples")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print them."""
+    if tried:
+        terminalreporter.write_line(
+            f"Hypothesis tried {sum(tried):,} examples in {len(tried)} property tests"
+        )
