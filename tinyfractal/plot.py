@@ -1,0 +1,261 @@
+"""Pictures: fractal blocks and networks, what drop-path leaves of them, training, mistakes, graphs.
+
+    from tinyfractal import plot
+    plot.save(plot.draw_block(3), "block.svg")
+    plot.save(plot.draw_block(3, net.keep_local(), title="local drop-path"), "local.svg")
+
+Every function gives a Matplotlib `Figure`, which a notebook shows and `save` writes. What goes
+where is decided in `layout.py`, and what a line or a box looks like in `sheet.py`.
+
+Needs Matplotlib: `pip install 'tinyfractal[plot]'`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from .backend import asnumpy
+from .errors import ShapeError
+from .fractal import Keep, keep_all
+from .layout import alive_paths, layout_block, layout_graph, spread
+from .sheet import ACCENT, BLUE, INK, MUTED, Point, Sheet, lighter, new_figure, picture, save
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# ----- Fractal blocks and networks -----
+
+
+@picture
+def draw_block(columns: int, keep: Keep | None = None, title: str | None = None) -> Figure:
+    """f_C with the blocks inside it; with `keep`, what drop-path leaves of it.
+
+    `keep` is asked what `FractalBlock.forward` would ask; what is dropped is dashed.
+    """
+    layout, alive = layout_block(columns), alive_paths(columns, keep or keep_all)
+    across, along = 1.05, min(1.05, 10.5 / layout.height)
+    top, tall, wide = 0.82 if title else 0.5, layout.height * along, layout.width * across
+    sheet = Sheet(
+        max(wide + 0.5, 2.2, 0.1 * len(title or "")), top + tall + (0.82 if keep else 0.5)
+    )
+    middle = sheet.wide / 2
+    sheet.text(middle, 0.26, title or "", 10.5)
+    sheet.block(layout, alive, (middle - wide / 2 - layout.left * across, top), (across, along))
+    if keep:
+        count = f"{len(alive.convs)} of {2**columns - 1} convs computed"
+        sheet.text(middle, top + tall + 0.6, count, 8, MUTED)
+    return sheet.figure
+
+
+@picture
+def draw_recursion(max_columns: int = 4) -> Figure:
+    """f₁, f₂, f₃, … side by side, and the expansion rule under them."""
+    if max_columns < 1:
+        raise ValueError(f"draw_recursion: max_columns must be at least 1, got {max_columns}")
+    layouts = [layout_block(columns) for columns in range(1, max_columns + 1)]
+    across, along, between = 0.86, min(0.72, 5.4 / layouts[-1].height), 0.6
+    ground, x = 0.5 + layouts[-1].height * along, 0.35
+    wide = 2 * x + sum(layout.width * across + between for layout in layouts) - between
+    sheet = Sheet(max(wide, 5.6), ground + 1.5)
+    x += (sheet.wide - wide) / 2
+    for k, layout in enumerate(layouts, 1):
+        start = x - layout.left * across, ground - layout.height * along
+        sheet.block(layout, alive_paths(k), start, (across, along))
+        facts = f"{2**k - 1} conv{'s' if k > 1 else ''}\ndepth {2 ** (k - 1)}"
+        sheet.text(start[0] + (k - 1) / 2 * across, ground + 0.62, facts, 8, MUTED, linespacing=1.4)
+        x += layout.width * across + between
+    rule = r"f_1(z) = \mathrm{conv}(z) \qquad f_{C+1}(z) = \mathrm{conv}(z)\ \oplus\ f_C(f_C(z))"
+    sheet.text(sheet.wide / 2, ground + 1.18, f"${rule}$", 14)
+    return sheet.figure
+
+
+@picture
+def draw_network(
+    columns: int,
+    channels: Sequence[int],
+    keep: Keep | None = None,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    title: str | None = None,
+) -> Figure:
+    """A FractalNet, from left to right, its blocks as in `draw_block`; `input_shape` is (H, W, C).
+
+    Raises `ShapeError` for images too small to be halved by every block.
+    """
+    H, W, C = input_shape
+    if not channels or min(H, W) < 2 ** len(channels):
+        raise ShapeError(
+            f"draw_network: {H}×{W} images cannot be halved by {len(channels)} blocks, one for "
+            "each entry of channels"
+        )
+    layout, row = layout_block(columns, head=0.14), 0.42
+    long = max(0.95, 0.72 + 0.115 * 2 ** (columns - 1))
+    top, tall = 0.98 if title else 0.68, max(0.68, (columns - 1) * row)
+    y, below = top + (columns - 1) / 2 * row, top + (columns - 1) * row + 0.5
+    sheet = Sheet(2.18 + len(channels) * (long + 0.68), below + (0.55 if keep else 0.25))
+    sheet.text(sheet.wide / 2, 0.26, title or "", 10.5)
+    x, computed = 0.76, 0
+    sheet.pill("image", 0.46, y, 0.6)
+    sheet.text(0.46, below, f"{H}×{W}×{C}", 7.5, MUTED)
+    for width in channels:
+        alive = alive_paths(columns, keep or keep_all)
+        computed += len(alive.convs)
+        sheet.line([(x, y), (x + 0.22, y)])
+        sheet.block(layout, alive, (x + 0.22, top), (row, long / layout.height), turned=True)
+        middle, x = x + 0.25 + long / 2, x + 0.22 + long
+        sheet.text(middle, top - 0.4, f"{width} channels", 8)
+        sheet.text(middle, below, f"{H}×{W}", 7.5, MUTED)
+        sheet.line([(x - 0.03, y), (x + 0.2, y)])
+        sheet.pill("pool 2×2", x + 0.33, y, 0.26, tall)
+        H, W, x = H // 2, W // 2, x + 0.46
+    sheet.line([(x, y), (x + 0.9, y)])
+    sheet.pill("mean", x + 0.31, y, 0.26, tall)
+    sheet.pill("linear", x + 0.96, y, 0.6)
+    sheet.text(x + 0.96, below, f"{classes} classes", 7.5, MUTED)
+    if keep:
+        count = f"{computed} of {len(channels) * (2**columns - 1)} convs computed"
+        sheet.text(sheet.wide / 2, below + 0.32, count, 8, MUTED)
+    return sheet.figure
+
+
+# ----- Training -----
+
+
+@picture
+def plot_history(
+    history: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Curves of a training: loss, accuracy of the whole net and of each column, learning rate.
+
+    `history` has one dictionary for each epoch, as `train` gives them. Saved where `path` is given.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    if not history:
+        raise ValueError("plot_history: the history is empty, there is no epoch to draw")
+
+    def of(key: str) -> list[float]:
+        return [float(row[key]) for row in history]
+
+    columns = len(history[0]["columns"])
+    shades = [lighter(BLUE, 0.5 * (1 - c / max(1, columns - 1))) for c in range(columns)]
+    each = [[float(row["columns"][c]) for row in history] for c in range(columns)]
+    whole = "whole net" if columns else "test"
+    loss = [("train", of("train_loss"), MUTED), ("test", of("test_loss"), ACCENT)]
+    accuracy = [("train", of("train_accuracy"), MUTED)]
+    accuracy += [(f"column {c}", values, shades[c]) for c, values in enumerate(each)]
+    accuracy += [(whole, of("test_accuracy"), ACCENT)]
+
+    figure = new_figure(10, 3.4 if title else 3.1)
+    grid = {"left": 0.055, "right": 0.985, "bottom": 0.15, "top": 0.8 if title else 0.9}
+    panels = figure.add_gridspec(1, 3, width_ratios=(4, 4, 2.2), wspace=0.62, **grid)
+    figure.text(0.5, 0.94, title or "", fontsize=10.5, ha="center", va="center")
+    names = {"loss": loss, "accuracy": accuracy, "learning rate": [("", of("lr"), MUTED)]}
+    for i, (name, lines) in enumerate(names.items()):
+        axes = figure.add_subplot(panels[0, i], title=name, xlabel="epoch")
+        for _, values, color in lines:
+            wide, mark = 1.8 if color == ACCENT else 1.3, "o" if len(values) < 3 else ""
+            steps = "steps-mid" if name == "learning rate" else "default"
+            axes.plot(of("epoch"), values, color=color, lw=wide, marker=mark, ms=4, drawstyle=steps)
+        axes.margins(x=0 if len(history) > 1 else 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        if name == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        if name != "learning rate":
+            _name_lines(axes, lines)
+        elif 0 < 5 * min(of("lr")) < max(of("lr")):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, 1.2 * max(of("lr")) or 1)
+            axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_major_formatter("{x:g}")
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def _name_lines(axes: Any, lines: Sequence[tuple[str, list[float], str]]) -> None:
+    """Write each line's name beside its end, moved where two would overlap."""
+    low, high = axes.get_ylim()
+    named = [(name, v[-1], color) for name, v, color in lines if numpy.isfinite(v[-1])]
+    ends = [(value - low) / (high - low) for _, value, _ in named]
+    heights = spread(ends, [0.075] * len(ends))
+    for (name, _, color), end, y in zip(named, ends, heights):
+        if abs(y - end) > 0.02:
+            place = {"transform": axes.transAxes, "clip_on": False}
+            axes.plot([1.01, 1.05], [end, y], color=color, lw=0.7, **place)
+        axes.text(1.06, y, name, transform=axes.transAxes, color=color, va="center")
+
+
+@picture
+def plot_mistakes(
+    images: Any, labels: Any, predictions: Any, classes: Sequence[str], limit: int = 24
+) -> Figure:
+    """The first `limit` images (N, H, W, 1 or 3) whose prediction is wrong: true → predicted."""
+    pixels, truth, said = asnumpy(images), asnumpy(labels), asnumpy(predictions)
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
+        raise ShapeError(f"plot_mistakes: images must be (N, H, W, 1 or 3), got {pixels.shape}")
+    if not truth.shape == said.shape == pixels.shape[:1]:
+        raise ShapeError(
+            f"plot_mistakes: {len(pixels)} images need as many labels and predictions, got "
+            f"{truth.shape} and {said.shape}"
+        )
+    wrong = numpy.flatnonzero(truth != said)
+    shown, across = wrong[:limit], 8
+    rows = -(-len(shown) // across)
+    sheet = Sheet(0.4 + across * 1.12, 0.6 + rows * 1.5)
+    sheet.text(0.3, 0.32, f"{len(wrong)} of {len(pixels)} images classified wrongly", 10, ha="left")
+    low, high = (pixels.min(), pixels.max()) if len(pixels) else (0.0, 1.0)
+    for i, n in enumerate(shown):
+        x, y = 0.3 + i % across * 1.12, 0.6 + i // across * 1.5
+        image = (pixels[n] - low) / max(high - low, 1e-12)
+        sheet.axes.imshow(
+            image.squeeze(-1) if image.shape[-1] == 1 else image,
+            cmap="gray", vmin=0, vmax=1, extent=(x, x + 1, y + 1, y), interpolation="nearest",
+        )  # fmt: skip
+        sheet.text(x + 0.5, y + 1.12, str(classes[int(truth[n])]), 7.5)
+        sheet.text(x + 0.5, y + 1.27, f"→ {classes[int(said[n])]}", 7.5, ACCENT)
+    sheet.axes.set(xlim=(0, sheet.wide), ylim=(0.6 + rows * 1.5, 0), aspect="auto")
+    return sheet.figure
+
+
+# ----- The recorded graph -----
+
+
+@picture
+def plot_graph(tensor: Tensor, limit: int = 60) -> Figure:
+    """What was recorded behind `tensor`: leaves on top, primitives, and the result at the bottom.
+
+    Raises `GraphError` where nothing was recorded, `ValueError` above `limit` nodes.
+    """
+    graph = layout_graph(tensor, limit)
+    wide = max(node.x + node.width / 2 for node in graph.nodes)
+    last = max(node.y for node in graph.nodes)
+    sheet = Sheet(wide + 0.6, last * 0.78 + 1.0)
+
+    def at(x: float, y: float) -> Point:
+        return x + 0.3, y * 0.78 + 0.5
+
+    for points, times in graph.edges:
+        (x, y), (a, b) = points[0], points[-1]
+        sheet.curve([at(*point) for point in points], MUTED)
+        if times > 1:
+            sheet.text(*at((x + a) / 2 + 0.15, (y + b) / 2), f"×{times}", 7.5, MUTED)
+    for node in graph.nodes:
+        x, y = at(node.x, node.y)
+        corners = (x - node.width / 2, y - 0.22), (x + node.width / 2, y + 0.22)
+        if node.is_leaf:
+            sheet.box(*corners, 0.22, facecolor="white", edgecolor=BLUE, linewidth=1.1)
+        else:
+            sheet.box(*corners, 0.06, facecolor=ACCENT if node.y == last else BLUE)
+        color, quiet = (INK, MUTED) if node.is_leaf else ("white", "white")
+        sheet.text(x, y - 0.08, node.name, 8.5, color)
+        sheet.text(x, y + 0.1, str(node.shape), 7.5, quiet)
+    return sheet.figure
