@@ -190,7 +190,7 @@ def test_drop_last_drops_only_the_incomplete_batch():
     assert len(data.Loader(numbered(8), 4, drop_last=True)) == 2
 
 
-def test_bytes_become_0_to_1_and_a_transform_comes_before_the_augmentation():
+def test_bytes_become_0_to_1_and_the_augmentation_comes_before_the_transform():
     dataset = numbered(4, np.uint8)
     (images, _), = data.Loader(dataset, 4)  # fmt: skip
     assert np.allclose(images[:, 0, 0, 0], np.arange(4) / 255)
@@ -199,11 +199,11 @@ def test_bytes_become_0_to_1_and_a_transform_comes_before_the_augmentation():
 
     def watch(images, rng):
         seen.append(images)
-        return images + np.float32(1)
+        return images + np.uint8(1)
 
     (images, _), = data.Loader(dataset, 4, transform=standardize, augment=watch)  # fmt: skip
-    assert np.array_equal(seen[0], standardize(dataset.images))
-    assert np.array_equal(images, seen[0] + 1)
+    assert np.array_equal(seen[0], dataset.images)
+    assert np.array_equal(images, standardize(dataset.images + np.uint8(1)))
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])

@@ -8,8 +8,8 @@ Everything random in epoch e, the order of the examples and how each is augmente
 generator started from (seed, e). So a run that was stopped and is resumed with `set_epoch(e)` sees
 the same batches, bit for bit, as a run that never stopped.
 
-A batch is first transformed (bytes to float32, standardized), then augmented: the zeros that
-`shift` and `cutout` fill in are then the mean colour of the training images.
+A batch is first augmented, in the numbers it is stored in, then transformed (to float32,
+standardized): the zeros that `shift` and `cutout` fill in are black, the empty paper of the digits.
 """
 
 from __future__ import annotations
@@ -98,9 +98,10 @@ class Loader:
         order = rng.permutation(count) if self.shuffle else np.arange(count)
         for batch in range(len(self)):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            images = self.transform(self.dataset.images[chosen])
+            images = self.dataset.images[chosen]
             if self.augment is not None:
                 images = self.augment(images, rng)
+            images = self.transform(images)
             if images.dtype != np.float32:
                 raise DTypeError(
                     f"transform and augment: expected float32 images, got {images.dtype}"
