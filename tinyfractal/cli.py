@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
+import math
+import os
+import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +23,7 @@ import numpy as np
 from . import __version__, backend
 from .checkpoint import load_checkpoint
 from .data import load
-from .errors import DataError
+from .errors import CheckpointError, DataError
 from .fractal import FractalNet, fractal_depth
 from .module import Module
 from .recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
@@ -36,12 +39,13 @@ def command_train(args: argparse.Namespace) -> None:
     chosen = {name: getattr(args, name) for name in RECIPE_OPTIONS if hasattr(args, name)}
     if args.resume is not None:
         folder = Path(args.resume)
+        folder = folder.parent if folder.name == CHECKPOINT else folder
         if chosen or args.out is not None:
             raise ValueError(
                 "train: --resume goes on with the options the run was started with; "
                 f"leave out {', '.join('--' + n.replace('_', '-') for n in chosen) or '--out'}"
             )
-        recipe = Recipe.from_dict(load_checkpoint(folder / CHECKPOINT)["recipe"])
+        _, recipe = _read_checkpoint(folder / CHECKPOINT)
         train, test = load(recipe.data, args.folder)
         same = recipe.for_data(train)
         if (same.shape, same.classes) != (recipe.shape, recipe.classes):
@@ -57,6 +61,9 @@ def command_train(args: argparse.Namespace) -> None:
                 "or choose another --out"
             )
     model = recipe.build_model()
+    optimizer = recipe.build_optimizer(model)
+    schedule = recipe.build_schedule(optimizer)
+    predict(model, train.images[:1], recipe.transform())  # too small an image fails here, not later
     depth = fractal_depth(recipe.columns) * len(recipe.channels)
     print(
         f"{recipe.data}: {len(train):,} training and {len(test):,} test images of "
@@ -65,31 +72,34 @@ def command_train(args: argparse.Namespace) -> None:
         f"{backend.current()}; writing to {folder}\n",
         flush=True,
     )
-    optimizer = recipe.build_optimizer(model)
     start = time.monotonic()
     try:
-        history = fit(
-            model,
-            train,
-            test,
-            optimizer,
-            recipe.build_schedule(optimizer),
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            transform=recipe.transform(),
-            augment=recipe.augment(),
-            seed=recipe.seed,
-            clip=recipe.clip,
-            label_smoothing=recipe.label_smoothing,
-            prefetch=args.prefetch,
-            folder=folder,
-            resume=args.resume is not None,
-            recipe=recipe.as_dict(),
-            quiet=args.quiet,
-        )
+        with np.errstate(all="ignore"):  # where the numbers overflow, fit says so in a sentence
+            history = fit(
+                model,
+                train,
+                test,
+                optimizer,
+                schedule,
+                epochs=recipe.epochs,
+                batch_size=recipe.batch_size,
+                transform=recipe.transform(),
+                augment=recipe.augment(),
+                seed=recipe.seed,
+                clip=recipe.clip,
+                label_smoothing=recipe.label_smoothing,
+                prefetch=args.prefetch,
+                folder=folder,
+                resume=args.resume is not None,
+                recipe=recipe.as_dict(),
+                quiet=args.quiet,
+            )
     except KeyboardInterrupt as error:
+        options = ["--resume", str(folder)]
+        if args.folder != DATA_FOLDER:
+            options += ["--folder", args.folder]
         raise KeyboardInterrupt(
-            f"stopped; go on with: python -m tinyfractal train --resume {folder}"
+            f"stopped; go on with: python -m tinyfractal train {shlex.join(options)}"
         ) from error
     print(f"\n{table(model, test, recipe)}\n\ntook {time.monotonic() - start:.0f} s")
     _draw_curves(history, folder)
@@ -134,10 +144,17 @@ def _draw_curves(history: list[dict[str, Any]], folder: Path) -> None:
 # ----- evaluate and predict -----
 
 
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], Recipe]:
+    """A checkpoint, or the one in a folder, and the recipe in it."""
+    path = path / CHECKPOINT if path.is_dir() else path
+    state = load_checkpoint(path)
+    if not state.get("recipe"):
+        raise CheckpointError(f"{path}: no recipe in it, so the network cannot be built again")
+    return state, Recipe.from_dict(state["recipe"])
+
+
 def _load_model(checkpoint: str) -> tuple[Module, Recipe]:
-    path = Path(checkpoint)
-    state = load_checkpoint(path / CHECKPOINT if path.is_dir() else path)
-    recipe = Recipe.from_dict(state.get("recipe", {}))
+    state, recipe = _read_checkpoint(Path(checkpoint))
     model = recipe.build_model()
     model.load_state_dict(state["model"])
     return model.eval(), recipe
@@ -172,7 +189,7 @@ def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarr
     if name.startswith("test:"):
         _, test = load(recipe.data, args.folder)
         number = name.removeprefix("test:")
-        if not number.isdigit() or int(number) >= len(test):
+        if not number.isdecimal() or int(number) >= len(test):
             raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
         image = test.images[int(number)]
         return image / np.float32(255) if image.dtype == np.uint8 else image
@@ -186,7 +203,7 @@ def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarr
         with Image.open(name) as file:
             picture = file.convert("L" if channels == 1 else "RGB")
             picture = picture.resize((width, height), Image.Resampling.BOX)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # each of Pillow's readers has exceptions of its own
         raise DataError(f"predict: cannot read {name} as an image ({error})") from error
     image = np.asarray(picture, np.float32).reshape(height, width, channels) / 255
     return 1 - image if args.invert else image
@@ -210,7 +227,7 @@ def command_draw(args: argparse.Namespace) -> None:
     if args.drop_path != "none":
         net = FractalNet(columns=args.columns, channels=(1,))
         local = args.drop_path == "local"
-        keep = net.keep_local() if local else net.keep_column(int(args.drop_path))
+        keep = net.keep_local() if local else net.keep_column(args.drop_path)
     if args.what == "block":
         figure = plot.draw_block(args.columns, keep)
     elif args.what == "network":
@@ -255,36 +272,65 @@ def command_info(args: argparse.Namespace) -> None:
 
 # ----- Options -----
 
+
+def within(kind: type, least: float, most: float = math.inf) -> Callable[[str], Any]:
+    """An argparse type: a number from `least` to `most`, neither infinite nor NaN."""
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (least <= value <= most and value < math.inf):
+            noun = "whole number" if kind is int else "number"
+            span = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"expected a {noun} {span}, got {text!r}")
+        return value
+
+    return convert
+
+
+COUNT, INDEX, AMOUNT, SHARE = within(int, 1), within(int, 0), within(float, 0), within(float, 0, 1)
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """An argparse type: "16,32" is (16, 32)."""
+    return tuple(COUNT(part) for part in text.split(","))
+
+
+def dropped(text: str) -> str | int:
+    """An argparse type: "none", "local", or the number of the column that is kept."""
+    if text in ("none", "local"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected none, local or a column, got {text!r}")
+    return int(text)
+
+
+DATA_FOLDER = "data"
 RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
     "data": {"help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, or an .npz file"},
     "model": {"choices": MODELS},
-    "columns": {"type": int, "help": "columns of a block; the others match its depth, 2^(C-1)"},
-    "channels": {"type": lambda text: tuple(map(_positive, text.split(","))), "metavar": "A,B,…",
+    "columns": {"type": COUNT, "help": "columns of a block; the others match its depth, 2^(C-1)"},
+    "channels": {"type": counts, "metavar": "A,B,…",
                  "help": "channels of each block; their number is the number of blocks"},
-    "dropout": {"type": float, "help": "dropout after each convolution"},
-    "drop_path": {"type": float, "help": "probability of dropping a branch; 0 for no drop-path"},
-    "global_ratio": {"type": float, "help": "fraction of batches with global drop-path"},
+    "dropout": {"type": SHARE, "help": "dropout after each convolution"},
+    "drop_path": {"type": SHARE, "help": "probability of dropping a branch; 0 for no drop-path"},
+    "global_ratio": {"type": SHARE, "help": "fraction of batches with global drop-path"},
     "per_sample": {"action": "store_true", "help": "drop-path by sample, not by mini-batch"},
     "optimizer": {"choices": OPTIMIZERS},
-    "lr": {"type": float, "help": "learning rate"},
-    "momentum": {"type": float},
-    "weight_decay": {"type": float},
+    "lr": {"type": AMOUNT, "help": "learning rate"},
+    "momentum": {"type": SHARE},
+    "weight_decay": {"type": AMOUNT},
     "schedule": {"choices": tuple(SCHEDULES), "help": "of the learning rate"},
-    "epochs": {"type": lambda text: _positive(text)},
-    "batch_size": {"type": lambda text: _positive(text)},
-    "shift": {"type": int, "help": "shift training images by up to so many pixels"},
+    "epochs": {"type": COUNT},
+    "batch_size": {"type": COUNT},
+    "shift": {"type": INDEX, "help": "shift training images by up to so many pixels"},
     "mirror": {"action": "store_true", "help": "mirror half of the training images"},
-    "label_smoothing": {"type": float},
-    "clip": {"type": float, "help": "limit of the gradient's norm"},
-    "seed": {"type": int},
+    "label_smoothing": {"type": SHARE},
+    "clip": {"type": AMOUNT, "help": "limit of the gradient's norm"},
+    "seed": {"type": INDEX},
 }  # fmt: skip
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return number
 
 
 class Parser(argparse.ArgumentParser):
@@ -296,10 +342,12 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """All commands and their options."""
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--backend", choices=backend.BACKENDS, help="array library to run on")
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    shared.add_argument("--folder", default="data", help="where data sets lie (default: data)")
+    shared.add_argument(
+        "--folder", default=DATA_FOLDER, help="where data sets lie (default: %(default)s)"
+    )
     parser = Parser(prog="tinyfractal", description="Deep learning in NumPy, small enough to read.")
     parser.add_argument("--version", action="version", version=f"tinyfractal {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -324,7 +372,7 @@ def build_parser() -> Parser:
         )
     train.add_argument("--out", metavar="FOLDER", help="where to write (default: under runs/)")
     train.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
-    train.add_argument("--prefetch", type=int, default=0, help="batches prepared in a thread")
+    train.add_argument("--prefetch", type=INDEX, default=0, help="batches prepared in a thread")
     train.add_argument("--quiet", action="store_true", help="no line for each epoch")
 
     evaluate = add(command_evaluate)
@@ -339,12 +387,15 @@ def build_parser() -> Parser:
     add(command_recurse)
     draw = add(command_draw)
     draw.add_argument("what", choices=("block", "network", "recursion"), nargs="?", default="block")
-    draw.add_argument("--columns", type=_positive, default=3)
-    draw.add_argument("--channels", type=RECIPE_OPTIONS["channels"]["type"], default=(16, 32))
+    draw.add_argument("--columns", type=COUNT, default=3)
+    draw.add_argument("--channels", type=counts, default=(16, 32))
     draw.add_argument(
-        "--drop-path", default="none", help="grey what a sample drops: none, local, or a column"
+        "--drop-path",
+        type=dropped,
+        default="none",
+        help="grey what a sample drops: none, local, or a column",
     )
-    draw.add_argument("--seed", type=int, default=0)
+    draw.add_argument("--seed", type=INDEX, default=0)
     draw.add_argument("--out", help="file to write; both .svg and .png are made")
     add(command_gradcheck)
     add(command_info)
@@ -358,18 +409,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.backend is not None:
             backend.use(args.backend)
         args.run(args)
+        sys.stdout.flush()
         return 0
     except KeyboardInterrupt as error:
-        print(f"tinyfractal: {error or 'stopped'}", file=sys.stderr)
+        print(f"tinyfractal: {str(error) or 'stopped'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         return 0
     except Exception as error:
         if args.debug:
             raise
-        text = "; ".join(line.strip() for line in str(error).splitlines())
+        text = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
         print(f"tinyfractal: {text or type(error).__name__}", file=sys.stderr)
         return 1
-
-

@@ -171,7 +171,7 @@ class FractalNet(Module):
 
         Raises `ShapeError` for images too small to be halved by every block.
         """
-        self._check(x, column)
+        self._check(x)
         keep = self._sample(len(x)) if column is None else self.keep_column(column)
         for block in self.blocks:
             x = self.pool(block(x, keep))
@@ -227,7 +227,7 @@ class FractalNet(Module):
 
         return keep
 
-    def _check(self, x: Any, column: int | None) -> None:
+    def _check(self, x: Any) -> None:
         check_images("FractalNet", x)
         least = 2 ** len(self.blocks)
         if min(x.shape[1:3]) < least:

@@ -172,9 +172,9 @@ class Module:
         seen: set[int] = set()
         for path, module in self.named_modules():
             own = [value for value in vars(module).values() if isinstance(value, Parameter)]
-            if id(module) not in runs or (not own and any(True for _ in module.children())):
+            shapes = runs.pop(id(module), None)  # a shared layer has one row, at its first place
+            if shapes is None or (not own and any(True for _ in module.children())):
                 continue
-            shapes = runs[id(module)]
             times = f" ×{len(shapes)}" if len(shapes) > 1 else ""
             count = sum(parameter.size for parameter in own if id(parameter) not in seen)
             seen.update(map(id, own))

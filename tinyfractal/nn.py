@@ -7,6 +7,7 @@ its weights and settings; the computing is in `ops/`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy
@@ -272,7 +273,7 @@ class Flatten(Module):
     """Everything but the batch axis in a row: (N, …) → (N, features)."""
 
     def forward(self, x: Any) -> Tensor:
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), prod(x.shape[1:]))  # not -1, which no empty batch has
 
 
 class Dropout(Module):

@@ -34,7 +34,9 @@ class Progress:
         self.epoch, self.in_epoch = epoch, 0
         tqdm = None if self.quiet or not sys.stderr.isatty() else _tqdm()
         if tqdm is not None:
-            self.bar = tqdm(total=self.images, unit="img", leave=False, desc=self.label())
+            # shorter than tqdm's own, so that there is room for the bar
+            shape = "{desc} |{bar}| {percentage:3.0f} %{postfix}"
+            self.bar = tqdm(total=self.images, leave=False, desc=self.label(), bar_format=shape)
 
     def label(self) -> str:
         """Which epoch of how many, aligned."""
@@ -55,11 +57,12 @@ class Progress:
         if news:
             self.last = time.monotonic()
             text = "  ".join(f"{name} {value:.4f}" for name, value in news.items())
+            text += f"  {self.speed():,.0f} images/s  {self.time_left()} left"
             if self.bar is not None:
-                self.bar.set_postfix_str(f"{text}, all epochs {self.time_left()} left")
+                self.bar.set_postfix_str(text)
             else:
                 part = 100 * self.in_epoch / self.images
-                self.line(f"{self.label()}  {part:3.0f} %  {text}  {self.time_left()} left")
+                self.line(f"{self.label()}  {part:3.0f} %  {text}")
 
     def speed(self) -> float:
         """Images a second so far, testing included."""

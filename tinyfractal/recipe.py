@@ -56,6 +56,14 @@ class Recipe:
     shape: tuple[int, ...] = ()  # (H, W, C) of one image
     standardize: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        choices = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": tuple(SCHEDULES)}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"recipe: {name} is one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
+
     def for_data(self, train: Dataset) -> Recipe:
         """This recipe with the facts of the training images filled in."""
         return replace(
@@ -119,10 +127,16 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The recipe that `as_dict` described. Raises `CheckpointError` where it is another's."""
+        examples = cls(clip=1.0, standardize={})
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             wrong = sorted(set(values) ^ names)
             raise CheckpointError(f"recipe: missing or unknown entries {', '.join(wrong)}")
-        listed = ("channels", "classes", "shape")
-        plain: dict[str, Any] = {k: tuple(v) if k in listed else v for k, v in values.items()}
+        plain: dict[str, Any] = {}
+        for name, value in values.items():
+            kind = type(getattr(examples, name))  # JSON has lists for tuples, and 1 may be 1.0
+            plain[name] = tuple(value) if kind is tuple and isinstance(value, list) else value
+            kinds = (int, float) if kind is float else kind
+            if not (isinstance(plain[name], kinds) or (name == "clip" and value is None)):
+                raise CheckpointError(f"recipe: {name} should be a {kind.__name__}, got {value!r}")
         return cls(**plain)

@@ -33,12 +33,12 @@ def examples() -> dict[str, Example]:
 
     images, kernel = numbers(2, 5, 4, 4), numbers(3, 3, 2, 6)
     labels = np.array([2, 0, 1])
+    of_one_array = (
+        "abs cos exp gelu identity leaky_relu neg relu sigmoid sin softplus tanh "
+        "sum mean var max min logsumexp softmax log_softmax flip squeeze transpose"
+    )
     table: dict[str, Example] = {
-        name: (getattr(ops, name), [numbers(2, 3)])
-        for name in (
-            "abs cos exp gelu identity leaky_relu neg relu sigmoid sin softplus tanh "
-            "sum mean var max min logsumexp softmax log_softmax flip squeeze transpose"
-        ).split()
+        name: (getattr(ops, name), [numbers(2, 3)]) for name in of_one_array.split()
     }
     table |= {name: (getattr(ops, name), [positive(2, 3)]) for name in ("log", "sqrt")}
     table |= {
@@ -82,7 +82,7 @@ def layers() -> dict[str, tuple[Module, tuple[int, ...]]]:
     """{name of a layer: (the layer, the shape of its input)}, in training."""
     backend.seed(0)
     image = (2, 4, 4, 2)
-    stages = {"in_channels": 2, "classes": 3, "channels": (2, 3), "depth": 2}
+    stages: dict[str, Any] = {"in_channels": 2, "classes": 3, "channels": (2, 3), "depth": 2}
     return {
         "Linear": (nn.Linear(3, 2), (2, 3)),
         "Conv2d": (nn.Conv2d(2, 3, 3), image),
@@ -99,6 +99,8 @@ def layers() -> dict[str, tuple[Module, tuple[int, ...]]]:
         "GlobalAvgPool": (nn.GlobalAvgPool(), image),
         "Flatten": (nn.Flatten(), image),
         "Dropout": (nn.Dropout(0.5), image),
+        "Join": (nn.Join(), (3, 2, 4)),  # three branches, (2, 4) each
+        "DropPath": (nn.DropPath(0.5), (3, 2, 4)),
         "Sequential": (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), (2, 3)),
         "RecursiveBlock": (RecursiveBlock(nn.Linear(3, 3), depth=3), (2, 3)),
         "FractalBlock": (FractalBlock(3, 2, 2), image),
@@ -123,6 +125,7 @@ def check_all() -> Iterator[tuple[str, Difference | None]]:
 def check_layer(layer: Module, x: np.ndarray) -> Difference | None:
     """gradcheck a layer with respect to its input and every weight (turned into float64)."""
     layer.astype(np.float64)
+    takes_branches = isinstance(layer, (nn.Join, nn.DropPath))
     parameters = layer.parameters()
 
     def run(x: Tensor, *weights: Tensor) -> Tensor:
@@ -132,7 +135,7 @@ def check_layer(layer: Module, x: np.ndarray) -> Difference | None:
                 if id(value) in places:
                     setattr(module, name, places[id(value)])
         try:
-            return _seeded(layer)(x)
+            return _seeded(layer)(list(x) if takes_branches else x)
         finally:
             back = {id(new): old for old, new in zip(parameters, weights)}
             for _, module in layer.named_modules():

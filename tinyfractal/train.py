@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from . import backend
 from .backend import xp
 from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from .data import Dataset, Loader
+from .data.dataset import to_unit
 from .errors import CheckpointError
 from .fractal import FractalNet
 from .mode import no_grad
@@ -86,6 +88,9 @@ def fit(
 
     def save() -> None:
         if path is not None:
+            # first the history, so that it is never behind a finished run
+            lines = "".join(json.dumps(record) + "\n" for record in history)
+            write_atomically(path.with_name(HISTORY), lines.encode())
             save_checkpoint(
                 path,
                 model.state_dict(),
@@ -95,8 +100,6 @@ def fit(
                 history=history,
                 recipe=recipe or {},
             )
-            lines = "".join(json.dumps(record) + "\n" for record in history)
-            write_atomically(path.with_name(HISTORY), lines.encode())
 
     if not history:
         save()  # so that a run killed in its first epoch can be resumed too
@@ -109,6 +112,12 @@ def fit(
             loss, accuracy = train_epoch(model, loader, optimizer, clip, label_smoothing, progress)
             schedule.step()
             whole = evaluate(model, test, transform)
+            if not math.isfinite(loss + whole.loss):  # the last step may have spoilt the weights
+                raise FloatingPointError(
+                    f"fit: the loss became {loss} in training and {whole.loss} in testing in "
+                    f"{progress.label()}. Try a smaller learning rate or clip=1.0; "
+                    "`with tinyfractal.detect_anomaly():` finds the place."
+                )
             columns = [evaluate(column, test, transform).accuracy for column in columns_of(model)]
             record = {
                 "epoch": epoch + 1,
@@ -156,44 +165,41 @@ def train_epoch(
             progress.advance(len(labels), loss=float(total) / seen, accuracy=float(right) / seen)
         else:
             progress.advance(len(labels))
-    if not math.isfinite(float(total)):
-        raise FloatingPointError(
-            f"fit: the loss became {float(total) / seen} in {progress.label()}. Try a smaller "
-            "learning rate or clip=1.0; `with tinyfractal.detect_anomaly():` finds the place."
-        )
     return float(total) / seen, float(right) / seen
+
+
+@contextmanager
+def inference(model: Module) -> Iterator[None]:
+    """In inference, and unrecorded, inside a `with` block; each layer's mode is put back after."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def evaluate(
     model: Module, dataset: Dataset, transform: Callable | None = None, batch_size: int = 250
 ) -> Result:
     """Loss, accuracy and time per image, in inference; the model is left in the mode it was in."""
-    was_training = model.training
-    model.eval()
     total, right, start = 0.0, 0, time.perf_counter()
-    try:
-        with no_grad():
-            for images, labels in Loader(dataset, batch_size, transform=transform):
-                y = backend.asarray(labels)
-                logits = model(Tensor(backend.asarray(images)))
-                total = total + cross_entropy(logits, y, reduction="sum").data
-                right = right + (logits.data.argmax(axis=1) == y).sum()
-        loss, accuracy = float(total) / len(dataset), float(right) / len(dataset)
-    finally:
-        model.train(was_training)
+    with inference(model):
+        for images, labels in Loader(dataset, batch_size, transform=transform):
+            y = backend.asarray(labels)
+            logits = model(Tensor(backend.asarray(images)))
+            total = total + cross_entropy(logits, y, reduction="sum").data
+            right = right + (logits.data.argmax(axis=1) == y).sum()
+    loss, accuracy = float(total) / len(dataset), float(right) / len(dataset)
     return Result(loss, accuracy, (time.perf_counter() - start) / len(dataset))
 
 
 def predict(model: Module, images: Any, transform: Callable | None = None) -> Any:
     """Class probabilities (N, K) of images (N, H, W, C), as a NumPy array, in inference."""
-    was_training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            x = transform(images) if transform is not None else images
-            logits = model(Tensor(backend.asarray(x, xp.float32)))
-    finally:
-        model.train(was_training)
+    with inference(model):
+        logits = model(Tensor(backend.asarray((transform or to_unit)(images))))
     e = backend.asnumpy(xp.exp(logits.data - logits.data.max(axis=1, keepdims=True)))
     return e / e.sum(axis=1, keepdims=True)
 
@@ -218,6 +224,8 @@ def restore(
         return list(state["history"])
     except KeyError as error:
         raise CheckpointError(f"{path}: the checkpoint has no entry {error}") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _describe(record: dict[str, Any]) -> str:

@@ -1,0 +1,327 @@
+"""Each command does what it says, and shows it."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinyfractal
+from tinyfractal import backend, cli, nn, ops
+from tinyfractal.cli import main
+from tinyfractal.data import load
+from tinyfractal.errors import GradientError
+from tinyfractal.recipe import Recipe
+from tinyfractal.train import CHECKPOINT, HISTORY
+
+draw_curves = cli._draw_curves
+TINY = ["--epochs", "1", "--columns", "2", "--channels", "4,6", "--drop-path", "0"]
+COMMANDS = ("train", "evaluate", "predict", "recurse", "draw", "gradcheck", "info")
+HAS_PLOT = all(importlib.util.find_spec(name) for name in ("matplotlib", "tinyfractal.plot"))
+needs_plot = pytest.mark.skipif(not HAS_PLOT, reason="needs matplotlib")
+
+
+def shell(command, folder):
+    """(exit status of the last part, stdout, stderr) of a line in which $TF is the program."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "OPENBLAS_NUM_THREADS": "1",
+        "TF": f"{sys.executable} -m tinyfractal",
+    }
+    environment.pop("PYTHONUNBUFFERED", None)  # then a broken pipe shows at the very end
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, timeout=120
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+needs_shell = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_draw_curves", lambda *_: None)  # slow; one test draws them
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run of one epoch, and what was printed."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "_draw_curves", lambda *_: None)
+        assert main(["train", *TINY, "--epochs", "6", "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def run(capsys, *arguments):
+    """Stdout of a command that must go well, in lines."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.splitlines()
+
+
+# ----- train -----
+
+
+def test_train_prints_a_line_for_each_epoch_and_a_table(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_draw_curves", draw_curves)
+    lines = run(capsys, "train", *TINY, "--epochs", 2, "--out", "run", "--seed", 3)
+    assert lines[0] == "digits: 1,438 training and 359 test images of 8×8×1"
+    assert lines[1] == (
+        "fractal network: depth 4, 1,102 parameters; 2 epochs, seed 3, numpy; writing to run"
+    )
+    assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
+    start = next(i for i, line in enumerate(lines) if "depth  parameters" in line)
+    rows = [re.split(r"  +", line) for line in lines[start + 1 : start + 4]]
+    assert [row[:3] for row in rows] == [
+        ["whole network", "4", "1,102"],
+        ["column 0", "2", "342"],
+        ["column 1", "4", "830"],
+    ]
+    for _, _, _, accuracy, milliseconds in rows:
+        assert 0 <= float(accuracy.removesuffix(" %")) <= 100
+        assert float(milliseconds) > 0
+    assert lines[start + 4] == ""
+    files = {file.name for file in Path("run").iterdir()}
+    assert {CHECKPOINT, HISTORY} <= files
+    if HAS_PLOT:
+        assert files == {CHECKPOINT, HISTORY, "curves.png", "curves.svg"}
+
+
+def test_the_table_says_what_the_history_says(capsys):
+    lines = run(capsys, "train", *TINY, "--out", "run")
+    epoch = next(line for line in lines if line.startswith("epoch 1/1"))
+    whole, columns = re.search(r"test (\S+) %  columns (\S+ \S+)", epoch).groups()
+    shown = [
+        float(line.split(" %")[0].split()[-1]) for line in lines if re.match("whole|col", line)
+    ]
+    assert shown == pytest.approx([float(x) for x in (whole, *columns.split())], abs=0.051)
+
+
+def test_train_can_be_quiet(capsys):
+    lines = run(capsys, "train", *TINY, "--out", "run", "--quiet")
+    assert not any(line.startswith("epoch") for line in lines)
+    assert any(line.startswith("whole network") for line in lines)
+
+
+@pytest.mark.parametrize("model", ["plain", "resnet"])
+def test_train_the_networks_that_it_is_compared_with(capsys, model):
+    lines = run(capsys, "train", *TINY, "--model", model, "--out", "run", "--mirror")
+    assert lines[1].startswith(f"{model} network: depth 4, ")
+    assert not any(line.startswith("column") for line in lines)
+
+
+def test_train_chooses_a_folder_that_is_free(capsys):
+    for name in ("digits-fractal", "digits-fractal-2", "digits-fractal-3"):
+        lines = run(capsys, "train", *TINY)
+        assert lines[1].endswith(f"writing to {Path('runs') / name}")
+        assert (Path("runs") / name / CHECKPOINT).exists()
+
+
+def test_resume_of_a_finished_run_shows_its_table_again(capsys):
+    first = run(capsys, "train", *TINY, "--out", "run")
+    again = run(capsys, "train", "--resume", "run")
+    assert not any(line.startswith("epoch") for line in again)
+
+    def accuracies(lines):
+        return [line.split(" %")[0] for line in lines if re.match("whole|column", line)]
+
+    assert accuracies(again) == accuracies(first)
+    assert len(accuracies(first)) == 3
+    assert accuracies(run(capsys, "train", "--resume", f"run/{CHECKPOINT}")) == accuracies(first)
+
+
+def test_every_entry_of_the_recipe_that_is_a_choice_has_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    facts = {"classes", "shape", "standardize"}
+    # Nesterov's momentum is always used
+    for name, value in Recipe().as_dict().items():
+        if name not in facts | {"nesterov"}:
+            assert f"--{name.replace('_', '-')}" in text
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            assert f"(default: {shown})" in " ".join(text.split())
+
+
+# ----- evaluate and predict -----
+
+
+def test_evaluate_prints_the_table_for_a_file_and_for_its_folder(capsys, trained):
+    by_folder = run(capsys, "evaluate", trained)
+    by_file = run(capsys, "evaluate", trained / CHECKPOINT)
+    assert [line[:3] for line in by_folder] == ["   ", "who", "col", "col"]
+    assert [line[:40] for line in by_file] == [line[:40] for line in by_folder]
+
+
+def test_evaluate_on_other_data(capsys, trained):
+    _, test = load("digits")
+    nothing_right = (test.labels + 1) % 10
+    np.savez("wrong.npz", x_train=test.images, y_train=test.labels, x_test=test.images,
+             y_test=np.where(np.arange(len(test)) < 0, test.labels, nothing_right))  # fmt: skip
+    (_, right, *_), (_, wrong, *_) = (
+        run(capsys, "evaluate", trained, *more) for more in ((), ("--data", "wrong.npz"))
+    )
+
+    def accuracy(line):
+        return float(line.split(" %")[0].split()[-1])
+
+    assert accuracy(right) > 50
+    assert accuracy(wrong) <= 100 - accuracy(right)
+
+
+def test_predict_an_image_of_the_test_set(capsys, trained):
+    _, test = load("digits")
+    lines = run(capsys, "predict", trained, *(f"test:{i}" for i in range(20)))
+    right = 0
+    for i, line in enumerate(lines):
+        name, guess, percent = re.match(
+            r"(test:\d+): (\d) (\S+) %, \d \S+ %, \d \S+ %$", line
+        ).groups()
+        assert name == f"test:{i}"
+        assert 10 <= float(percent) <= 100
+        right += int(guess) == test.labels[i]
+    assert right > 10
+
+
+def test_predict_a_picture(capsys, trained):
+    image = pytest.importorskip("PIL.Image")
+    _, test = load("digits")
+    pixels = np.round(test.images[3, :, :, 0] * 255).astype(np.uint8)
+    image.fromarray(pixels).save("plain.png")
+    image.fromarray(255 - pixels).convert("RGB").save("ink.png")
+    image.fromarray(pixels).resize((64, 64), image.Resampling.NEAREST).save("large.png")
+
+    def best(*arguments):
+        lines = run(capsys, "predict", trained, *arguments)
+        found = [re.search(r": (\d) (\S+) %", line).groups() for line in lines]
+        return [10 * int(digit) + float(percent) / 100 for digit, percent in found]
+
+    (expected,) = best("test:3")
+    close = pytest.approx(expected, abs=0.02)  # a picture has 256 greys, the digits 17
+    assert best("plain.png", "large.png") == [close, close]
+    assert best("--invert", "ink.png") == [close]
+    assert best("ink.png") != [close]
+
+
+# ----- The others -----
+
+
+def test_recurse_begins_with_the_three_lines_of_the_article(capsys):
+    lines = run(capsys, "recurse")
+    assert lines[:3] == [
+        "Input Shape: (10,)",
+        "Output Shape: (10,)",
+        "Model successfully applied recursive structure.",
+    ]
+    start = next(i for i, line in enumerate(lines) if line.startswith("depth"))
+    rows = [[int(x.replace(",", "")) for x in line.split()] for line in lines[start + 1 :]]
+    assert [row[0] for row in rows] == [1, 2, 4, 8, 16]
+    unit = 9 * 16 * 16 + 2 * 16
+    assert [row[1] for row in rows] == [unit] * 5  # shared: constant while depth grows
+    assert [row[2] for row in rows] == [(2**c - 1) * unit for c in range(1, 6)]
+    assert [row[3] for row in rows] == [depth * unit for depth, *_ in rows]
+
+
+@needs_plot
+@pytest.mark.parametrize("what", ["block", "network", "recursion"])
+@pytest.mark.parametrize("drop", ["none", "local", "1"])
+def test_draw_writes_both_formats(capsys, what, drop):
+    lines = run(capsys, "draw", what, "--drop-path", drop, "--columns", 3, "--out", "a.picture.png")
+    assert lines == ["a.picture.svg", "a.picture.png"]
+    assert Path("a.picture.png").read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in Path("a.picture.svg").read_text()
+
+
+@needs_plot
+def test_draw_shows_what_drop_path_leaves(capsys):
+    pictures = []
+    for drop in ("none", "local", "0", "2"):
+        run(capsys, "draw", "--drop-path", drop, "--seed", 1)
+        pictures.append(Path("fractal-block.svg").read_text())
+    assert len(set(pictures)) == 4
+    run(capsys, "draw", "--drop-path", "local", "--seed", 1)
+    assert Path("fractal-block.svg").read_text() == pictures[1]
+
+
+def test_gradcheck_forgets_no_function_and_no_layer(capsys):
+    *lines, last = run(capsys, "gradcheck")
+    names = [line.split()[0] for line in lines]
+    assert all(re.match(r"\S+ +ok  largest difference +\d", line) for line in lines)
+    assert last == f"{len(lines)} gradients agree with finite differences"
+    assert {name for name in names if "." not in name} == set(ops.__all__)
+    abstract = {"Activation", "Buffer", "Parameter", "Module", "ModuleList"}
+    layers = [getattr(nn, name) for name in nn.__all__ if name not in abstract]
+    layers = [layer.__name__ for layer in layers if isinstance(layer, type)]
+    others = ["FractalBlock", "FractalNet", "RecursiveBlock", "PlainNet", "ResNet"]
+    assert {n.removeprefix("nn.") for n in names if "." in n} == {*layers, *others}
+
+
+def test_gradcheck_finds_a_wrong_gradient(monkeypatch, capsys):
+    tanh = ops.tanh
+
+    def wrong(x):
+        return tanh(x) + (x * x * x - (x * x * x).detach()) * 0.01
+
+    monkeypatch.setattr(ops, "tanh", wrong)
+    assert main(["gradcheck"]) == 1
+    assert capsys.readouterr().err.startswith("tinyfractal: ")
+    with pytest.raises(GradientError):
+        main(["gradcheck", "--debug"])
+
+
+def test_info_prints_the_facts(capsys):
+    facts = dict(line.split(maxsplit=1) for line in run(capsys, "info", "--backend", "numpy"))
+    assert facts["tinyfractal"] == tinyfractal.__version__
+    assert facts["numpy"] == np.__version__
+    assert facts["backend"] == backend.current() == "numpy"
+    assert {"python", "blas", "threads", "device", "cupy", "matplotlib", "tqdm", "pillow"} <= set(
+        facts
+    )
+
+
+# ----- As a program -----
+
+
+@needs_shell
+def test_the_program_runs_and_its_status_is_that_of_the_command(tmp_path):
+    code, out, err = shell("$TF --version", tmp_path)
+    assert (code, out, err) == (0, f"tinyfractal {tinyfractal.__version__}\n", "")
+    code, out, err = shell("$TF evaluate none", tmp_path)
+    assert (code, out) == (1, "")
+    assert err == "tinyfractal: none: there is no such checkpoint\n"
+
+
+def test_help_names_every_command_and_every_command_has_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for command in COMMANDS:
+        assert re.search(rf"^    {command}\s+[A-Z]\w+ ", text, re.MULTILINE), command
+        with pytest.raises(SystemExit) as caught:
+            main([command, "--help"])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: tinyfractal {command}")
+
+
+@needs_shell
+@pytest.mark.parametrize("command", ["recurse", "gradcheck", "train --help"])
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, command):
+    code, out, err = shell(f"set -o pipefail; $TF {command} | head -1", tmp_path)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 1
+
+
+@needs_shell
+def test_a_reader_that_left_at_once_is_no_error(tmp_path):
+    code, _, err = shell("($TF recurse; echo $? >&2) | true", tmp_path)
+    assert (code, err) == (0, "0\n")

@@ -1,0 +1,325 @@
+"""Module: what it finds among its attributes, and saving, loading and showing it."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tinyfractal import FractalNet, Tensor, nn
+from tinyfractal.errors import CheckpointError
+from tinyfractal.module import Buffer, Module, Parameter
+from tinyfractal.zoo import PlainNet, ResNet
+
+
+class Scale(Module):
+    """One weight, one buffer."""
+
+    def __init__(self, size=2):
+        self.weight = Parameter(np.ones(size, np.float32))
+        self.seen = Buffer(np.zeros(1, np.float32))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+class Nested(Module):
+    """Attributes of every kind, set in an order that is not the alphabet's."""
+
+    def __init__(self):
+        self.title = "no parameter"
+        self.second = Scale()
+        self.own = Parameter([3.0])
+        self.first = nn.Sequential(Scale(), nn.ReLU(), Scale())
+        self.constant = Tensor([1.0])
+        self.absent = None
+
+    def forward(self, x):
+        return self.first(self.second(x)) * self.own
+
+
+def values(module):
+    """Everything a module holds, as bytes."""
+    return {name: array.tobytes() for name, array in module.state_dict().items()}
+
+
+# ----- What is inside -----
+
+
+def test_parameters_and_buffers_come_in_the_order_they_were_set():
+    net = Nested()
+    assert [name for name, _ in net.named_parameters()] == [
+        "own", "second.weight", "first.0.weight", "first.2.weight"
+    ]  # fmt: skip
+    assert [name for name, _ in net.named_buffers()] == [
+        "second.seen", "first.0.seen", "first.2.seen"
+    ]  # fmt: skip
+    assert net.parameters()[1] is net.second.weight
+    assert net.buffers()[2] is net.first[2].seen
+    assert net.count_parameters() == 1 + 3 * 2
+
+
+def test_modules_come_before_what_is_inside_them():
+    paths = [path for path, _ in Nested().named_modules()]
+    assert paths == ["", "second", "first", "first.0", "first.1", "first.2"]
+    assert [name for name, _ in Nested().children()] == ["second", "first"]
+
+
+def test_a_plain_tensor_is_not_state():
+    assert not any("constant" in name for name in Nested().state_dict())
+
+
+def test_a_shared_module_or_weight_is_listed_once_under_its_first_name():
+    layer, other = Scale(), Scale()
+    other.weight = layer.weight
+    net = nn.Sequential(layer, layer, other)
+    assert [name for name, _ in net.named_parameters()] == ["0.weight"]
+    assert [name for name, _ in net.named_buffers()] == ["0.seen", "2.seen"]
+    assert net.count_parameters() == 2
+    assert list(net.state_dict()) == ["0.weight", "0.seen", "2.seen"]
+
+
+def test_a_changed_attribute_is_found_without_registering():
+    net = Nested()
+    net.first = Scale(5)
+    del net.second
+    net.late = Parameter(np.zeros((2, 2)))
+    assert [name for name, _ in net.named_parameters()] == ["own", "late", "first.weight"]
+
+
+# ----- Modes, gradients, types -----
+
+
+def test_train_and_eval_reach_everything_and_return_the_module():
+    net = Nested()
+    assert all(module.training for _, module in net.named_modules())
+    assert net.eval() is net
+    assert not any(module.training for _, module in net.named_modules())
+    assert net.train() is net
+    assert all(module.training for _, module in net.named_modules())
+    net.train(False)
+    assert not net.first[1].training
+
+
+def test_zero_grad_forgets_all_gradients():
+    net = Nested()
+    net(Tensor([1.0, 2.0])).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_astype_converts_weights_and_buffers_in_place():
+    net = Nested()
+    before = net.parameters()
+    assert net.astype(np.float64) is net
+    assert all(old is new for old, new in zip(before, net.parameters()))
+    assert {t.dtype for t in [*net.parameters(), *net.buffers()]} == {np.dtype(np.float64)}
+    assert net(Tensor(np.ones(2))).dtype == np.float64
+
+
+# ----- Saving and loading -----
+
+
+def test_state_dict_is_a_copy():
+    net = Nested()
+    state = net.state_dict()
+    assert list(state) == [
+        "own", "second.weight", "first.0.weight", "first.2.weight",
+        "second.seen", "first.0.seen", "first.2.seen",
+    ]  # fmt: skip
+    before = values(net)
+    for array in state.values():
+        assert type(array) is np.ndarray
+        array += 1
+    assert values(net) == before
+
+
+def test_load_state_dict_takes_over_every_value_and_keeps_the_type():
+    source, target = FractalNet(channels=(2, 3), columns=2), FractalNet(channels=(2, 3), columns=2)
+    source(Tensor(np.random.default_rng(0).normal(size=(4, 4, 4, 1)).astype(np.float32)))
+    assert values(source) != values(target)
+    identities = [id(p) for p in target.parameters()]
+    target.load_state_dict({k: v.astype(np.float64) for k, v in source.state_dict().items()})
+    assert values(source) == values(target)
+    assert identities == [id(p) for p in target.parameters()]
+    assert {p.dtype for p in target.parameters()} == {np.dtype(np.float32)}
+
+
+def test_load_state_dict_copies_what_it_is_given():
+    net = Scale()
+    state = {"weight": np.array([5.0, 6.0], np.float32), "seen": np.zeros(1, np.float32)}
+    net.load_state_dict(state)
+    state["weight"][:] = 0
+    assert net.weight.data.tolist() == [5.0, 6.0]
+
+
+def test_load_state_dict_lists_every_problem_and_changes_nothing():
+    net = Nested()
+    state = net.state_dict()
+    del state["own"], state["first.0.seen"]
+    state |= {"extra": np.zeros(1), "first.0.weight": np.zeros((2, 1)), "second.seen": np.zeros(())}
+    state["first.2.weight"] = np.full(2, 9.0)
+    before = values(net)
+    with pytest.raises(CheckpointError) as error:
+        net.load_state_dict(state)
+    assert str(error.value) == (
+        "load_state_dict: the state does not fit this Nested:\n"
+        "  missing: own\n"
+        "  missing: first.0.seen\n"
+        "  unexpected: extra\n"
+        "  wrong shape: first.0.weight is (2,), the state has (2, 1)\n"
+        "  wrong shape: second.seen is (1,), the state has ()"
+    )
+    assert values(net) == before
+
+
+def test_not_strict_takes_what_fits_by_name_but_still_minds_the_shapes():
+    net = Nested()
+    net.load_state_dict({"own": np.array([7.0]), "extra": np.zeros(3)}, strict=False)
+    assert net.own.data.tolist() == [7.0]
+    before = values(net)
+    with pytest.raises(CheckpointError, match=r"^[^:]*: the state[^:]*:\n  wrong shape: own is"):
+        net.load_state_dict({"first.0.weight": np.zeros(2), "own": np.zeros((1, 1))}, strict=False)
+    assert values(net) == before
+
+
+# ----- Looking at it -----
+
+
+def test_repr_shows_the_tree_with_settings():
+    net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Sequential(nn.ReLU(), nn.Dropout(0.2)))
+    assert repr(net) == (
+        "Sequential(\n"
+        "  (0): Linear(3, 4, bias=False)\n"
+        "  (1): Sequential(\n"
+        "    (0): ReLU()\n"
+        "    (1): Dropout(0.2)\n"
+        "  )\n"
+        ")"
+    )
+    conv = nn.Conv2d(4, 6, (3, 5), stride=2, groups=2, bias=False)
+    assert repr(conv) == "Conv2d(4, 6, (3, 5), stride=2, groups=2, bias=False)"
+    assert repr(nn.Conv2d(4, 6, 3)) == "Conv2d(4, 6, 3)"
+
+
+def rows(summary):
+    """The cells of a summary's layers, and the total."""
+    lines = [re.split(r"  +", line.strip()) for line in summary.splitlines()]
+    assert lines[0] == ["layer", "kind", "output shape", "parameters"]
+    return lines[2:-2], lines[-1]
+
+
+def test_summary_has_a_row_for_every_layer():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.GlobalAvgPool(), nn.Linear(4, 10))
+    text = net.summary((8, 6, 1))
+    layers, total = rows(text)
+    assert layers == [
+        ["0", "Conv2d", "(N, 8, 6, 4)", "40"],
+        ["1", "ReLU", "(N, 8, 6, 4)", "0"],
+        ["2", "GlobalAvgPool", "(N, 4)", "0"],
+        ["3", "Linear", "(N, 10)", "50"],
+    ]
+    assert total == ["total", "90"]
+    assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_summary_counts_a_layer_that_runs_several_times_once():
+    layer = nn.Linear(3, 3)
+    layers, total = rows(nn.Sequential(layer, nn.Tanh(), layer, layer).summary((3,)))
+    assert layers == [["0", "Linear ×3", "(N, 3)", "12"], ["1", "Tanh", "(N, 3)", "0"]]
+    assert total == ["total", "12"]
+    assert rows(layer.summary((3,)))[0] == [["(self)", "Linear", "(N, 3)", "12"]]
+
+
+def test_summary_counts_a_weight_of_two_layers_once():
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    layers, total = rows(nn.Sequential(first, second).summary((3,)))
+    assert [row[-1] for row in layers] == ["12", "3"]
+    assert total == ["total", "15"]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        FractalNet(2, 5, columns=3, channels=(3, 4)),
+        FractalNet(2, 5, columns=3, channels=(3, 4)).column(1),
+        PlainNet(2, 5, channels=(3, 4), depth=2),
+        ResNet(2, 5, channels=(3, 4), depth=3),
+    ],
+    ids=["fractal", "column", "plain", "resnet"],
+)
+def test_summary_adds_up_to_all_parameters(net):
+    layers, total = rows(net.summary((8, 8, 2)))
+    assert sum(int(row[-1].replace(",", "")) for row in layers) == net.count_parameters()
+    assert total == ["total", f"{net.count_parameters():,}"]
+    assert layers[-1][2] == "(N, 5)"
+    assert len({row[0] for row in layers}) == len(layers)
+
+
+def test_summary_leaves_the_module_as_it_was():
+    net = FractalNet(columns=2, channels=(2,), dropout=0.5).train()
+    net.head.eval()
+    modes = [module.training for _, module in net.named_modules()]
+    before = values(net)
+    text = net.summary((4, 4, 1))
+    assert [module.training for _, module in net.named_modules()] == modes
+    assert values(net) == before
+    assert not any("forward" in vars(module) for _, module in net.named_modules())
+    assert all(p.grad is None for p in net.parameters())
+    assert net.summary((4, 4, 1)) == text
+    assert net.astype(np.float64).summary((4, 4, 1)) == text
+
+
+def test_summary_that_fails_leaves_the_module_as_it_was_too():
+    net = nn.Sequential(nn.ReLU(), nn.Linear(3, 4))
+    with pytest.raises(ValueError, match="3"):
+        net.summary((5,))
+    assert net.training
+    assert net[1].training
+    assert net(Tensor(np.zeros((2, 3), np.float32))).shape == (2, 4)
+
+
+# ----- Base class and containers -----
+
+
+def test_a_module_without_forward_says_so():
+    class Empty(Module):
+        pass
+
+    for module in (Empty(), nn.ModuleList([Scale()])):
+        with pytest.raises(NotImplementedError, match=f"^{type(module).__name__} has no forward$"):
+            module(Tensor([1.0]))
+
+
+def test_forward_gets_all_arguments():
+    class Affine(Module):
+        def forward(self, x, scale, shift=0.0):
+            return x * scale + shift
+
+    assert Affine()(Tensor([1.0, 2.0]), 3.0, shift=1.0).data.tolist() == [4.0, 7.0]
+
+
+def test_module_list_holds_modules_in_order():
+    first, second, third = Scale(), nn.ReLU(), Scale()
+    modules = nn.ModuleList([first, second])
+    modules.append(third)
+    assert len(modules) == 3
+    assert [id(m) for m in modules] == [id(first), id(second), id(third)]
+    assert modules[1] is second
+    assert modules[-1] is third
+    assert [name for name, _ in modules.named_parameters()] == ["0.weight", "2.weight"]
+    many = nn.ModuleList([Scale() for _ in range(12)])
+    assert [name for name, _ in many.children()] == [str(i) for i in range(12)]
+    with pytest.raises(IndexError):
+        modules[3]
+
+
+def test_sequential_runs_one_after_the_other():
+    double, add = Scale(1), nn.Linear(1, 1)
+    double.weight.data[:] = 2
+    add.load_state_dict({"weight": np.ones((1, 1)), "bias": np.ones(1)})
+    x = Tensor(np.array([[3.0]], np.float32))
+    assert nn.Sequential(double, add)(x).item() == 7.0
+    assert nn.Sequential(add, double)(x).item() == 8.0
+    assert nn.Sequential()(x) is x
