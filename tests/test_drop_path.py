@@ -16,7 +16,8 @@ def images(*shape, dtype=np.float32, seed=0):
 
 
 def network(**settings):
-    return FractalNet(1, 2, **{"columns": C, "channels": (2, 2), **settings})
+    usual = {"columns": C, "channels": (2, 2), "per_sample": False}
+    return FractalNet(1, 2, **{**usual, **settings})
 
 
 def units(module):

@@ -7,7 +7,7 @@ is written once, against `xp`, and the switch is a single word:
     backend.use("cupy")                 # from here on
     with backend.using("numpy"): ...    # for a few lines
 
-or `TINYFRACTAL_BACKEND=cupy` in the environment before the import. Arrays never move by
+or `TINYFRACTAL_BACKEND=cupy` in the environment. Arrays never move by
 themselves: `asarray` brings host data to the backend, `asnumpy` brings results home.
 
 Random draws that shape a model (initial weights, data order, which paths drop) come from one
@@ -39,16 +39,24 @@ class ArrayLibrary:
     """
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(_library, name)
+        value = getattr(_library(), name)
         setattr(self, name, value)
         return value
 
     def __repr__(self) -> str:
-        return f"<xp: {_library.__name__} {_library.__version__}>"
+        return f"<xp: {current()} {_library().__version__}>"
 
 
 xp: Any = ArrayLibrary()
-_library: Any = numpy
+_in_use: Any = None  # the library behind xp, once it was asked for
+
+
+def _library() -> Any:
+    """The library in use; at first the one that the environment names."""
+    global _in_use
+    if _in_use is None:
+        _in_use = _load(os.environ.get("TINYFRACTAL_BACKEND", "numpy"))
+    return _in_use
 
 
 # ----- The switch -----
@@ -59,8 +67,8 @@ def use(name: str) -> None:
 
     Raises `BackendError` where CuPy is not installed, finds no driver or finds no GPU.
     """
-    global _library
-    _library = _load(name)
+    global _in_use
+    _in_use = _load(name)
     vars(xp).clear()
 
 
@@ -77,7 +85,7 @@ def using(name: str) -> Iterator[None]:
 
 def current() -> str:
     """The name of the backend in use: "numpy" or "cupy"."""
-    return str(_library.__name__)
+    return str(_library().__name__)
 
 
 def _load(name: str) -> Any:
@@ -189,11 +197,8 @@ def info() -> dict[str, str]:
         "device": platform.processor() or platform.machine(),
     }
     if current() == "cupy":
-        device = _library.cuda.runtime.getDeviceProperties(_library.cuda.Device().id)
-        facts["cupy"] = _library.__version__
+        cuda = _library().cuda
+        device = cuda.runtime.getDeviceProperties(cuda.Device().id)
+        facts["cupy"] = _library().__version__
         facts["device"] = device["name"].decode()
     return facts
-
-
-if "TINYFRACTAL_BACKEND" in os.environ:
-    use(os.environ["TINYFRACTAL_BACKEND"])

@@ -308,6 +308,7 @@ def dropped(text: str) -> str | int:
 
 
 DATA_FOLDER = "data"
+SWITCH = argparse.BooleanOptionalAction  # --mirror and --no-mirror
 RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
     "data": {"help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, or an .npz file"},
     "model": {"choices": MODELS},
@@ -317,16 +318,17 @@ RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
     "dropout": {"type": SHARE, "help": "dropout after each convolution"},
     "drop_path": {"type": SHARE, "help": "probability of dropping a branch; 0 for no drop-path"},
     "global_ratio": {"type": SHARE, "help": "fraction of batches with global drop-path"},
-    "per_sample": {"action": "store_true", "help": "drop-path by sample, not by mini-batch"},
+    "per_sample": {"action": SWITCH, "help": "drop-path by sample, not by mini-batch"},
     "optimizer": {"choices": OPTIMIZERS},
     "lr": {"type": AMOUNT, "help": "learning rate"},
     "momentum": {"type": SHARE},
+    "nesterov": {"action": SWITCH, "help": "Nesterov's momentum"},
     "weight_decay": {"type": AMOUNT},
     "schedule": {"choices": tuple(SCHEDULES), "help": "of the learning rate"},
     "epochs": {"type": COUNT},
     "batch_size": {"type": COUNT},
     "shift": {"type": INDEX, "help": "shift training images by up to so many pixels"},
-    "mirror": {"action": "store_true", "help": "mirror half of the training images"},
+    "mirror": {"action": SWITCH, "help": "mirror half of the training images"},
     "label_smoothing": {"type": SHARE},
     "clip": {"type": AMOUNT, "help": "limit of the gradient's norm"},
     "seed": {"type": INDEX},

@@ -128,11 +128,13 @@ class FractalNet(Module):
     (N, H, W, in_channels) → logits (N, classes). `channels` has one entry for each block, and so
     may `dropout`. Depth: B · 2^(C-1) convolutions.
 
-    While training, a fraction `global_ratio` of the mini-batches uses *global* drop-path (one
-    column, each with the same chance, through the whole network) and the others *local* drop-path
-    (each join drops each branch with probability `drop_path`, but never all). With `per_sample`
-    every sample gets decisions of its own. `drop_path=0` switches both off. At test time nothing
-    drops; `net(x, column=c)` runs column c alone.
+    While training, each sample is a case for *global* drop-path with probability `global_ratio`
+    (one column, each with the same chance, through the whole network), otherwise for *local*
+    drop-path (each join drops each branch with probability `drop_path`, but never all). With
+    `per_sample=False` that is decided for the mini-batch as a whole, as the authors did; what is
+    dropped is then not computed, which is quicker, but the columns come out worse: batch norm
+    learns its statistics from a mixture of batches and never met one like it.
+    `drop_path=0` switches both off. At test time nothing drops; `net(x, column=c)` runs column c.
     """
 
     def __init__(
@@ -144,7 +146,7 @@ class FractalNet(Module):
         dropout: float | Sequence[float] = 0.0,
         drop_path: float = 0.15,
         global_ratio: float = 0.5,
-        per_sample: bool = False,
+        per_sample: bool = True,
     ) -> None:
         rates = [dropout] * len(channels) if isinstance(dropout, (int, float)) else list(dropout)
         if len(rates) != len(channels):

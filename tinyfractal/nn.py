@@ -303,10 +303,11 @@ class DropPath(Module):
     """A join that while training drops each branch with probability p, but never all.
 
     This is the paper's *local* drop-path (Larsson et al. 2016, section 4). If all would drop, one,
-    each with the same chance, is kept. Decided once for the mini-batch, or for each sample.
+    each with the same chance, is kept. Decided for each sample, or once for the mini-batch; then a
+    dropped branch need not be computed at all.
     """
 
-    def __init__(self, p: float = 0.15, per_sample: bool = False) -> None:
+    def __init__(self, p: float = 0.15, per_sample: bool = True) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"DropPath: p is a probability, got {p}")
         self.p, self.per_sample = p, per_sample
@@ -328,7 +329,7 @@ class DropPath(Module):
         return ops.join([x for x, lives in zip(xs, alive) if lives])
 
     def describe(self) -> str:
-        return str(self.p) + (", per_sample=True" if self.per_sample else "")
+        return str(self.p) + ("" if self.per_sample else ", per_sample=False")
 
 
 # ----- To and from PyTorch -----
