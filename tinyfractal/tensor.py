@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from .anomaly import check_finite
-from .backend import Array, xp
+from .backend import Array, asarray, xp
 from .errors import DTypeError, GraphError, ShapeError
 from .mode import mode, setting
 from .operators import Operators, raw
@@ -41,7 +41,7 @@ class Tensor(Operators):
         data = raw(data)
         if dtype is None and not hasattr(data, "dtype"):
             dtype = xp.float32
-        self.data: Array = xp.asarray(data, dtype=dtype)
+        self.data: Array = asarray(data, dtype)
         if requires_grad and self.data.dtype.kind != "f":
             raise DTypeError(
                 f"Tensor: only floating-point numbers have gradients, got {self.data.dtype}; "

@@ -50,8 +50,8 @@ def neg(x: Any) -> Any:
 
 
 @primitive(
-    # n x^(n-1); where n is 0 the exponent stays 0, so that x = 0 gives 0 and not 0 · ∞
-    lambda g, _y, x, n: g * n * x ** (n - 1 + (raw(n) == 0)),
+    # n x^(n-1); where x and n are 0 it is 0, not 0 · ∞
+    lambda g, _y, x, n: g * n * where((raw(x) == 0) & (raw(n) == 0), 1.0, x) ** (n - 1),
     # x^n log x; where x is 0 so is the limit, for n > 0
     lambda g, y, x, _n: g * y * log(where(raw(x) == 0, 1.0, x)).astype(y.dtype),
 )
