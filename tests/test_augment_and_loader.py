@@ -68,7 +68,7 @@ def shifted_by_hand(image, down, right, mode):
     return result
 
 
-@given(batches, seeds, st.integers(0, 3), st.sampled_from(["zero", "reflect"]))
+@given(batches, seeds, st.integers(0, 3), st.sampled_from(["zeros", "reflect"]))
 @quick
 def test_every_shifted_image_is_one_of_the_shifts_made_by_hand(images, seed, pixels, mode):
     if mode == "reflect":

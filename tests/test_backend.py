@@ -116,7 +116,7 @@ def test_asarray_and_asnumpy_are_the_identity_on_the_host():
     array = np.ones(3)
     assert backend.asarray(array) is array
     assert backend.asnumpy(array) is array
-    assert backend.asnumpy(Tensor(array)) is array
+    assert backend.asnumpy(Tensor.of(array)) is array
     device = SimpleNamespace(get=lambda: array)
     assert backend.asnumpy(device) is array
 

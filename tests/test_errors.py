@@ -39,7 +39,7 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
      "split: axis 0 of (5, 2) has length 5, which does not divide into 2 equal parts; give the "
      "places to cut at instead"),
     (lambda: tf.pad(zeros(2, 3), [(1, 1)]), ShapeError,
-     "pad: widths has 1 pairs, x has 2 axes (2, 3)"),
+     "pad: widths needs (before, after) for each axis of x (2, 3), got [(1, 1)]"),
     (lambda: tf.pad(zeros(2, 3), [(2, 0), (0, 0)], "reflect"), ShapeError,
      "pad: cannot reflect 2 numbers at the edge of axis 0 of (2, 3), which has 1 besides the "
      "edge; pad with zeros, or less"),
@@ -134,9 +134,9 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     (lambda: tf.join([]), ShapeError, "join: there is no branch to join"),
     (lambda: tf.join([zeros(2, 3), zeros(2, 4)]), ShapeError,
      "join: branch 1 has shape (2, 4), branch 0 has (2, 3)"),
-    (lambda: tf.join([zeros(2, 3)] * 3, mask=np.ones((3, 2))), ShapeError,
+    (lambda: tf.join([zeros(2, 3)] * 3, mask=np.ones((3, 2), bool)), ShapeError,
      "join: mask has shape (3, 2), expected (2, 3)"),
-    (lambda: tf.join([zeros(2, 3)] * 2, mask=np.array([[1, 0], [0, 0]])), ShapeError,
+    (lambda: tf.join([zeros(2, 3)] * 2, mask=np.array([[1, 0], [0, 0]]) > 0), ShapeError,
      "join: no branch is alive for sample 1"),
     (lambda: tf.dropout(zeros(2), 1.0), ValueError,
      "dropout: p is a probability below 1, got 1.0"),

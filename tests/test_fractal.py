@@ -234,7 +234,9 @@ def test_each_column_in_inference_is_computed_alone(monkeypatch):
 
 def test_mistakes_are_named():
     net = FractalNet(2, 3, columns=3, channels=(2, 3))
-    with pytest.raises(ShapeError, match=r"at least 4×4; got \(1, 3, 8, 2\). Use fewer blocks"):
+    with pytest.raises(
+        ShapeError, match=r"at least 4×4; got \(1, 3, 8, 2\), read as \(N, H, W, C\). Use"
+    ):
         net(images(1, 3, 8, 2, dtype=np.float32))
     with pytest.raises(ShapeError, match=r"\(1, 8, 2\)"):
         net(images(1, 8, 2, dtype=np.float32))

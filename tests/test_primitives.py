@@ -32,7 +32,10 @@ def drawn(name, data, dtype=np.float64):
 
 def tensors(arrays):
     """Leaves around these very arrays."""
-    return [Tensor(array, requires_grad=True) for array in arrays]
+    tensors = [Tensor.of(array) for array in arrays]  # not Tensor(array), which would copy a view
+    for tensor in tensors:
+        tensor.requires_grad = True
+    return tensors
 
 
 def weights(y):

@@ -10,7 +10,10 @@ To learn from the source, read in this order: `backend`, `tensor`, `primitive`, 
 `fractal`, `optim`, `train`.
 """
 
-from . import backend, nn, ops, optim
+import importlib
+from typing import Any
+
+from . import backend, errors, init, nn, ops, optim
 from .backend import seed
 from .fractal import FractalBlock, FractalNet, RecursiveBlock
 from .gradcheck import gradcheck
@@ -21,6 +24,14 @@ from .tensor import Tensor, grad
 __version__ = "0.1.0"
 __all__ = [
     "FractalBlock", "FractalNet", "RecursiveBlock", "Tensor", "backend", "detect_anomaly",
-    "enable_grad", "grad", "gradcheck", "nn", "no_grad", "ops", "optim", "reference", "seed",
+    "enable_grad", "errors", "grad", "gradcheck", "init", "nn", "no_grad", "ops", "optim",
+    "reference", "seed",
     *ops.__all__,
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import `tinyfractal.data` and the like when first asked for, to keep the import quick."""
+    if name in ("data", "plot", "train", "zoo"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,7 +41,7 @@ def command_train(args: argparse.Namespace) -> None:
     if args.resume is not None:
         folder = Path(args.resume)
         folder = folder.parent if folder.name == CHECKPOINT else folder
-        if chosen or args.out is not None:
+        if chosen or args.out is not None or args.blocks is not None:
             raise ValueError(
                 "train: --resume goes on with the options the run was started with; "
                 f"leave out {', '.join('--' + n.replace('_', '-') for n in chosen) or '--out'}"
@@ -52,6 +53,8 @@ def command_train(args: argparse.Namespace) -> None:
             raise DataError(f"train: {recipe.data} is no longer the data of {folder}")
     else:
         recipe = Recipe(**chosen)
+        if args.blocks is not None:
+            recipe = replace(recipe, channels=_for_blocks(args.blocks, recipe.channels))
         train, test = load(recipe.data, args.folder)
         recipe = recipe.for_data(train)
         folder = Path(args.out) if args.out is not None else _free_folder(recipe)
@@ -103,6 +106,13 @@ def command_train(args: argparse.Namespace) -> None:
         ) from error
     print(f"\n{table(model, test, recipe)}\n\ntook {time.monotonic() - start:.0f} s")
     _draw_curves(history, folder)
+
+
+def _for_blocks(blocks: int, channels: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels for so many blocks: the first ones given, each further block twice the last."""
+    while len(channels) < blocks:
+        channels = (*channels, 2 * channels[-1])
+    return channels[:blocks]
 
 
 def _free_folder(recipe: Recipe) -> Path:
@@ -372,6 +382,7 @@ def build_parser() -> Parser:
         train.add_argument(
             option, dest=name, default=argparse.SUPPRESS, **{**settings, "help": text}
         )
+    train.add_argument("--blocks", type=COUNT, help="so many of the channels, doubled on and on")
     train.add_argument("--out", metavar="FOLDER", help="where to write (default: under runs/)")
     train.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
     train.add_argument("--prefetch", type=INDEX, default=0, help="batches prepared in a thread")

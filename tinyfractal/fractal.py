@@ -81,8 +81,8 @@ class FractalBlock(Module):
     def __init__(
         self, columns: int, in_channels: int, out_channels: int, dropout: float = 0.0
     ) -> None:
-        if columns < 1:
-            raise ValueError(f"FractalBlock: columns must be at least 1, got {columns}")
+        if not isinstance(columns, int) or columns < 1:
+            raise ValueError(f"FractalBlock: columns must be at least 1, got {columns!r}")
         self.columns = columns
         self.conv = ConvUnit(in_channels, out_channels, dropout)
         if columns > 1:
@@ -148,13 +148,19 @@ class FractalNet(Module):
         global_ratio: float = 0.5,
         per_sample: bool = True,
     ) -> None:
-        rates = [dropout] * len(channels) if isinstance(dropout, (int, float)) else list(dropout)
+        if isinstance(channels, int) or not channels:
+            raise ValueError(
+                f"FractalNet: channels has one number for each block, (16, 32), got {channels!r}"
+            )
+        listed = isinstance(dropout, (tuple, list))
+        rates: list[Any] = list(dropout) if listed else [dropout] * len(channels)  # type: ignore[arg-type]
         if len(rates) != len(channels):
             raise ValueError(
                 f"FractalNet: dropout has {len(rates)} entries, channels has {len(channels)}"
             )
-        if not 0 <= global_ratio <= 1:
-            raise ValueError(f"FractalNet: global_ratio is a fraction, got {global_ratio}")
+        for name, value in (("drop_path", drop_path), ("global_ratio", global_ratio)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"FractalNet: {name} is a fraction, got {value}")
         self.columns = columns
         self.global_ratio = global_ratio
         widths = [in_channels, *channels]
@@ -180,7 +186,10 @@ class FractalNet(Module):
         return self.head(x)
 
     def column(self, c: int) -> Sequential:
-        """Column c as a plain network of its own, made of the very same layers."""
+        """Column c as a plain network of its own, made of the very same layers.
+
+        What is done to it is done to them: `column(c).eval()` switches the layers of this network.
+        """
         self.keep_column(c)
         layers: list[Module] = []
         for block in self.blocks:
@@ -210,7 +219,7 @@ class FractalNet(Module):
 
     def keep_column(self, c: int) -> Keep:
         """Global drop-path: column c alone, at every join it passes through."""
-        if not 0 <= c < self.columns:
+        if c not in range(self.columns):
             raise ValueError(f"FractalNet: column must be 0 to {self.columns - 1}, got {c}")
         return lambda k: numpy.arange(self.columns - k, self.columns) == c
 
@@ -235,7 +244,8 @@ class FractalNet(Module):
         if min(x.shape[1:3]) < least:
             raise ShapeError(
                 f"FractalNet: {len(self.blocks)} blocks halve the image {len(self.blocks)} times, "
-                f"so it must be at least {least}×{least}; got {x.shape}. Use fewer blocks."
+                f"so it must be at least {least}×{least}; got {x.shape}, read as (N, H, W, C). "
+                "Use fewer blocks."
             )
 
     # ----- The networks of the paper -----

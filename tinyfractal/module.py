@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from .backend import asarray, asnumpy, xp
-from .errors import CheckpointError
+from .errors import CheckpointError, DTypeError
 from .mode import no_grad
 from .tensor import Tensor
 
@@ -56,7 +56,14 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside."""
-        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, (list, tuple)) and any(isinstance(v, Module) for v in value):
+                raise TypeError(
+                    f"{type(self).__name__}.{name}: modules in a {type(value).__name__} are not "
+                    "found; put them into a ModuleList"
+                )
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(path, module) of this module (path "") and all inside, each before its children."""
@@ -111,9 +118,12 @@ class Module:
 
     def astype(self: M, dtype: Any) -> M:
         """Turn all weights and buffers into another floating-point type, and return self."""
+        if xp.dtype(dtype).kind != "f":
+            raise DTypeError(f"astype: weights are float32 or float64, got {xp.dtype(dtype)}")
         for tensor in [*self.parameters(), *self.buffers()]:
             tensor.data = tensor.data.astype(dtype)
             tensor.grad = None
+            tensor.changed("astype")
         return self
 
     # ----- Saving and loading -----

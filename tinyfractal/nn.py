@@ -29,14 +29,19 @@ class ModuleList(Module):
             self.append(module)
 
     def append(self, module: Module) -> None:
-        """Add a module at the end."""
+        """Add a module at the end. Raises `TypeError` for anything else."""
+        if not isinstance(module, Module):
+            raise TypeError(
+                f"{type(self).__name__}: expected modules, got {type(module).__name__}; "
+                "Sequential takes them one by one, ModuleList in a list"
+            )
         setattr(self, str(len(self)), module)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.children())
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self.children())
+        return (module for name, module in self.children() if name.isdecimal())
 
     def __getitem__(self, index: int) -> Module:
         return list(self)[index]
@@ -280,6 +285,8 @@ class Dropout(Module):
     """Set each number (or channel) to zero with probability p while training."""
 
     def __init__(self, p: float = 0.5, per_channel: bool = False) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: p is a probability below 1, got {p}")
         self.p, self.per_channel = p, per_channel
 
     def forward(self, x: Any) -> Tensor:
@@ -302,9 +309,8 @@ class Join(Module):
 class DropPath(Module):
     """A join that while training drops each branch with probability p, but never all.
 
-    This is the paper's *local* drop-path (Larsson et al. 2016, section 4). If all would drop, one,
-    each with the same chance, is kept. Decided for each sample, or once for the mini-batch; then a
-    dropped branch need not be computed at all.
+    This is the paper's *local* drop-path (Larsson et al. 2016, section 3.1). If all would drop,
+    one, each with the same chance, is kept. Decided for each sample, or once for the mini-batch.
     """
 
     def __init__(self, p: float = 0.15, per_sample: bool = True) -> None:

@@ -88,7 +88,18 @@ class Operators:
     def __float__(self) -> float:
         return float(self.item())
 
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, how: str) -> str:
+        return format(self.item(), how) if how else repr(self)
+
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(
+                f"bool: {self.size} numbers, of shape {self.shape}, are not one yes or no; choose "
+                "with where(mask, a, b) or x[mask], or reduce first"
+            )
         return bool(self.item())
 
     def __array__(self, *_: Any, **__: Any) -> Any:
@@ -98,6 +109,8 @@ class Operators:
         values = repr(asnumpy(self.data))  # "array([1., 2.], dtype=float32)"
         values = values[values.index("(") + 1 : -1].replace("\n" + " " * 6, "\n" + " " * 7)
         values = values.replace(", dtype=float32", "")
+        if self.dtype == "float64":  # which NumPy leaves out, being its own default
+            values += ", dtype=float64"
         if self.node is not None:
             values += f", from {self.node.primitive.__name__}"
         elif self.requires_grad:
@@ -225,10 +238,14 @@ class Operators:
         """Smallest value over `axis`."""
         return _call("min", self, axis=axis, keepdims=keepdims)
 
+    def argmax(self: Any, axis: int | None = None) -> Tensor:
+        """Where the largest value is, along `axis`: integers, which have no gradient."""
+        return type(self).of(self.data.argmax(axis=axis))
+
     # ----- Change in place: refused where a recorded graph would not notice -----
 
     def copy_(self, source: Any) -> Tensor:
-        """Overwrite the values with those of `source` (same shape), in place."""
+        """Overwrite the values with those of `source`, broadcast to this shape, in place."""
         return self._in_place("copy_", "__setitem__", ..., source)
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -254,7 +271,12 @@ class Operators:
                     f"{tensor.shape} needs a gradient, and backward does not see a change in "
                     "place. Make a new Tensor (a = a + b), or change it inside `with no_grad():`."
                 )
-        getattr(self.data, method)(*(raw(arg) for arg in args))
+        try:
+            getattr(self.data, method)(*(raw(arg) for arg in args))
+        except ValueError as error:
+            raise ShapeError(
+                f"{name}: the new values do not fit into this Tensor {self.shape} ({error})"
+            ) from error
         self.changed(name)
         return self
 

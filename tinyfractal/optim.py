@@ -26,14 +26,15 @@ class Optimizer:
     memories: tuple[str, ...] = ()  # names of the arrays kept for each parameter
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
-        self.parameters = list(parameters)
+        name = type(self).__name__
+        self.parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
         if not self.parameters:
-            raise ValueError(f"{type(self).__name__}: there is no parameter to optimize")
-        if lr < 0 or weight_decay < 0:
-            raise ValueError(
-                f"{type(self).__name__}: lr and weight_decay must not be negative, got {lr} and "
-                f"{weight_decay}"
-            )
+            raise ValueError(f"{name}: there is no parameter to optimize")
+        if not all(isinstance(p, Tensor) for p in self.parameters):
+            raise TypeError(f"{name}: parameters are Tensors, such as net.parameters()")
+        for setting, value in (("lr", lr), ("weight_decay", weight_decay)):
+            if not value >= 0:
+                raise ValueError(f"{name}: {setting} must not be negative, got {value}")
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
@@ -171,11 +172,14 @@ def clip_grad_norm_(parameters: Sequence[Tensor], max_norm: float) -> float:
 
     Returns the length before, √ Σ g².
     """
-    gradients = [p.grad.data for p in parameters if p.grad is not None]
-    length = math.sqrt(sum(float((g * g).sum()) for g in gradients))
+    if not max_norm >= 0:
+        raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    length = math.sqrt(sum(float((g.data * g.data).sum()) for g in gradients))
     if length > max_norm:
         for g in gradients:
-            g *= max_norm / length
+            g.data *= max_norm / length
+            g.changed("clip_grad_norm_")
     return length
 
 

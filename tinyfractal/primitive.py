@@ -44,9 +44,9 @@ class Primitive(Generic[P]):
         self.value = value
         self.rules = rules
         self.view = view
-        names = list(inspect.signature(value).parameters.values())
+        self.signature = inspect.signature(value)
+        names = list(self.signature.parameters.values())
         self.variadic = names[0].kind == names[0].VAR_POSITIONAL
-        self.settings = [name.name for name in names[len(rules) :]]
         self.defaults = {n.name: n.default for n in names[len(rules) :] if n.default is not n.empty}
         self.uses = [names_used(rule) for rule in rules]
         PRIMITIVES[self.__name__] = self
@@ -60,12 +60,16 @@ class Primitive(Generic[P]):
 
     def sort_arguments(self, args: tuple[Any, ...], params: dict) -> tuple[tuple[Any, ...], dict]:
         """What is differentiated, and the settings by name with their defaults filled in."""
-        if self.settings:
-            if not self.variadic and len(args) > len(self.rules):
-                params = {**dict(zip(self.settings, args[len(self.rules) :])), **params}
-                args = args[: len(self.rules)]
-            params = {**self.defaults, **params}
-        return args, params
+        if self.variadic or len(args) == len(self.rules):
+            return args, {**self.defaults, **params} if self.defaults else params
+        try:  # settings without their names, or arguments with
+            bound = self.signature.bind(*args, **params)
+        except TypeError as error:
+            raise TypeError(f"{self.__name__}: {error}") from None
+        bound.apply_defaults()
+        values = list(bound.arguments.items())
+        tensors = tuple(value for _, value in values[: len(self.rules)])
+        return tensors, dict(values[len(self.rules) :])
 
     def on_arrays(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
         """The value, and what the gradient wants saved besides (here nothing)."""
@@ -83,7 +87,8 @@ class Primitive(Generic[P]):
             raise ShapeError(
                 f"{self.__name__}: cannot work on arguments of shape {shapes} ({error})"
             ) from error
-        out = Tensor.of(data, version=args[0].version if self.view else None)
+        shared = self.view and xp.may_share_memory(data, arrays[0])
+        out = Tensor.of(data, version=args[0].version if shared else None)
         if mode.anomaly:
             check_finite(f"the value of {self.__name__}", out.data, args, user_line())
         if mode.recording:
@@ -107,6 +112,8 @@ class Primitive(Generic[P]):
         for parent, uses in zip(parents, self.uses * len(args) if self.variadic else self.uses):
             if parent is not None:
                 used |= uses
+        if self.variadic and 1 in used:
+            used.update(range(2, len(args) + 1))
         node.inputs = tuple(
             array if position in used or not isinstance(array, xp.ndarray) else Forgotten(array)
             for position, array in enumerate(arrays, 1)
@@ -167,12 +174,12 @@ class Forgotten:
 
 def names_used(rule: Callable) -> set[int]:
     """The positions (0 the output, 1 the first argument) whose values a rule's names ask for."""
-    used = set()
-    for position, name in enumerate(list(inspect.signature(rule).parameters.values())[1:]):
-        if not name.name.startswith("_") and name.kind != inspect.Parameter.KEYWORD_ONLY:
-            many = name.kind == inspect.Parameter.VAR_POSITIONAL
-            used |= set(range(position, 1000)) if many else {position}
-    return used
+    names = list(inspect.signature(rule).parameters.values())[1:]
+    return {
+        position
+        for position, name in enumerate(names)
+        if not name.name.startswith("_") and name.kind != name.KEYWORD_ONLY
+    }
 
 
 def with_history(node: Node, places: Sequence[Node | Tensor | None]) -> list[Any]:
@@ -197,7 +204,7 @@ def operands(name: str, args: tuple[Any, ...]) -> list[Any]:
         if isinstance(arg, Tensor):
             arg = arg.data
             dtypes.add(arg.dtype)
-        elif type(arg) is not float and type(arg) is not int and arg is not None:
+        elif type(arg) is not float and type(arg) is not int:
             if isinstance(arg, (numbers.Real, xp.generic)):  # np.float64(2) would widen float32
                 arg = float(arg)
             else:
@@ -213,7 +220,16 @@ def operands(name: str, args: tuple[Any, ...]) -> list[Any]:
             )
         if floats:  # integers and booleans follow the floats, where NumPy would go to float64
             arrays = [a.astype(floats[0]) if isinstance(a, xp.ndarray) else a for a in arrays]
+    elif float in map(type, arrays) and dtypes.pop().kind != "f":  # integers beside a number
+        arrays = [a.astype(xp.float32) if isinstance(a, xp.ndarray) else a for a in arrays]
     return arrays
+
+
+def check_arrays(name: str, **arguments: Any) -> None:
+    """Raise `DTypeError` unless every argument is a Tensor or an array of the backend in use."""
+    for argument, value in arguments.items():
+        if not isinstance(value, Tensor):
+            check_array(value, f"{name}: {argument}")
 
 
 # ----- Fused primitives: fast rules with a readable twin -----
@@ -253,8 +269,11 @@ class Fused(Primitive[P]):
     def gradients_of_reference(self, node: Node, g: Tensor, wanted: list[bool]) -> Sequence[Any]:
         """Run the reference on the same inputs and differentiate that, recording.
 
-        The inputs enter through identity nodes that at first have no parents, so that the chain
-        rule stops there; then they are tied to the outer graph, and history is whole again.
+            what made x  ···  door of x  →  reference  →  y
+
+        The inputs enter through identity nodes, the doors. At first a door has no parents, so the
+        chain rule stops there and does not go on into what made x. Then the dotted line is drawn:
+        the door gets its parent, and the history of the gradients is whole.
         """
         parents = cast(tuple, node.parents)
         doors = [Node(identity, (), {}) if parent is not None else None for parent in parents]

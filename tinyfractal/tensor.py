@@ -28,20 +28,24 @@ if TYPE_CHECKING:
 class Tensor(Operators):
     """An array that remembers how it was made.
 
-    `data` is the array, of any shape. Python numbers and lists become float32; arrays keep
-    their type (float64 for gradient checks, integers for labels). With `requires_grad`, what is
-    computed from this Tensor is recorded, and `backward` leaves the gradient in `grad`.
+    `data` is the array, of any shape, a copy of what was given. Python numbers and lists become
+    float32; arrays keep their type (float64 for gradient checks, integers for labels). With
+    `requires_grad`, what is computed from this Tensor is recorded, and `backward` leaves the
+    gradient in `grad`.
     Raises `DTypeError` if a gradient is asked of anything but floating-point numbers.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "node", "version", "__weakref__")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        version = data.version if isinstance(data, Tensor) else [0, ""]
         data = raw(data)
         if dtype is None and not hasattr(data, "dtype"):
             dtype = xp.float32
-        self.data: Array = asarray(data, dtype)
+        if data is None:
+            raise DTypeError("Tensor: expected numbers, a list or an array, got None")
+        self.data: Array = xp.array(asarray(data, dtype))  # a copy, not shared with the caller
+        if self.data.dtype.kind not in "fiub":
+            raise DTypeError(f"Tensor: expected real numbers, got {self.data.dtype}")
         if requires_grad and self.data.dtype.kind != "f":
             raise DTypeError(
                 f"Tensor: only floating-point numbers have gradients, got {self.data.dtype}; "
@@ -50,7 +54,7 @@ class Tensor(Operators):
         self.grad: Tensor | None = None
         self.requires_grad = requires_grad
         self.node: Node | None = None  # the operation that made it; None for a leaf
-        self.version: list[Any] = version  # how often changed in place, and by what last
+        self.version: list[Any] = [0, ""]  # how often changed in place, and by what last
 
     @classmethod
     def of(cls, data: Any, node: Node | None = None, version: list[Any] | None = None) -> Tensor:
@@ -70,7 +74,8 @@ class Tensor(Operators):
 
         `gradient`, of the shape of self, may be left out for a single number, where it is 1.
         The graph is freed on the way unless `retain_graph`; with `create_graph` the gradients
-        are recorded themselves, so that they can be differentiated again.
+        are recorded themselves, so that they can be differentiated again. (A leaf then holds a
+        gradient whose graph holds the leaf: set `grad` to None when done with it.)
         Raises `GraphError` if nothing was recorded, if the graph was freed by an earlier
         backward, or if an array it needs was changed in place since.
         """

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from . import backend
-from .backend import xp
 from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from .data import Dataset, Loader
 from .data.dataset import to_unit
@@ -32,7 +31,7 @@ from .errors import CheckpointError
 from .fractal import FractalNet
 from .mode import no_grad
 from .module import Module
-from .ops import cross_entropy
+from .ops import cross_entropy, softmax
 from .optim import Optimizer, Schedule, clip_grad_norm_
 from .progress import Progress
 from .tensor import Tensor
@@ -56,7 +55,7 @@ def fit(
     optimizer: Optimizer,
     schedule: Schedule,
     *,
-    epochs: int,
+    epochs: int | None = None,
     batch_size: int = 100,
     transform: Callable | None = None,
     augment: Callable | None = None,
@@ -69,9 +68,9 @@ def fit(
     recipe: dict[str, Any] | None = None,
     quiet: bool = False,
 ) -> list[dict[str, Any]]:
-    """Train `model` for `epochs` epochs and return the history, a dictionary for each epoch.
+    """Train `model` and return the history, a dictionary for each epoch.
 
-    `transform` and `augment` prepare the images (see `data.Loader`); `clip` limits the norm of the
+    There are as many epochs as the schedule has, unless `epochs` says otherwise. `transform` and `augment` prepare the images (see `data.Loader`); `clip` limits the norm of the
     gradient. With a `folder`, checkpoint.npz and history.jsonl are written there after each
     epoch, atomically; `resume` goes on from that checkpoint if there is one. `recipe` is kept
     in the checkpoint for whoever loads it. `seed` decides the order of the images; what the model
@@ -82,7 +81,13 @@ def fit(
     loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
     history: list[dict[str, Any]] = []
     path = Path(folder) / CHECKPOINT if folder is not None else None
-    if resume and path is not None and path.exists():
+    epochs = schedule.epochs if epochs is None else epochs
+    if path is not None and path.exists():
+        if not resume:
+            raise ValueError(
+                f"fit: {path} is there already, of an earlier run; go on with resume=True, or "
+                "choose another folder"
+            )
         history = restore(path, model, optimizer, schedule)
     progress = Progress(len(train), epochs, done=len(history), quiet=quiet)
 
@@ -149,7 +154,7 @@ def train_epoch(
     model.train()
     total, right, seen = 0.0, 0, 0
     for images, labels in loader:
-        x, y = Tensor(backend.asarray(images)), backend.asarray(labels)
+        x, y = Tensor.of(backend.asarray(images)), backend.asarray(labels)
         logits = model(x)
         loss = cross_entropy(logits, y, label_smoothing)
         optimizer.zero_grad()
@@ -189,7 +194,7 @@ def evaluate(
     with inference(model):
         for images, labels in Loader(dataset, batch_size, transform=transform):
             y = backend.asarray(labels)
-            logits = model(Tensor(backend.asarray(images)))
+            logits = model(Tensor.of(backend.asarray(images)))
             total = total + cross_entropy(logits, y, reduction="sum").data
             right = right + (logits.data.argmax(axis=1) == y).sum()
     loss, accuracy = float(total) / len(dataset), float(right) / len(dataset)
@@ -199,9 +204,8 @@ def evaluate(
 def predict(model: Module, images: Any, transform: Callable | None = None) -> Any:
     """Class probabilities (N, K) of images (N, H, W, C), as a NumPy array, in inference."""
     with inference(model):
-        logits = model(Tensor(backend.asarray((transform or to_unit)(images))))
-    e = backend.asnumpy(xp.exp(logits.data - logits.data.max(axis=1, keepdims=True)))
-    return e / e.sum(axis=1, keepdims=True)
+        logits = model(Tensor.of(backend.asarray((transform or to_unit)(images))))
+        return softmax(logits, axis=1).numpy()
 
 
 def columns_of(model: Module) -> list[Module]:

@@ -38,25 +38,25 @@ def mirror(images: np.ndarray, rng: np.random.Generator, p: float = 0.5) -> np.n
 
 
 def shift(
-    images: np.ndarray, rng: np.random.Generator, pixels: int = 4, mode: str = "zero"
+    images: np.ndarray, rng: np.random.Generator, pixels: int = 4, mode: str = "zeros"
 ) -> np.ndarray:
     """Move each image by up to `pixels` pixels, whole ones, along each axis.
 
-    What comes in at the edge is zeros (`mode="zero"`) or the image mirrored at its border
+    What comes in at the edge is zeros (`mode="zeros"`) or the image mirrored at its border
     (`mode="reflect"`). Every shift from -pixels to +pixels is equally likely.
     Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where pixels is negative, or
     not smaller than the image with "reflect", or the mode is unknown.
     """
     count, height, width, _ = _shape(images)
-    if mode not in ("zero", "reflect"):
-        raise ValueError(f'mode: expected "zero" or "reflect", got {mode!r}')
+    if mode not in ("zeros", "reflect"):
+        raise ValueError(f'mode: expected "zeros" or "reflect", got {mode!r}')
     if pixels < 0 or (mode == "reflect" and pixels >= min(height, width)):
         raise ValueError(
             f"pixels: expected 0 or more, and with reflect fewer than the image's "
             f"{height} x {width}, got {pixels}"
         )
     border = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    padded = np.pad(images, border, mode="constant" if mode == "zero" else "reflect")
+    padded = np.pad(images, border, mode="constant" if mode == "zeros" else "reflect")
     # A shift is a window of the image's own size somewhere in its padded version.
     top, left = rng.integers(0, 2 * pixels + 1, size=(2, count, 1))
     rows, columns = top + np.arange(height), left + np.arange(width)  # (N, H) and (N, W)

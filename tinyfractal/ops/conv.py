@@ -14,11 +14,12 @@ convolution is a correlation: the kernel is not flipped.)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import index
 from typing import Any
 
 from ..backend import Array, xp
 from ..errors import ShapeError
-from ..primitive import fused
+from ..primitive import check_arrays, fused
 from ..tensor import Tensor
 from .shape import concatenate, pad, split
 
@@ -46,9 +47,12 @@ def conv2d(
     Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
     """
     check_images("conv2d", x)
+    check_arrays("conv2d", weight=weight, **({} if bias is None else {"bias": bias}))
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight needs (kh, kw, C_in, C_out), got {weight.shape}")
     kh, kw, channels, out_channels = weight.shape
+    if groups < 1 or min(weight.shape) < 1:
+        raise ShapeError(f"conv2d: groups is {groups} and weight {weight.shape}; nothing may be 0")
     if x.shape[3] != channels * groups:
         raise ShapeError(
             f"conv2d: x has {x.shape[3]} channels (last axis of {x.shape}) but the kernel "
@@ -192,6 +196,7 @@ def windows(x: Array, size: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Arra
 
 def check_images(name: str, x: Any) -> None:
     """Raise `ShapeError` unless x has the four axes of a batch of images."""
+    check_arrays(name, x=x)
     if x.ndim != 4:
         raise ShapeError(
             f"{name}: x needs four axes (N, H, W, C), got {x.shape}"
@@ -201,8 +206,12 @@ def check_images(name: str, x: Any) -> None:
 
 def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
     """(rows, columns) from one number for both, or two."""
-    rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
-    if not (isinstance(rows, int) and isinstance(columns, int) and min(rows, columns) >= least):
+    try:
+        rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
+        rows, columns = index(rows), index(columns)
+    except (TypeError, ValueError):
+        rows = columns = least - 1
+    if min(rows, columns) < least:
         raise ValueError(f"{name} needs whole numbers of at least {least}, got {value!r}")
     return rows, columns
 

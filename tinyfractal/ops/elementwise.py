@@ -133,30 +133,39 @@ def softplus(x: Any) -> Any:
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-def gelu(x: Any) -> Tensor:
+def _gelu_gradient(g: Any, _y: Any, x: Any) -> Any:
+    t = tanh(GELU_SCALE * (x + GELU_CUBE * x * x * x))
+    inner = GELU_SCALE * (1 + 3 * GELU_CUBE * x * x)
+    return g * 0.5 * (1 + t + x * (1 - t * t) * inner)
+
+
+GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
+
+
+@primitive(_gelu_gradient)
+def gelu(x: Any) -> Any:
     """Gaussian error linear unit, in its tanh form (Hendrycks & Gimpel 2016, arXiv 1606.08415).
 
     x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). PyTorch calls this `approximate="tanh"`.
     """
-    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + xp.tanh(GELU_SCALE * (x + GELU_CUBE * x * x * x)))
 
 
 # ----- Choices -----
 
 
-@primitive(
-    lambda g, _y, a, b: g * (1 + xp.sign(raw(a) - raw(b))) / 2,
-    lambda g, _y, a, b: g * (1 + xp.sign(raw(b) - raw(a))) / 2,
-)
+def _won(a: Any, b: Any, g: Any) -> Any:
+    """1 where a is the larger, ½ where they are equal, 0 elsewhere."""
+    return xp.where(raw(a) == raw(b), 0.5, raw(a) > raw(b)).astype(g.dtype)
+
+
+@primitive(lambda g, _y, a, b: g * _won(a, b, g), lambda g, _y, a, b: g * _won(b, a, g))
 def maximum(a: Any, b: Any) -> Any:
     """The larger of a and b. Where they are equal each gets half of the gradient."""
     return xp.maximum(a, b)
 
 
-@primitive(
-    lambda g, _y, a, b: g * (1 + xp.sign(raw(b) - raw(a))) / 2,
-    lambda g, _y, a, b: g * (1 + xp.sign(raw(a) - raw(b))) / 2,
-)
+@primitive(lambda g, _y, a, b: g * _won(b, a, g), lambda g, _y, a, b: g * _won(a, b, g))
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of a and b. Where they are equal each gets half of the gradient."""
     return xp.minimum(a, b)
@@ -178,6 +187,8 @@ def _where(a: Any, b: Any, condition: Any) -> Any:
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """The numbers of a where `condition` is true, those of b elsewhere."""
+    if isinstance(condition, Tensor) and not (hasattr(a, "dtype") or hasattr(b, "dtype")):
+        a = Tensor(a)  # two numbers: float32
     return _where(a, b, condition=asarray(raw(condition)))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import asarray, uniform
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..operators import raw
-from ..primitive import primitive
+from ..primitive import check_arrays, primitive
 from ..tensor import Tensor
 
 
@@ -23,7 +23,7 @@ def _join(*xs: Any, weights: Any) -> Any:
 def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     """Elementwise mean of the branches that are alive: k arrays (N, …) → (N, …).
 
-    FractalNet's ⊕ (Larsson et al. 2016, section 2). `mask`, (N, k) of booleans, says which
+    FractalNet's ⊕ (Larsson et al. 2016, section 3). `mask`, (N, k) of booleans, says which
     branches are alive for each sample; every sample needs one. A branch gets the gradient divided
     by the number alive, and none where it is not.
     Raises `ShapeError` for branches of different shapes, or a sample with no branch alive.
@@ -31,6 +31,7 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     if not xs:
         raise ShapeError("join: there is no branch to join")
     for position, x in enumerate(xs):
+        check_arrays("join", **{f"branch {position}": x})
         if x.shape != xs[0].shape:
             raise ShapeError(
                 f"join: branch {position} has shape {x.shape}, branch 0 has {xs[0].shape}"
@@ -38,6 +39,8 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     if mask is None:
         return xs[0] if len(xs) == 1 else _join(*xs, weights=[1 / len(xs)] * len(xs))
     mask = asarray(raw(mask))
+    if mask.dtype.kind != "b":
+        raise DTypeError(f"join: mask says alive or not, so it must be bool, got {mask.dtype}")
     if mask.shape != (len(xs[0]), len(xs)):
         raise ShapeError(f"join: mask has shape {mask.shape}, expected {(len(xs[0]), len(xs))}")
     alive = mask.sum(axis=1, keepdims=True)

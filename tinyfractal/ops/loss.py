@@ -7,7 +7,7 @@ from typing import Any
 from ..backend import Array, asarray, xp
 from ..errors import DataError, DTypeError, ShapeError
 from ..operators import raw
-from ..primitive import fused
+from ..primitive import check_arrays, fused
 from ..tensor import Tensor
 from .reduce import log_softmax, mean, sum
 
@@ -22,6 +22,11 @@ def cross_entropy(
     gradient is p - q. `reduction`: "mean" over the batch, "sum", or "none" for (N,).
     Raises `ShapeError`, `DTypeError`, or `DataError` for labels outside 0 … K - 1.
     """
+    check_arrays("cross_entropy", logits=logits)
+    if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing <= 1):
+        raise ValueError(
+            f"cross_entropy: label_smoothing is a fraction of 1, got {label_smoothing!r}"
+        )
     labels = asarray(raw(labels))
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
@@ -60,6 +65,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
 
     Raises `ShapeError` where the shapes differ (broadcasting here is nearly always a mistake).
     """
+    check_arrays("mse_loss", prediction=prediction, target=target)
     if prediction.shape != target.shape:
         raise ShapeError(
             f"mse_loss: prediction has shape {prediction.shape}, target {target.shape}"

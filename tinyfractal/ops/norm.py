@@ -18,7 +18,7 @@ from typing import Any
 from ..backend import Array, xp
 from ..errors import ShapeError
 from ..operators import raw
-from ..primitive import fused
+from ..primitive import check_arrays, fused
 from ..tensor import Tensor
 from .elementwise import sqrt
 from .reduce import mean, var
@@ -41,7 +41,11 @@ def batch_norm(
     n - 1. Otherwise the running ones are used. Raises `ShapeError` where the channels do not fit,
     or for a single number per channel, whose variance is nothing.
     """
-    for name, value in (("weight", weight), ("bias", bias)):
+    check_arrays("batch_norm", x=x, weight=weight, bias=bias)
+    given = {"weight": weight, "bias": bias}
+    running = {"running_mean": running_mean, "running_var": running_var}
+    given |= {name: value for name, value in running.items() if value is not None}
+    for name, value in given.items():
         if value.shape != x.shape[-1:]:
             raise ShapeError(
                 f"batch_norm: x has {x.shape[-1]} channels (last axis of {x.shape}) but "
@@ -156,6 +160,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
 
     Raises `ShapeError` where the channels do not fit.
     """
+    check_arrays("layer_norm", x=x, weight=weight, bias=bias)
     if weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(
             f"layer_norm: x has {x.shape[-1]} channels (last axis of {x.shape}) but weight has "

@@ -71,7 +71,7 @@ def _inside(widths: Any, padded: Array) -> Array:
 
 def _max_reference(x: Any, size: Pair, stride: Pair, widths: Any) -> Any:
     """The pixels under each place of the window, side by side; of them the first largest."""
-    x = pad(x, widths, value=float(xp.finfo(x.dtype).min))
+    x = pad(x, widths, value=-xp.inf)
     candidates = stack([x[tap] for _, _, tap in taps(x.shape, size, stride)])
     values = candidates.data if isinstance(candidates, Tensor) else candidates
     first = xp.argmax(values, axis=0)
@@ -92,7 +92,7 @@ def _max_gradient(
 @fused(_max_gradient, _max_reference)
 def _max_pool2d(x: Array, *, size: Pair, stride: Pair, widths: Any) -> tuple[Array, Array]:
     if any(map(any, widths)):
-        x = xp.pad(x, widths, constant_values=xp.finfo(x.dtype).min)
+        x = xp.pad(x, widths, constant_values=-xp.inf)
     y = winner = None
     for k, (_, _, tap) in enumerate(taps(x.shape, size, stride)):
         candidate = x[tap]

@@ -10,12 +10,10 @@ import math
 from typing import Any
 
 from ..backend import xp
-from ..operators import raw
+from ..operators import Axis, raw
 from ..primitive import primitive
 from .elementwise import exp
 from .shape import broadcast_to, reshape
-
-Axis = int | tuple[int, ...] | None
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
@@ -48,8 +46,9 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     lambda g, _y, _x, axis, keepdims: _spread(g / _count(_x.shape, axis), _x.shape, axis, keepdims)
 )
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Σ x / n, n being how many numbers become one."""
-    return xp.mean(x, axis=axis, keepdims=keepdims)
+    """Σ x / n, n being how many numbers become one. Of integers or booleans: float32."""
+    dtype = None if x.dtype.kind == "f" else xp.float32
+    return xp.mean(x, axis=axis, keepdims=keepdims, dtype=dtype)
 
 
 @primitive(

@@ -14,7 +14,7 @@ from typing import Any
 from ..backend import xp
 from ..errors import ShapeError
 from ..operators import raw
-from ..primitive import primitive
+from ..primitive import check_arrays, primitive
 from ..tensor import Tensor, sum_to
 
 
@@ -97,9 +97,10 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
 
     Raises `ShapeError` where the parts cannot be equal.
     """
+    check_arrays("split", x=x)
     length = x.shape[axis]
     if isinstance(sections, int):
-        if length % sections:
+        if sections < 1 or length % sections:
             raise ShapeError(
                 f"split: axis {axis} of {x.shape} has length {length}, which does not divide into "
                 f"{sections} equal parts; give the places to cut at instead"
@@ -160,8 +161,11 @@ def pad(
     are not repeated: (1 2 3) with 2 on each side is (3 2 1 2 3 2 1).
     Raises `ShapeError` for a wrong number of widths, or a reflection wider than the inside.
     """
-    if len(widths) != x.ndim:
-        raise ShapeError(f"pad: widths has {len(widths)} pairs, x has {x.ndim} axes {x.shape}")
+    check_arrays("pad", x=x)
+    if not isinstance(widths, (tuple, list)) or len(widths) != x.ndim:
+        raise ShapeError(
+            f"pad: widths needs (before, after) for each axis of x {x.shape}, got {widths!r}"
+        )
     if mode == "zeros":
         return _pad(x, widths=tuple(tuple(pair) for pair in widths), value=value)
     if mode != "reflect":
