@@ -70,11 +70,12 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model` and return the history, a dictionary for each epoch.
 
-    There are as many epochs as the schedule has, unless `epochs` says otherwise. `transform` and `augment` prepare the images (see `data.Loader`); `clip` limits the norm of the
-    gradient. With a `folder`, checkpoint.npz and history.jsonl are written there after each
-    epoch, atomically; `resume` goes on from that checkpoint if there is one. `recipe` is kept
-    in the checkpoint for whoever loads it. `seed` decides the order of the images; what the model
-    draws itself (dropout, drop-path) follows `tinyfractal.seed`.
+    There are as many epochs as the schedule has, unless `epochs` says otherwise. `transform` and
+    `augment` prepare the images (see `data.Loader`); `clip` limits the norm of the gradient. With a
+    `folder`, checkpoint.npz and history.jsonl are written there after each epoch, atomically;
+    `resume` goes on from that checkpoint if there is one. `recipe` is kept in the checkpoint for
+    whoever loads it. `seed` decides the order of the images; what the model draws itself (dropout,
+    drop-path) follows `tinyfractal.seed`.
     Raises `FloatingPointError` when the loss is no longer a number, `CheckpointError` where a
     checkpoint does not fit.
     """
