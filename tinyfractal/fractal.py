@@ -132,8 +132,8 @@ class FractalNet(Module):
     (one column, each with the same chance, through the whole network), otherwise for *local*
     drop-path (each join drops each branch with probability `drop_path`, but never all). With
     `per_sample=False` that is decided for the mini-batch as a whole, as the authors did; what is
-    dropped is then not computed, which is quicker, but the columns come out worse: batch norm
-    learns its statistics from a mixture of batches and never met one like it.
+    dropped is then not computed, which is quicker, but the columns come out worse (the README
+    has the measurement): batch norm's running statistics then mix batches that were unlike.
     `drop_path=0` switches both off. At test time nothing drops; `net(x, column=c)` runs column c.
     """
 
