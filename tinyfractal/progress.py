@@ -32,7 +32,7 @@ class Progress:
     def begin(self, epoch: int) -> None:
         """A new epoch (1 is the first)."""
         self.epoch, self.in_epoch = epoch, 0
-        tqdm = None if self.quiet or not sys.stderr.isatty() else _tqdm()
+        tqdm = None if self.quiet or not sys.stderr.isatty() else tqdm_bar()
         if tqdm is not None:
             # shorter than tqdm's own, so that there is room for the bar
             shape = "{desc} |{bar}| {percentage:3.0f} %{postfix}"
@@ -89,7 +89,8 @@ class Progress:
             self.bar = None
 
 
-def _tqdm() -> Any:
+def tqdm_bar() -> Any:
+    """The progress bar of the tqdm package, or None where it is not installed."""
     try:
         from tqdm import tqdm
     except ImportError:

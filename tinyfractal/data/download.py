@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import importlib
 import os
 import sys
 import urllib.error
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DataError
+from ..progress import tqdm_bar
 from .files import PathLike
 
 BLOCK = 1 << 16  # bytes per step
@@ -202,7 +202,7 @@ def _bar(label: str, total: int | None, wanted: bool) -> Iterator[Callable[[int]
     with tqdm where that is installed, and elsewhere, such as in a log, prints a line a quarter.
     """
     terminal = sys.stderr.isatty()
-    tqdm = _tqdm() if wanted and terminal else None
+    tqdm = tqdm_bar() if wanted and terminal else None
     if tqdm is not None:
         with tqdm(total=total, desc=label, unit="B", unit_scale=True) as bar:
             yield lambda done: bar.update(done - bar.n)
@@ -224,11 +224,3 @@ def _bar(label: str, total: int | None, wanted: bool) -> Iterator[Callable[[int]
     finally:
         if wanted and terminal:
             print(file=sys.stderr)
-
-
-def _tqdm() -> Any:
-    """The progress bar of the tqdm package, or None where it is not installed."""
-    try:
-        return importlib.import_module("tqdm").tqdm
-    except ImportError:
-        return None

@@ -60,7 +60,7 @@ def _settings(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any) ->
     }
 
 
-def _inside(widths: Any, padded: Array) -> Array:
+def _without_border(widths: Any, padded: Array) -> Array:
     """Without the padding."""
     _, (top, _), (left, _), _ = widths
     return padded[:, top : padded.shape[1] - top, left : padded.shape[2] - left]
@@ -86,7 +86,7 @@ def _max_gradient(
     gx = xp.zeros(shape, x.dtype)
     for k, (_, _, tap) in enumerate(taps(shape, size, stride)):
         gx[tap] += g * (saved == k)
-    return (_inside(widths, gx),)
+    return (_without_border(widths, gx),)
 
 
 @fused(_max_gradient, _max_reference)
@@ -120,7 +120,7 @@ def _avg_gradient(
     share = g / (size[0] * size[1])
     for _, _, tap in taps(shape, size, stride):
         gx[tap] += share
-    return (_inside(widths, gx),)
+    return (_without_border(widths, gx),)
 
 
 @fused(_avg_gradient, _avg_reference)
