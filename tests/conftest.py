@@ -42,7 +42,8 @@ def _same_start():
 
 
 def pytest_collection_modifyitems(items):
-    """Skip what needs PyTorch where it is not installed."""
+    """Run what takes longest first, and skip what needs PyTorch where it is not installed."""
+    items.sort(key=lambda item: item.get_closest_marker("tutorial") is None)
     if importlib.util.find_spec("torch") is None:
         for item in items:
             if item.get_closest_marker("torch"):
@@ -56,6 +57,7 @@ def pytest_collection_modifyitems(items):
 # travel with the test's report, which pytest-xdist brings from its workers to the main process.
 
 tried: list[int] = []
+chapters: list[tuple[str, float]] = []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,13 +83,17 @@ def pytest_runtest_call(item):
 
 
 def pytest_runtest_logreport(report):
-    """Collect the counts, in the main process."""
+    """Collect the counts, and the seconds of the chapters, in the main process."""
     if report.when == "call":
         tried.extend(n for key, n in report.user_properties if key == "hypothesis_examples")
+        chapters.extend(pair for key, pair in report.user_properties if key == "chapter")
 
 
 def pytest_terminal_summary(terminalreporter):
     """Print them."""
+    if chapters:
+        times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(chapters))
+        terminalreporter.write_line(f"Chapters executed: {times}")
     if tried:
         terminalreporter.write_line(
             f"Hypothesis tried {sum(tried):,} examples in {len(tried)} property tests"

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import __version__, backend
+from .chapters import copy_tutorials, list_chapters
 from .checkpoint import load_checkpoint
 from .data import load
 from .errors import CheckpointError, DataError
@@ -250,6 +251,24 @@ def command_draw(args: argparse.Namespace) -> None:
         print(out.with_suffix(suffix))
 
 
+def command_tutorials(args: argparse.Namespace) -> None:
+    """List the chapters of the tutorials; with a folder, copy them there to step through."""
+    chapters = list_chapters()
+    wide = max(len(chapter.question) for chapter in chapters)
+    for chapter in chapters:
+        print(f"{chapter.number:2}  {chapter.question:{wide}}  {chapter.minutes} min")
+    if args.copy is None:
+        print("\ncopy them to a folder of yours: python -m tinyfractal tutorials FOLDER")
+    else:
+        folder = copy_tutorials(args.copy)
+        print(
+            f"\ncopied to {folder}; to step through them:\n"
+            "pip install 'tinyfractal[tutorials]'  (Matplotlib and JupyterLab; with VS Code, "
+            "[plot] and ipykernel do)\n"
+            f"jupyter lab {shlex.quote(str(folder))}"
+        )
+
+
 def command_gradcheck(args: argparse.Namespace) -> None:
     """Compare every gradient with finite differences."""
     count = 0
@@ -410,6 +429,10 @@ def build_parser() -> Parser:
     )
     draw.add_argument("--seed", type=INDEX, default=0)
     draw.add_argument("--out", help="file to write; both .svg and .png are made")
+    tutorials = add(command_tutorials)
+    tutorials.add_argument(
+        "copy", metavar="FOLDER", nargs="?", help="a new folder to copy the chapters to"
+    )
     add(command_gradcheck)
     add(command_info)
     return parser

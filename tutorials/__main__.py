@@ -1,0 +1,102 @@
+"""Rebuild the notebooks from their sources: `python -m tutorials` in the project's folder.
+
+    python -m tutorials                  all chapters
+    python -m tutorials 02 09            chapters 2 and 9
+
+A chapter is edited in `NN_name.py` (jupytext's percent format). From it this makes `NN_name.ipynb`,
+run from a fresh kernel, with its outputs and without what changes from run to run by itself; and
+the thumbnail of the contents page, from the picture of the cell tagged "thumbnail".
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+def chapters(*numbers: str) -> list[Path]:
+    """The sources, in order: all of them, or those whose names begin with one of `numbers`."""
+    found = sorted(HERE.glob("[0-9][0-9]_*.py"))
+    return [path for path in found if not numbers or path.name.startswith(numbers)]
+
+
+def execute(path: Path) -> Any:
+    """The chapter as a notebook, executed from a fresh kernel; raises where a cell does."""
+    import jupytext
+    from nbclient import NotebookClient
+
+    notebook = jupytext.read(path)
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(HERE)}},
+    )
+    client.execute()
+    tidy(notebook)
+    return notebook
+
+
+def tidy(notebook: Any) -> None:
+    """Take out what changes from run to run or from machine to machine without meaning anything."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = {
+        "kernelspec": kernel,
+        "language_info": {"name": "python"},
+        "jupytext": {"formats": "ipynb,py:percent"},
+    }
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+        cell.metadata.pop("execution", None)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write to a temporary name and rename: whoever reads sees the old file or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def thumbnail(notebook: Any) -> bytes | None:
+    """The first picture of the cell tagged "thumbnail", 320 pixels wide at most, as PNG."""
+    from PIL import Image
+
+    for cell in notebook.cells:
+        if "thumbnail" in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    file = io.BytesIO(base64.b64decode(output["data"]["image/png"]))
+                    picture = Image.open(file).convert("RGB")
+                    picture.thumbnail((320, 240))
+                    small = io.BytesIO()
+                    picture.quantize(64).save(small, "PNG", optimize=True)
+                    return small.getvalue()
+    return None
+
+
+def main() -> None:
+    """Rebuild, and say how long each chapter took."""
+    import nbformat
+
+    for path in chapters(*sys.argv[1:]):
+        start = time.monotonic()
+        notebook = execute(path)
+        text = nbformat.writes(notebook)
+        write(path.with_suffix(".ipynb"), f"{text}\n".encode())
+        picture = thumbnail(notebook)
+        if picture is not None:
+            write(HERE / "pictures" / f"{path.stem}.png", picture)
+        seconds = time.monotonic() - start
+        print(f"{path.stem:24} {seconds:5.1f} s  {len(text) / 1000:6.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
