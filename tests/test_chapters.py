@@ -104,4 +104,5 @@ def test_hint_error_and_praise_are_told_apart(exercises, capsys):
 
 def test_an_answer_that_does_nothing_on_purpose_is_judged(exercises):
     assert exercises.exercise(lambda answer: None)(None)
-    assert exercises.exercise(lambda answer: None)(lambda x: x)
+    for answer in (lambda x: x, lambda x: 0.3, lambda x: ()):
+        assert exercises.exercise(lambda answer: None)(answer)

@@ -333,3 +333,7 @@ def test_pyplot_stays_out(mpl, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "'matplotlib.pyplot'" not in modules.stdout
+
+
+def test_a_notebook_shows_a_picture_that_ends_a_cell(mpl):
+    assert plot.draw_block(2)._repr_png_().startswith(b"\x89PNG")

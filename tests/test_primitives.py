@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tinyfractal as tf
 from tinyfractal import Tensor
 from tinyfractal.operators import PRIMITIVES
-from tinyfractal.primitive import Fused
+from tinyfractal.primitive import Fused, primitive
 
 from .cases import CASES
 
@@ -166,3 +166,21 @@ def test_reference_is_made_of_small_primitives_and_stays_float32(name, data):
             seen.add(node)
             stack += node.parents
     assert not any(isinstance(node.primitive, Fused) for node in seen)
+
+
+def test_a_primitive_may_be_defined_again_but_not_take_the_place_of_the_librarys():
+    @primitive(lambda g, _y, _x: 3 * g)
+    def threefold(x):
+        return 3 * x
+
+    @primitive(lambda g, _y, _x: 3 * g)
+    def threefold(x):  # noqa: F811 (as when a notebook's cell runs twice)
+        return 3 * x
+
+    with pytest.raises(ValueError, match="mul is already a primitive"):
+
+        @primitive(lambda g, _y, _x: g)
+        def mul(x):
+            return x
+
+    assert (Tensor([2.0]) * 3.0).item() == 6.0

@@ -49,6 +49,12 @@ class Primitive(Generic[P]):
         self.variadic = names[0].kind == names[0].VAR_POSITIONAL
         self.defaults = {n.name: n.default for n in names[len(rules) :] if n.default is not n.empty}
         self.uses = [names_used(rule) for rule in rules]
+        taken = PRIMITIVES.get(self.__name__)
+        if taken is not None and taken.__module__ != self.__module__:
+            raise ValueError(
+                f"primitive: {self.__name__} is already a primitive, of {taken.__module__}, which "
+                "operators and methods of Tensor use; choose another name"
+            )
         PRIMITIVES[self.__name__] = self
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:

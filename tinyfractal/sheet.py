@@ -7,6 +7,7 @@ without it. Figures are made with its object API: no display, no global state.
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import os
 from collections.abc import Callable, Sequence
@@ -81,11 +82,17 @@ def lighter(color: str, share: float) -> str:
 
 
 def new_figure(wide: float, tall: float) -> Figure:
-    """An empty figure, in inches."""
+    """An empty figure, in inches, which a notebook shows where it ends a cell."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(wide, tall), facecolor="white")
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            file = io.BytesIO()
+            self.savefig(file, format="png", metadata=WITHOUT_DATE[".png"])
+            return file.getvalue()
+
+    figure = Picture(figsize=(wide, tall), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

@@ -1,0 +1,156 @@
+"""The chapters: each runs from a fresh kernel, agrees with its notebook, and knows its answers."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "tutorials"
+CHAPTERS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+NAMES = [path.stem for path in CHAPTERS]
+
+
+@pytest.fixture
+def build(monkeypatch):
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    return importlib.import_module("tutorials.__main__")
+
+
+def checks_of(name):
+    """The names of the checks that a chapter's exercises have."""
+    return re.findall(
+        r"@exercise\ndef (\w+)", (FOLDER / "exercises" / f"{name[3:]}.py").read_text("utf-8")
+    )
+
+
+def lines_of(name, kind):
+    return (FOLDER / kind / f"{name}.py").read_text("utf-8").splitlines()
+
+
+# ----- Each chapter -----
+
+
+@pytest.mark.tutorial
+@pytest.mark.parametrize("name", NAMES)
+def test_chapter_runs_from_a_fresh_kernel(name, build, record_property):
+    start = time.monotonic()
+    notebook = build.execute(FOLDER / f"{name}.py")
+    record_property("chapter", (name, time.monotonic() - start))
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    warnings = [out.text for out in outputs if out.get("name") == "stderr"]
+    assert not warnings
+    assert any("image/png" in out.get("data", {}) for out in outputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebook_holds_its_source_with_outputs_and_is_small(name):
+    jupytext = pytest.importorskip("jupytext")
+    path = FOLDER / f"{name}.ipynb"
+    notebook, source = jupytext.read(path), jupytext.read(path.with_suffix(".py"))
+    cells = [(cell.cell_type, cell.source) for cell in notebook.cells]
+    if cells != [(cell.cell_type, cell.source) for cell in source.cells]:
+        pytest.fail(f"{path.name} is not made from {name}.py: run `python -m tutorials {name}`")
+    run = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in run] == list(range(1, len(run) + 1))
+    outputs = [out for cell in run for out in cell.outputs]
+    assert not [out for out in outputs if out.output_type == "error"]
+    assert path.stat().st_size < 400_000
+    assert (FOLDER / "pictures" / f"{name}.png").stat().st_size < 60_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebook_says_nothing_of_the_machine_it_was_made_on(name):
+    text = (FOLDER / f"{name}.ipynb").read_text("utf-8")
+    assert not re.findall(r"/(?:home|root|work|tmp|Users)/\w+", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_chapter_has_its_parts(name):
+    text = (FOLDER / f"{name}.py").read_text("utf-8")
+    assert re.search(rf"^# # {int(name[:2])}\. \S.+", text, re.M)
+    assert re.search(r"^# \*\d+ minutes\. Afterwards you can read .+", text, re.M)
+    assert "redict, then run" in text
+    assert text.index("# ## Now read the source") < text.index("# ## Exercises")
+    assert text.count('tags=["thumbnail"]') == 1
+    checks = checks_of(name)
+    assert 3 <= len(checks) <= 5
+    exercises = text[text.index("# ## Exercises") :]
+    assert re.findall(r"^(check_\w+)\(", exercises, re.M) == checks
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_check_accepts_its_solution_and_rejects_a_plausible_wrong_answer(name):
+    run = subprocess.run(
+        [sys.executable, "-m", f"solutions.{name}"],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert run.returncode == 0, run.stderr
+    text = "\n".join(lines_of(name, "solutions"))
+    for check in checks_of(name):
+        assert re.search(rf"^assert {check}\(", text, re.M), f"{check}: no solution"
+        assert re.search(rf"^assert not {check}\(", text, re.M), f"{check}: no wrong answer"
+    accepted = len(re.findall(r"^assert check_", text, re.M))
+    rejected = len(re.findall(r"^assert not check_", text, re.M))
+    said = run.stdout.splitlines()
+    assert sum(line.startswith("✓") for line in said) == accepted
+    assert sum(line.startswith("✗ Not yet") for line in said) == rejected
+
+
+# ----- The pages around them -----
+
+
+@pytest.mark.parametrize("page", ["README.md", "tutorials/README.md", "tutorials/glossary.md"])
+def test_links_lead_somewhere(page):
+    path = FOLDER.parent / page
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8")):
+        if not target.startswith(("http", "#")):
+            assert (path.parent / target.split("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_of_a_chapter_lead_somewhere(name):
+    cells = json.loads((FOLDER / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith(("http", "#")):
+            assert (FOLDER / target.split("#")[0]).exists(), target
+
+
+def test_contents_page_has_every_chapter_with_question_and_thumbnail():
+    page = (FOLDER / "README.md").read_text("utf-8")
+    for name in NAMES:
+        source = (FOLDER / f"{name}.py").read_text("utf-8")
+        question = re.search(r"^# # (\d+\. .+)", source, re.M)[1]
+        minutes = re.search(r"^# \*(\d+ minutes)\.", source, re.M)[1]
+        (row,) = [line for line in page.splitlines() if f"({name}.ipynb)" in line]
+        assert question.split(". ", 1)[1] in row
+        assert minutes.replace("minutes", "min") in row
+        assert f"pictures/{name}.png" in row
+
+
+def test_glossary_quotes_the_source_and_is_in_order():
+    rows = [
+        [part.strip() for part in line.strip("|").split(" | ")]
+        for line in (FOLDER / "glossary.md").read_text("utf-8").splitlines()
+        if line.startswith("| **")
+    ]
+    terms = [row[0].strip("*").lower() for row in rows]
+    assert len(rows) >= 60
+    assert terms == sorted(terms)
+    for term, _, _, chapter, source in rows:
+        name = re.fullmatch(r"\[\d+\]\((\w+)\.ipynb\)", chapter)[1]
+        assert name in NAMES, term
+        file, quoted = re.fullmatch(
+            r"\[`[\w/.]+`\]\(\.\./([\w/.]+)\): `` ?(.+?) ?``", source
+        ).groups()
+        assert quoted in (FOLDER.parent / file).read_text("utf-8"), f"{term}: {quoted}"
