@@ -103,7 +103,8 @@ for h in (0.1, 0.01, 0.001, 0.0001):
 # \qquad \text{central: error} \approx \tfrac{h^2}{6} f'''(x)$$
 #
 # In the central difference the terms with $f''$ cancel. So ten times smaller $h$ means 100 times
-# smaller error. Let us hold the two formulas to what we measured:
+# smaller error. Let us hold the two formulas to what we measured. (The lines that begin with
+# `assert` stop the chapter if what follows them is not true: whatever the text claims, it checks.)
 
 # %%
 h = 0.001
@@ -126,15 +127,14 @@ steps = 10.0 ** np.arange(-16, 0.01, 0.25)
 
 
 def errors(difference, dtype):
-    one = dtype(1.0)
+    one = dtype(1.0)  # all numbers of this type, so that everything is rounded to it
     slopes = np.array([difference(np.sin, one, dtype(h)) for h in steps], np.float64)
-    return np.maximum(np.abs(slopes - truth), 1e-17)
+    return np.abs(slopes - truth)
 
 
-with np.errstate(all="ignore"):
-    forward64 = errors(forward_difference, np.float64)
-    central64 = errors(central_difference, np.float64)
-    central32 = errors(central_difference, np.float32)
+forward64 = errors(forward_difference, np.float64)
+central64 = errors(central_difference, np.float64)
+central32 = errors(central_difference, np.float32)
 
 # %% tags=["thumbnail"]
 plt.loglog(steps, forward64, label="forward, float64")
@@ -147,19 +147,22 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The curve is a **V**. Read it from the right. At first the error falls as the formulas say: one
-# decade a decade for the forward difference, two for the central one. Then it turns and *grows*.
+# The curve is a **V**. Read it from the right. At first the error falls as the formulas say: for each
+# ten times smaller $h$, ten times for the forward difference, a hundred times for the central one.
+# Then it turns and *grows*.
 #
 # What happens on the left arm? A float64 keeps about 16 digits. $f(x+h)$ and $f(x-h)$ agree in
 # most of them, and the subtraction throws away all that agree. What is left is mostly rounding
-# noise, of size $\varepsilon \cdot |f|$ with $\varepsilon \approx 2 \cdot 10^{-16}$, and then we
-# divide it by a tiny $h$:
+# noise, of size $\varepsilon \cdot |f|$, and then we divide it by a tiny $h$. ($\varepsilon$ is the
+# gap between 1 and the next number that there is, `np.finfo(np.float64).eps`, about
+# $2 \cdot 10^{-16}$.)
 #
 # $$\text{error} \approx \underbrace{\tfrac{h^2}{6}\,|f'''|}_{\text{the formula}}
 # + \underbrace{\tfrac{\varepsilon}{h}\,|f|}_{\text{rounding}}$$
 #
-# The best $h$ is where the two are about equal, near $\sqrt[3]{\varepsilon}$ for the central
-# difference:
+# The best $h$ is where the two parts are about equal. With $f$ and its derivatives near 1 that is
+# $h^2 \approx \varepsilon / h$, so $h \approx \sqrt[3]{\varepsilon}$. For the forward difference it is
+# $h \approx \varepsilon / h$, so $h \approx \sqrt{\varepsilon}$:
 
 # %%
 print("float64: √ε =", f"{np.finfo(np.float64).eps ** (1 / 2):.0e}", end="   ")
@@ -253,7 +256,7 @@ assert numbers > 200_000
 # That is all the secret of **backpropagation**: the chain rule, written down backward, so that one
 # walk gives every derivative. All of deep learning stands on this saving. In tinyfractal the
 # computer does the walking. You will build the machine that does it in the next chapter; here is
-# what using it looks like:
+# what using it looks like. (A `Tensor` made of Python numbers is float32, so seven digits agree.)
 
 # %%
 w, x, b = (tf.Tensor(value, requires_grad=True) for value in (0.5, 2.0, -0.3))
@@ -266,7 +269,9 @@ assert math.isclose(w.grad.item(), d_w, rel_tol=1e-5)
 # And `gradcheck` does what we did by hand, for every number of every input: it compares the walk
 # with central differences. With a right gradient it reports the largest difference. Let us also
 # give it a function whose gradient rule is wrong, to see it complain. (How a function gets a rule
-# of its own is the subject of chapter 4.)
+# of its own is the subject of chapter 4; here it is enough that `g` is what comes from the output,
+# and what the rule returns should be `g` times the derivative.) It names the place by counting
+# from 0: `input 0` is the first input, `element (0,)` its first number.
 
 # %%
 print(tf.gradcheck(lambda w, x, b: tf.tanh(w * x + b), 0.5, 2.0, -0.3))
@@ -304,7 +309,7 @@ else:
 # Fill in each cell in the place of `...` and run it. Solutions: `solutions/01_derivatives.py`.
 #
 # **1. The best step.** Which $h$ would you use for a central difference of `math.exp` at $x = 3$ in
-# float64? Any $h$ will do whose error is at most ten times the best there is.
+# float64? Any $h > 0$ will do whose error is at most ten times the best there is.
 
 # %%
 my_step = ...
@@ -313,7 +318,8 @@ check_step(my_step)
 
 # %% [markdown]
 # **2. Twice.** The second derivative is the derivative of the derivative. Write it with values of
-# $f$ alone, at $x - h$, $x$ and $x + h$.
+# $f$ alone, at $x - h$, $x$ and $x + h$. (When you try it yourself, take $h = 10^{-3}$: it has a V
+# of its own, and rounding begins to win sooner.)
 
 
 # %%
@@ -323,8 +329,8 @@ def second_difference(f, x, h): ...
 check_second(second_difference)
 
 # %% [markdown]
-# **3. Your own chain.** Three numbers again: $y = (a b + c)^2 \cdot a$. Return $dy/da$, $dy/db$ and
-# $dy/dc$, exactly, by the chain rule. (Careful: there are two ways from $a$ to $y$.)
+# **3. Your own chain.** Three numbers again: $y = (a b + c)^2 \cdot a$. Return the three numbers
+# $dy/da$, $dy/db$, $dy/dc$, exactly, by the chain rule. (Careful: there are two ways from $a$ to $y$.)
 
 
 # %%
@@ -335,7 +341,7 @@ check_chain(my_gradient)
 
 # %% [markdown]
 # **4. The suspect.** One of these four derivatives is wrong. Find out which with
-# `central_difference`, and answer with its name.
+# `central_difference` at some $x > 0$, and answer with its name.
 
 # %%
 pairs = {

@@ -13,6 +13,8 @@ def check_step(step: float) -> str:
     def error(h: float) -> float:
         return abs((math.exp(3 + h) - math.exp(3 - h)) / (2 * h) - math.exp(3))
 
+    if not step > 0:
+        raise NotYet("A step is a number above 0.")
     typical = [
         sorted(error(h * (1 + i / 100)) for i in range(100))[50]
         for h in [10 ** (k / 4) for k in range(-32, -8)]
