@@ -147,8 +147,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The curve is a **V**. Read it from the right. At first the error falls as the formulas say: for each
-# ten times smaller $h$, ten times for the forward difference, a hundred times for the central one.
+# The curve is a **V**. Read it from the right. At first the error falls as the formulas say: for
+# each ten times smaller $h$, ten times for the forward difference, a hundred times for the central one.
 # Then it turns and *grows*.
 #
 # What happens on the left arm? A float64 keeps about 16 digits. $f(x+h)$ and $f(x-h)$ agree in
@@ -161,8 +161,8 @@ plt.show()
 # + \underbrace{\tfrac{\varepsilon}{h}\,|f|}_{\text{rounding}}$$
 #
 # The best $h$ is where the two parts are about equal. With $f$ and its derivatives near 1 that is
-# $h^2 \approx \varepsilon / h$, so $h \approx \sqrt[3]{\varepsilon}$. For the forward difference it is
-# $h \approx \varepsilon / h$, so $h \approx \sqrt{\varepsilon}$:
+# $h^2 \approx \varepsilon / h$, so $h \approx \sqrt[3]{\varepsilon}$. For the forward difference it
+# is $h \approx \varepsilon / h$, so $h \approx \sqrt{\varepsilon}$:
 
 # %%
 print("float64: √ε =", f"{np.finfo(np.float64).eps ** (1 / 2):.0e}", end="   ")
@@ -330,7 +330,8 @@ check_second(second_difference)
 
 # %% [markdown]
 # **3. Your own chain.** Three numbers again: $y = (a b + c)^2 \cdot a$. Return the three numbers
-# $dy/da$, $dy/db$, $dy/dc$, exactly, by the chain rule. (Careful: there are two ways from $a$ to $y$.)
+# $dy/da$, $dy/db$, $dy/dc$, exactly, by the chain rule. (Careful: there are two ways from $a$ to
+# $y$.)
 
 
 # %%
