@@ -24,6 +24,7 @@ from .backend import Array, check_array, xp
 from .errors import DTypeError, ShapeError
 from .mode import mode
 from .operators import PRIMITIVES
+from .parallel import one_blas_thread
 from .tensor import Node, Tensor, grad
 
 P = ParamSpec("P")
@@ -265,12 +266,14 @@ class Fused(Primitive[P]):
         return super().__call__(*args, **params)
 
     def on_arrays(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
-        return cast(tuple, self.value(*arrays, **params))
+        with one_blas_thread():
+            return cast(tuple, self.value(*arrays, **params))
 
     def gradients(self, node: Node, g: Any, wanted: list[bool], tensors: bool) -> Sequence[Any]:
         if tensors:
             return self.gradients_of_reference(node, g, wanted)
-        return self.gradient(g, node.saved, wanted, *node.inputs, **node.params)
+        with one_blas_thread():
+            return self.gradient(g, node.saved, wanted, *node.inputs, **node.params)
 
     def gradients_of_reference(self, node: Node, g: Tensor, wanted: list[bool]) -> Sequence[Any]:
         """Run the reference on the same inputs and differentiate that, recording.

@@ -19,8 +19,10 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..errors import ShapeError
+from ..parallel import parts, run
 from ..primitive import check_arrays, fused
 from ..tensor import Tensor
+from . import winograd
 from .shape import concatenate, pad, split
 
 Pair = tuple[int, int]
@@ -117,12 +119,12 @@ def taps(
             yield u, v, (slice(None), rows, columns)
 
 
-# ----- The fast rules: the windows as one matrix ("im2col") -----
+# ----- The fast rules: the windows as one matrix ("im2col"); 3×3 mostly as in `winograd.py` -----
 
 
 def _gradient(
     g: Array,
-    saved: Array,
+    saved: None,
     wanted: list[bool],
     x: Array,
     weight: Array,
@@ -131,49 +133,87 @@ def _gradient(
     dilation: Pair,
     groups: int,
 ) -> tuple[Array | None, Array | None]:
-    """Each tap met some pixels on the way forward; on the way back it meets them again."""
-    padded = _pad_zeros(x, border)
-    kh, kw, channels, out_channels = weight.shape
-    g = _by_group(g, groups)  # (groups, pixels, C_out / groups)
-    gx = xp.zeros_like(padded) if wanted[0] else None
-    gw = xp.empty_like(weight) if wanted[1] else None
-    grouped = weight.reshape(kh, kw, channels, groups, out_channels // groups)
-    for u, v, tap in taps(padded.shape, weight.shape, stride, dilation):
-        met = padded[tap]
-        if gw is not None:  # (groups, C, pixels) @ (groups, pixels, C_out / groups)
-            product = _by_group(met, groups).swapaxes(1, 2) @ g
-            gw[u, v] = product.swapaxes(0, 1).reshape(channels, out_channels)
-        if gx is not None:  # (groups, pixels, C_out / groups) @ (groups, C_out / groups, C)
-            product = g @ grouped[u, v].transpose(1, 2, 0)
-            gx[tap] += product.swapaxes(0, 1).reshape(met.shape)
-    if gx is not None:
-        (top, bottom), (left, right) = border
-        gx = gx[:, top : gx.shape[1] - bottom, left : gx.shape[2] - right]
-    return gx, gw
+    """With Y = P W, P the windows: gW = Pᵀ gY, and gP = gY Wᵀ, each number back to its pixel.
 
+    For x that is the full correlation of g with the flipped kernel.
+    """
+    if winograd.suits(x, weight, border, stride, dilation, groups):
+        return winograd.backward(g, x, weight, border, wanted)
+    (top, bottom), (left, right) = border
+    kh, kw = weight.shape[:2]
+    matrix = _matrix(weight, groups).swapaxes(1, 2)
+    gx = xp.empty(x.shape, x.dtype) if wanted[0] else None
 
-def _by_group(x: Array, groups: int) -> Array:
-    """Images (N, H, W, C) as (groups, N·H·W, C / groups)."""
-    return x.reshape(-1, groups, x.shape[3] // groups).swapaxes(0, 1)
+    def part(images: slice) -> Array:
+        gw: Any = xp.zeros((groups, matrix.shape[2], matrix.shape[1]), x.dtype)
+        for chunk in _chunks(images, x, g, weight):
+            gy = g[chunk].reshape(-1, groups, matrix.shape[1]).swapaxes(0, 1)
+            canvas = _pad_zeros(x[chunk], border)
+            if wanted[1]:
+                gw += _patches(canvas, weight, stride, dilation, groups).swapaxes(1, 2) @ gy
+            if gx is not None:
+                gp = (gy @ matrix).reshape(groups, *g[chunk].shape[:3], kh, kw, -1)
+                gp = gp.transpose(4, 5, 1, 2, 3, 0, 6).reshape(kh, kw, *g[chunk].shape[:3], -1)
+                canvas = xp.zeros(canvas.shape, x.dtype)
+                for u, v, tap in taps(canvas.shape, weight.shape, stride, dilation):
+                    canvas[tap] += gp[u, v]
+                gx[chunk] = canvas[
+                    :, top : canvas.shape[1] - bottom, left : canvas.shape[2] - right
+                ]
+        return gw
 
-
-def _pad_zeros(x: Array, border: Any) -> Any:
-    return x if border == ((0, 0), (0, 0)) else pad(x, ((0, 0), *border, (0, 0)))
+    gw: Any = sum(run(part, parts(len(x), 9 * x.size)))  # (groups, kh·kw·C, C_out / groups)
+    return gx, gw.swapaxes(0, 1).reshape(weight.shape) if wanted[1] else None
 
 
 @fused(_gradient, _reference)
 def _conv2d(
     x: Array, weight: Array, *, border: Any, stride: Pair, dilation: Pair, groups: int
 ) -> tuple[Array, None]:
-    x = _pad_zeros(x, border)
-    kh, kw, channels, out_channels = weight.shape
-    view = windows(x, (kh, kw), stride, dilation)  # (N, OH, OW, kh, kw, C)
-    n, oh, ow = view.shape[:3]
-    view = view.reshape(n * oh * ow, kh * kw, groups, channels)  # copies every window out
-    rows = view.transpose(2, 0, 1, 3).reshape(groups, n * oh * ow, kh * kw * channels)
-    matrix = weight.reshape(kh * kw * channels, groups, out_channels // groups)
-    y = rows @ matrix.swapaxes(0, 1)  # (groups, N·OH·OW, C_out / groups)
-    return y.swapaxes(0, 1).reshape(n, oh, ow, out_channels), None
+    if winograd.suits(x, weight, border, stride, dilation, groups):
+        return winograd.forward(x, weight, border), None
+    matrix = _matrix(weight, groups)
+    shape = windows(_pad_zeros(x[:0], border), weight.shape[:2], stride, dilation).shape
+    y = xp.empty((len(x), *shape[1:3], weight.shape[3]), x.dtype)
+
+    def part(images: slice) -> None:
+        for chunk in _chunks(images, x, y, weight):
+            canvas = _pad_zeros(x[chunk], border)
+            product = _patches(canvas, weight, stride, dilation, groups) @ matrix
+            y[chunk] = product.swapaxes(0, 1).reshape(y[chunk].shape)
+
+    run(part, parts(len(x), 9 * x.size))
+    return y, None
+
+
+def _matrix(weight: Array, groups: int) -> Array:
+    """The kernel as W: (groups, kh·kw·C, C_out / groups)."""
+    rows = weight.reshape(weight.size // weight.shape[3], groups, weight.shape[3] // groups)
+    return rows.swapaxes(0, 1)
+
+
+def _patches(canvas: Array, weight: Array, stride: Pair, dilation: Pair, groups: int) -> Array:
+    """Every window copied out, as P: (groups, pixels, kh·kw·C)."""
+    kh, kw, channels, _ = weight.shape
+    view = windows(canvas, (kh, kw), stride, dilation)  # (n, OH, OW, kh, kw, C)
+    pixels = view.shape[0] * view.shape[1] * view.shape[2]
+    view = view.reshape(pixels, kh * kw, groups, channels)
+    return view.transpose(2, 0, 1, 3).reshape(groups, pixels, kh * kw * channels)
+
+
+PATCHES = 1 << 18  # numbers in the patches of a chunk: 1 MB of float32, an L2 cache
+
+
+def _chunks(images: slice, x: Array, y: Array, weight: Array) -> list[slice]:
+    """Runs of images whose patches stay in the processor's cache between copy and product."""
+    each = y.shape[1] * y.shape[2] * weight.shape[0] * weight.shape[1] * x.shape[3]
+    step = max(1, PATCHES // max(1, each), 512 // max(1, y.shape[1] * y.shape[2]))
+    stops = range(images.start, images.stop, step)
+    return [slice(start, min(start + step, images.stop)) for start in stops]
+
+
+def _pad_zeros(x: Array, border: Any) -> Any:
+    return x if border == ((0, 0), (0, 0)) else pad(x, ((0, 0), *border, (0, 0)))
 
 
 def windows(x: Array, size: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Array:

@@ -1,0 +1,76 @@
+"""Parts of one computation on threads: the same numbers, in the same order, every time."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import tinyfractal as tf
+from tinyfractal import Tensor, parallel
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
+    parallel._pool.cache_clear()
+    yield
+    parallel._pool().shutdown()
+    parallel._pool.cache_clear()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 64])
+@pytest.mark.parametrize("numbers", [10, 1 << 20])
+def test_parts_are_all_of_it_once_and_in_order(n, numbers, two_threads):
+    parts = parallel.parts(n, numbers)
+    assert [i for part in parts for i in range(n)[part]] == list(range(n))
+    assert len(parts) == (2 if n > 1 and numbers > 1000 else 1)
+
+
+def test_work_runs_at_once_and_results_come_in_order(two_threads):
+    both = threading.Barrier(2, timeout=10)  # passed only by two threads that run together
+
+    def work(i):
+        both.wait()
+        return i
+
+    assert parallel.run(work, range(2)) == [0, 1]
+
+
+def test_an_error_in_a_part_is_raised(two_threads):
+    with pytest.raises(ZeroDivisionError):
+        parallel.run(lambda i: 1 / i, [1, 0])
+
+
+def test_blas_is_held_to_one_thread_and_let_go():
+    pytest.importorskip("threadpoolctl")
+
+    def counts():
+        return [library.num_threads for library in parallel._blas()]
+
+    before = counts()
+    assert before
+    with parallel.one_blas_thread():
+        assert set(counts()) == {1}
+        with parallel.one_blas_thread():
+            pass
+        assert set(counts()) == {1}
+    assert counts() == before
+
+
+def gradients(seed):
+    """One step of a network large enough for several parts in all its layers."""
+    rng = np.random.default_rng(seed)
+    tf.seed(seed)
+    net = tf.FractalNet(3, 5, columns=2, channels=(8, 16), drop_path=0.0)
+    images = Tensor(rng.normal(size=(24, 16, 16, 3)).astype(np.float32))
+    tf.cross_entropy(net(images), rng.integers(5, size=24)).backward()
+    return [p.grad.data for p in net.parameters()] + [b.data for _, b in net.named_buffers()]
+
+
+def test_threads_change_nothing_but_the_last_bits(two_threads, monkeypatch):
+    first, again = gradients(0), gradients(0)
+    monkeypatch.setattr(parallel, "threads", lambda: 1)
+    alone = gradients(0)
+    for a, b, c in zip(first, again, alone):
+        np.testing.assert_array_equal(a, b)  # bit for bit
+        np.testing.assert_allclose(a, c, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,134 @@
+"""The fast 3×3 convolution against the definition, and what its rounding costs."""
+
+import numpy as np
+import pytest
+
+from tinyfractal.ops import conv, winograd
+
+# (N, H, W, C, O), border: tiles that fit and that do not, few tiles and many, several chunks
+CASES = [
+    ((1, 3, 3, 1, 1), ((1, 1), (1, 1))),
+    ((2, 4, 4, 3, 2), ((1, 1), (1, 1))),
+    ((3, 7, 9, 2, 5), ((1, 1), (1, 1))),
+    ((2, 8, 8, 4, 3), ((0, 0), (0, 0))),
+    ((2, 6, 5, 3, 4), ((2, 1), (0, 3))),
+    ((2, 31, 33, 7, 7), ((1, 1), (1, 1))),
+    ((9, 13, 12, 130, 3), ((1, 1), (1, 1))),
+    ((40, 8, 8, 3, 70), ((1, 1), (1, 1))),
+    ((2, 4, 4, 3, 130), ((1, 1), (1, 1))),
+    ((0, 8, 8, 3, 4), ((1, 1), (1, 1))),
+]
+
+
+def drawn(shape, border, dtype=np.float64):
+    n, h, w, c, o = shape
+    rng = np.random.default_rng(sum(shape))
+    (top, bottom), (left, right) = border
+    x = rng.normal(size=(n, h, w, c)).astype(dtype)
+    weight = rng.normal(size=(3, 3, c, o)).astype(dtype)
+    g = rng.normal(size=(n, h + top + bottom - 2, w + left + right - 2, o)).astype(dtype)
+    return x, weight, g
+
+
+def by_definition(x, weight, g, border):
+    """Output and gradients, a tap at a time: no tiles, no points."""
+    padded = np.pad(x, ((0, 0), *border, (0, 0)))
+    y, gx, gw = np.zeros(g.shape, x.dtype), np.zeros_like(padded), np.zeros_like(weight)
+    for u, v in np.ndindex(3, 3):
+        tap = np.s_[:, u : u + g.shape[1], v : v + g.shape[2]]
+        y += padded[tap] @ weight[u, v]
+        gx[tap] += g @ weight[u, v].T
+        gw[u, v] = np.einsum("nhwc,nhwo->co", padded[tap], g)
+    (top, _), (left, _) = border
+    return y, gx[:, top : top + x.shape[1], left : left + x.shape[2]], gw
+
+
+@pytest.mark.parametrize(("shape", "border"), CASES)
+def test_value_and_gradients_are_the_definitions(shape, border):
+    x, weight, g = drawn(shape, border)
+    y, gx, gw = by_definition(x, weight, g, border)
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    np.testing.assert_allclose(winograd.forward(x, weight, border), y, **close)
+    found = winograd.backward(g, x, weight, border, [True, True])
+    np.testing.assert_allclose(found[0], gx, **close)
+    np.testing.assert_allclose(found[1], gw, **close)
+
+
+@pytest.mark.parametrize(("shape", "border"), [CASES[2], CASES[6]])
+def test_only_what_is_wanted_is_computed(shape, border):
+    x, weight, g = drawn(shape, border)
+    gx, gw = winograd.backward(g, x, weight, border, [True, True])
+    only_x = winograd.backward(g, x, weight, border, [True, False])
+    only_w = winograd.backward(g, x, weight, border, [False, True])
+    assert only_x[1] is None
+    assert only_w[0] is None
+    np.testing.assert_array_equal(only_x[0], gx)
+    np.testing.assert_array_equal(only_w[1], gw)
+
+
+def test_views_are_read_right_and_left_alone():
+    x, weight, g = drawn((2, 9, 8, 4, 6), ((1, 1), (1, 1)))
+    border = ((1, 1), (1, 1))
+    views = [x[:, ::-1], weight.swapaxes(0, 1), g[:, :, ::-1]]
+    for view in views:
+        view.flags.writeable = False
+    copies = [np.ascontiguousarray(view) for view in views]
+    np.testing.assert_allclose(
+        winograd.forward(*views[:2], border), winograd.forward(*copies[:2], border)
+    )
+    found = winograd.backward(views[2], *views[:2], border, [True, True])
+    expected = winograd.backward(copies[2], *copies[:2], border, [True, True])
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b)
+
+
+@pytest.mark.parametrize("channels", [16, 64, 256])
+def test_float32_error_is_within_the_bound(channels):
+    # 2e-5 of the largest number; a plain product of float32 stays near 1e-6
+    border = ((1, 1), (1, 1))
+    x, weight, g = drawn((4, 8, 8, channels, channels), border)
+    exact = by_definition(x, weight, g, border)
+    x, weight, g = (array.astype(np.float32) for array in (x, weight, g))
+    found = [
+        winograd.forward(x, weight, border),
+        *winograd.backward(g, x, weight, border, [True, True]),
+    ]
+    for a, b in zip(found, exact):
+        assert a.dtype == np.float32
+        assert np.abs(a - b).max() < 2e-5 * np.abs(b).max()
+
+
+def test_matrices_filter_polynomials():
+    # Aᵀ[(G w) · (Bᵀ d)] is the correlation of 6 numbers with 3, for any numbers
+    rng = np.random.default_rng(0)
+    d, w = rng.normal(size=6), rng.normal(size=3)
+    b, g, a = (np.array(m) for m in (winograd.BT, winograd.G, winograd.AT))
+    np.testing.assert_allclose(a @ ((g @ w) * (b @ d)), np.correlate(d, w, "valid"))
+
+
+def test_it_is_used_where_it_pays_and_only_there():
+    def used(shape, kernel=3, stride=(1, 1), dilation=(1, 1), groups=1):
+        n, h, w, c, o = shape
+        x, weight = np.zeros((n, h, w, c)), np.zeros((kernel, kernel, c // groups, o))
+        return winograd.suits(x, weight, None, stride, dilation, groups)
+
+    assert used((1, 8, 8, 16, 16))
+    assert not used((1, 8, 8, 3, 16))
+    assert not used((1, 2, 2, 512, 512))
+    assert not used((1, 8, 8, 16, 16), kernel=5)
+    assert not used((1, 8, 8, 16, 16), stride=(2, 1))
+    assert not used((1, 8, 8, 16, 16), dilation=(1, 2))
+    assert not used((1, 8, 8, 16, 16), groups=2)
+
+
+def test_conv2d_takes_it(monkeypatch):
+    calls = []
+    for name in ("forward", "backward"):
+        real = getattr(winograd, name)
+        monkeypatch.setattr(winograd, name, lambda *a, real=real, **k: calls.append(1) or real(*a))
+    from tinyfractal import Tensor
+
+    x, weight, _ = drawn((2, 8, 8, 8, 8), ((1, 1), (1, 1)), np.float32)
+    y = conv.conv2d(Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True))
+    y.sum().backward()
+    assert len(calls) == 2

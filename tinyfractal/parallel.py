@@ -1,0 +1,83 @@
+"""Two cores are twice as quick as one: parts of one computation, each on a thread of its own.
+
+NumPy lets go of Python's lock while it computes, so threads of one process really do run at once.
+But the matrix products inside them are BLAS's, which starts threads by itself, and both together
+are slower than either. So BLAS is held to one thread meanwhile, by the package threadpoolctl
+(`pip install 'tinyfractal[fast]'`). Without it there is one part, and BLAS keeps its threads.
+
+How the work is cut into parts depends on the number of threads only, never on which is ready
+first, and results are added in order: the same seed gives the same numbers, bit for bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from . import backend
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+SMALL = 1 << 17  # fewer numbers than this are done before another thread has woken up
+
+
+@functools.cache
+def _blas() -> list[Any]:
+    """The BLAS libraries that are loaded, as threadpoolctl controls them; none without it."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return []
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+@functools.cache
+def threads() -> int:
+    """How many parts run at once: as many as BLAS has threads (OPENBLAS_NUM_THREADS sets them)."""
+    return max((library.num_threads for library in _blas()), default=1)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads(), "tinyfractal")
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Inside this block matrix products start no threads, so that ours do not compete with them."""
+    before = [(library, library.num_threads) for library in _blas()]
+    for library, _ in before:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, count in before:
+            library.set_num_threads(count)
+
+
+def parts(n: int, numbers: int) -> list[slice]:
+    """0 … n - 1 in as many runs as there are threads, of about the same length.
+
+    `numbers` says how many are to be worked on in all; for few there is one run.
+    """
+    several = numbers >= SMALL and backend.current() == "numpy"
+    count = max(1, min(n, threads())) if several else 1
+    edges = [n * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def run(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """[work(item) for item in items], at once where there are threads; results in order."""
+    items = list(items)
+    if len(items) < 2 or threads() < 2 or backend.current() != "numpy":
+        return [work(item) for item in items]
+    with one_blas_thread():
+        futures = [_pool().submit(copy_context().run, work, item) for item in items]
+        return [future.result() for future in futures]
