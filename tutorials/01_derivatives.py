@@ -147,9 +147,9 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The curve is a **V**. Read it from the right. At first the error falls as the formulas say: for
-# each ten times smaller $h$, ten times for the forward difference, a hundred times for the central one.
-# Then it turns and *grows*.
+# The curve is a **V**. Read it from the right. At first the error falls as the formulas say: when
+# $h$ is ten times smaller, so is the error of the forward difference, and that of the central one
+# is a hundred times smaller. Then it turns and *grows*.
 #
 # What happens on the left arm? A float64 keeps about 16 digits. $f(x+h)$ and $f(x-h)$ agree in
 # most of them, and the subtraction throws away all that agree. What is left is mostly rounding
