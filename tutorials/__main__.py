@@ -78,7 +78,7 @@ def thumbnail(notebook: Any) -> bytes | None:
                     picture = Image.open(file).convert("RGB")
                     picture.thumbnail((320, 240))
                     small = io.BytesIO()
-                    picture.quantize(64).save(small, "PNG", optimize=True)
+                    picture.quantize(256).save(small, "PNG", optimize=True)
                     return small.getvalue()
     return None
 

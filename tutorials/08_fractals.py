@@ -1,0 +1,607 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 8. What is fractal about FractalNet?
+#
+# *40 minutes. Afterwards you can read [`fractal.py`](../tinyfractal/fractal.py) (all but drop-path)
+# and [`recurse.py`](../tinyfractal/recurse.py).*
+#
+# A fractal is a figure whose parts look like the whole. One makes it with a rule that is applied to
+# its own result. In this chapter you apply such a rule to a convolution and obtain the block that
+# FractalNet is made of. It takes five lines. The same five lines then tell you how deep the block
+# is, how many convolutions it has and how many ways lead through it. You hold each answer against
+# the real block.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.polynomial import Polynomial
+
+import tinyfractal as tf
+from tinyfractal import nn, plot, recurse
+from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
+from tinyfractal.tensor import backward_order
+
+from exercises.fractals import check_design, check_joins, check_paths, check_thrice
+
+plt.style.use("tutorial.mplstyle")
+
+# %% [markdown]
+# ## F(F(x))
+#
+# This library grew from a blog article, "FractalNet Explained". It puts the idea into one formula,
+# $F(x) = F(F(x))$: the same function is applied to its own output. Its code is a layer that is
+# called twice. As a module, with any number of times:
+
+
+# %%
+class Again(nn.Module):
+    def __init__(self, layer, times):
+        self.layer, self.times = layer, times
+
+    def forward(self, x):
+        for _ in range(self.times):
+            x = self.layer(x)
+        return x
+
+
+# %% [markdown]
+# The article's example is a linear layer from 10 numbers to 10, applied twice. tinyfractal has the
+# module under the name `RecursiveBlock`; on that example it prints the article's three lines.
+
+# %%
+print(recurse.article_example())
+
+# %% [markdown]
+# The article promises constant parameters and growing depth. The first we count. The second we
+# measure: `measured_depth` walks through the recorded graph and finds the path with the most matrix
+# products or convolutions.
+
+# %%
+x = tf.Tensor(np.ones(10, np.float32))
+for times in (1, 2, 4, 8, 16):
+    net = Again(nn.Linear(10, 10), times)
+    depth, count = recurse.measured_depth(net(x)), net.count_parameters()
+    print(f"applied {times:2} times: depth {depth:2}, parameters {count}")
+    assert depth == times and count == 110
+
+# %% [markdown]
+# Both are true: $10 \cdot 10$ weights and 10 biases, at any depth. But this is a chain. Where are
+# the branches that meet again, which the article describes, and what is fractal about it? For that
+# we go to the paper (Larsson, Maire & Shakhnarovich 2016, arXiv 1605.07648).
+#
+# ## A rule applied to its own result
+#
+# First a fractal that one can see. The rule of the Koch curve: *replace each piece of a line by
+# four pieces, of a third of its length.* A point of the plane is a complex number here, so that a
+# turn by 60° is a multiplication by $e^{i\pi/3}$.
+
+
+# %%
+def koch(points):
+    start, third = points[:-1], np.diff(points) / 3
+    tip = start + third + third * np.exp(1j * np.pi / 3)
+    new = np.stack([start, start + third, tip, start + 2 * third], axis=1)
+    return np.append(new.ravel(), points[-1])
+
+
+points = np.array([0, 1 + 0j])
+figure, panels = plt.subplots(1, 5, figsize=(9, 1.2), sharex=True, sharey=True)
+for generation, axes in enumerate(panels):
+    axes.plot(points.real, points.imag, color="black", lw=1)
+    axes.set_title(f"{len(points) - 1} piece{'s' * (generation > 0)}", loc="center")
+    axes.set_aspect("equal")
+    axes.axis("off")
+    points = koch(points)
+plt.show()
+
+# %% [markdown]
+# Each curve is made of four copies of the one before. FractalNet's rule says, of networks:
+#
+# $$f_1(z) = \mathrm{conv}(z) \qquad\qquad f_{C+1}(z) = \mathrm{conv}(z) \;\oplus\; f_C(f_C(z))$$
+#
+# *The next block is two copies of this one in a row, and beside them one convolution.* $\oplus$ is
+# the **join**, where branches meet; it will be a mean. $C$ is the number of **columns**, the
+# branches that lie side by side; we see in a moment that there are $C$. "conv" stands for a
+# $3 \times 3$ convolution with what belongs to it: batch norm and ReLU.
+#
+# The rule needs no network to be tried out. Let it write text:
+
+
+# %%
+def f(C, z):
+    if C == 1:
+        return f"conv({z})"
+    return f"conv({z}) ⊕ {f(C - 1, f(C - 1, z))}"
+
+
+for C in (1, 2, 3):
+    print(f"f{C}(z) =", f(C, "z"))
+
+# %% [markdown]
+# Now we can say what the article's formula is: **one half of this rule**. It has the
+# $f_C \circ f_C$, which doubles the depth, and not the $\oplus\ \mathrm{conv}(z)$, which makes the
+# branches. Another difference does not show in a formula. In the paper each "conv" has weights of
+# its own; in the article's code one layer serves everywhere.
+#
+# As a picture. Look for the two blocks $f_3$ inside $f_4$, the two $f_2$ in each of them, and so
+# on: the parts look like the whole. A long box is a single convolution too; it is drawn long
+# because it runs beside all that is on its right.
+
+# %% tags=["thumbnail"]
+plot.draw_recursion(4)
+
+# %% [markdown]
+# A mathematician's fractal goes on forever. A FractalNet stops after a few steps: the paper's have
+# one to six columns.
+#
+# ## Predict, then run
+#
+# Look at $f_3$ in the picture and at its text: `conv(z) ⊕ conv(m) ⊕ conv(conv(m))`, where `m`
+# stands for $f_2(z)$, the join in the middle. Three branches meet at the end. The rule, taken
+# by the letter, joins twice: the last two first, and then the result with `conv(z)`. **Does it
+# matter, if the join is the mean?** We join three numbers in both ways and let the engine tell us
+# the weight of each: if the result is a weighted sum, the weights are its derivatives.
+
+# %%
+for name, join in (
+    ("mean of means", lambda a, b, c: tf.join([a, tf.join([b, c])])),
+    ("one mean     ", lambda a, b, c: tf.join([a, b, c])),
+):
+    leaves = [tf.Tensor([value], requires_grad=True) for value in (3.0, 6.0, 12.0)]
+    result = join(*leaves)
+    result.backward([1.0])
+    weights = [leaf.grad.item() for leaf in leaves]
+    print(f"{name}  result {result.item():.2f}   weights {np.round(weights, 3)}")
+    assert np.allclose(weights, 1 / 3) == (name == "one mean     ")
+
+# %% [markdown]
+# It does. In a mean of means the shallow branch, joined last, has one half by itself, the next one
+# half of the rest, and so on. Of five columns the deepest would have a sixteenth, and its gradient
+# as well:
+
+# %%
+nested = [1 / 2**c for c in (1, 2, 3, 4, 4)]
+plt.figure(figsize=(5, 2.4))
+plt.bar(np.arange(5) - 0.2, nested, 0.4, color="0.6", zorder=3, label="mean of means")
+plt.bar(np.arange(5) + 0.2, [1 / 5] * 5, 0.4, color="tab:orange", zorder=3, label="one mean")
+plt.xticks(range(5))
+plt.xlabel("column (0 is the shallowest)")
+plt.ylabel("weight at the last join")
+plt.legend()
+plt.show()
+assert sum(nested) == 1 and nested[-1] == 1 / 16
+
+# %% [markdown]
+# The paper wants one mean: joins that follow each other directly are one join. So the block must
+# not close its last join itself when another one follows. It hands its branches over open:
+
+
+# %%
+def branches(C, z, conv, join):
+    """The C branches of f_C, before the join at its end."""
+    if C == 1:
+        return [conv(z)]
+    middle = join(branches(C - 1, z, conv, join))  # the first f, closed by a join
+    return [conv(z), *branches(C - 1, middle, conv, join)]  # conv(z), and the second f, left open
+
+
+def fractal(C, z, conv, join):
+    return join(branches(C, z, conv, join))
+
+
+# %% [markdown]
+# These are the five lines of the promise. What `conv` and `join` do is left to whoever calls it. If
+# they write text, we have the formula again. The branches are also counted: there are $C$, one for
+# each column.
+
+# %%
+text = fractal(3, "z", conv=lambda z: f"conv({z})", join=" ⊕ ".join)
+print(text)
+assert text == f(3, "z")
+for C in range(1, 7):
+    assert len(branches(C, "z", lambda z: "", lambda parts: "")) == C
+
+# %% [markdown]
+# ## One recursion, many readings
+#
+# **How deep?** Let what flows through the block be a number: how many convolutions lie behind it,
+# at most. Then `conv` adds 1 and `join` takes the largest. With the smallest we get the shortest
+# way. **How many convolutions?** Count the calls of `conv`.
+
+
+# %%
+def deepest(C):
+    return fractal(C, 0, conv=lambda depth: depth + 1, join=max)
+
+
+def shortest(C):
+    return fractal(C, 0, conv=lambda depth: depth + 1, join=min)
+
+
+def convolutions(C):
+    calls = []
+    fractal(C, 0, conv=calls.append, join=lambda parts: None)
+    return len(calls)
+
+
+# %% [markdown]
+# For up to four columns the picture has told. Beyond, the numbers are:
+
+# %%
+for C in range(1, 8):
+    depth, short, count = deepest(C), shortest(C), convolutions(C)
+    print(f"C = {C}: depth {depth:2}, shortest path {short}, convolutions {count:3}")
+    assert depth == 2 ** (C - 1) and short == 1 and count == 2**C - 1
+
+# %% [markdown]
+# The depth doubles, since $f_{C+1}$ has two $f_C$ in a row: $d_1 = 1$, $d_{C+1} = 2 d_C$, so
+#
+# $$d_C = 2^{C-1}.$$
+#
+# The number of convolutions doubles and one is added: $n_1 = 1$, $n_{C+1} = 2 n_C + 1$. Add 1 on
+# both sides: $n_{C+1} + 1 = 2\,(n_C + 1)$. So $n_C + 1$ is what doubles, beginning with 2:
+#
+# $$n_C = 2^C - 1.$$
+#
+# Column $c$ has $2^c$ of them, and the deepest column more than all the others together.
+#
+# ## With real convolutions
+#
+# A module needs its convolutions as attributes, so that their weights are found. Otherwise it is
+# `branches` again. `unit` makes a new "conv" each time it is called:
+
+
+# %%
+class Fractal(nn.Module):
+    """f_C: (N, H, W, channels) → (N, H, W, channels)."""
+
+    def __init__(self, columns, unit):
+        self.columns, self.conv = columns, unit()
+        if columns > 1:
+            self.first, self.second = Fractal(columns - 1, unit), Fractal(columns - 1, unit)
+
+    def branches(self, z):
+        if self.columns == 1:
+            return [self.conv(z)]
+        return [self.conv(z), *self.second.branches(self.first(z))]
+
+    def forward(self, z):
+        return tf.join(self.branches(z))
+
+
+# %% [markdown]
+# Is it the library's block? `ConvUnit` is the paper's "conv". Build both, give them the same
+# weights (they have the same names, by the same recursion) and the same images.
+
+# %%
+tf.seed(0)
+images = tf.Tensor(np.random.default_rng(0).normal(size=(4, 8, 8, 16)).astype(np.float32))
+for C in range(1, 6):
+    mine, theirs = Fractal(C, lambda: ConvUnit(16, 16)), tf.FractalBlock(C, 16, 16)
+    theirs.load_state_dict(mine.state_dict())
+    difference = abs(mine(images).numpy() - theirs(images).numpy()).max()
+    depth = recurse.measured_depth(theirs(images))
+    print(f"C = {C}: difference {difference}, depth measured {depth}")
+    assert difference < 1e-5 and depth == fractal_depth(C) == deepest(C)
+
+# %% [markdown]
+# **How many parameters?** Each convolution has $3 \cdot 3 \cdot c_\text{in} \cdot c_\text{out}$
+# weights and no bias, and its batch norm has $2 c_\text{out}$. When the block changes the number of
+# channels, $c_\text{in}$ is the block's input width for those convolutions that see its input. It
+# is the first of each column, so there are $C$. The other $2^C - 1 - C$ see $c_\text{out}$:
+#
+# $$9 \left( C\, c_\text{in} + (2^C - 1 - C)\, c_\text{out} \right) c_\text{out}
+# + 2\,(2^C - 1)\, c_\text{out}$$
+
+
+# %%
+def block_parameters(C, c_in, c_out):
+    others = 2**C - 1 - C
+    return 9 * (C * c_in + others * c_out) * c_out + 2 * (2**C - 1) * c_out
+
+
+for C in range(1, 6):
+    counted = tf.FractalBlock(C, 3, 16).count_parameters()
+    print(f"C = {C}: counted {counted:6,}, formula {block_parameters(C, 3, 16):6,}")
+    assert counted == block_parameters(C, 3, 16)
+
+# %% [markdown]
+# A FractalNet is $B$ such blocks, with a $2 \times 2$ max pooling after each, and a linear layer at
+# the end. `fractal_parameters` adds it all up. The network for colour images of section 4.1 of the
+# paper is `FractalNet.paper()`:
+
+# %%
+net = tf.FractalNet.paper().eval()
+y = net(tf.Tensor(np.zeros((1, 32, 32, 3), np.float32)))
+depth = recurse.measured_depth(y, kinds=("conv2d",))
+print(f"{net.count_parameters():,} parameters, {depth} convolutions on the longest path")
+assert depth == net.depth == fractal_depth(columns=3, blocks=5) == 20
+assert net.count_parameters() == fractal_parameters(3, (64, 128, 256, 512, 512), in_channels=3)
+
+# %% [markdown]
+# A check from outside: table 3 of the paper lists narrower networks of one to six columns, for 100
+# classes, with their sizes in millions of parameters.
+
+# %%
+table3 = {1: 0.3, 2: 0.8, 3: 2.1, 4: 4.8, 5: 10.2, 6: 21.1}
+for C, millions in table3.items():
+    ours = fractal_parameters(C, (16, 32, 64, 128, 128), in_channels=3, classes=100)
+    print(f"C = {C}, depth {fractal_depth(C, 5):3}: {ours / 1e6:5.1f} M, paper {millions} M")
+    assert round(ours / 1e6, 1) == millions
+
+# %% [markdown]
+# ## How many ways lead through?
+#
+# Count the ways from $z$ to the end. A convolution has one way in and one out; where branches meet,
+# ways add up. So the reading is: `conv` changes nothing, `join` is the sum.
+
+# %%
+for C in range(1, 6):
+    paths = fractal(C, 1, conv=lambda n: n, join=sum)
+    print(f"C = {C}: {paths:3} paths.  'z' in the text: {f(C, 'z').count('z')}")
+    assert paths == f(C, "z").count("z")
+
+# %% [markdown]
+# In text each way begins with a `z` of its own, so the two agree. (Text writes what is used twice
+# twice, so `conv` is in it more often than there are convolutions.)
+#
+# A recurrence: through the single convolution there is 1 way. Through $f_C \circ f_C$ each way
+# through the first can be continued by each way through the second, because in between all come
+# together in one join:
+#
+# $$p_1 = 1, \qquad p_{C+1} = p_C^2 + 1.$$
+#
+# Merging the joins at the end changes nothing here: it changes the weight of a way, not whether it
+# is there. Now let us ask the recorded graph of the real block. Every path runs from the input
+# through nodes to the output, and a node has as many as all its parents together.
+
+
+# %%
+def paths_in_graph(y, x):
+    count = {id(x): 1}  # weights are leaves too; no path that we count begins there
+    for node in reversed(backward_order([y.node])):
+        count[id(node)] = sum(count.get(id(parent), 0) for parent in node.parents)
+    return count[id(y.node)]
+
+
+p = 1
+for C in range(1, 6):
+    z = tf.Tensor(images.numpy(), requires_grad=True)
+    found = paths_in_graph(tf.FractalBlock(C, 16, 16).eval()(z), z)
+    print(f"C = {C}: recurrence {p}, counted in the graph {found}")
+    assert found == p
+    p = p**2 + 1
+print("five blocks of three columns:", 5**5)
+
+# %% [markdown]
+# With every column the number is squared: 26 with four columns, 677 with five. Five blocks of three
+# columns, the paper's network, have $5^5 = 3125$ paths: between two blocks all come together again.
+#
+# ## Predict, then run
+#
+# These 677 paths have lengths from 1 to 16. **Which lengths are frequent?** One more reading tells.
+# Let a polynomial flow through, in which the coefficient of $t^\ell$ is the number of paths of
+# length $\ell$. A convolution makes all of them longer by one: it multiplies by $t$. Polynomials
+# add up like numbers.
+#
+# And because the join is a mean, the ways are not equal in **weight**: in a join of $k$ each goes
+# on with $1/k$. Take the mean of the polynomials instead of the sum, and the coefficient is the
+# weight of all paths of that length together.
+
+# %%
+t = Polynomial([0, 1])
+
+
+def lengths(C, join):
+    return fractal(C, Polynomial([1]), conv=lambda before: t * before, join=join).coef
+
+
+def mean(parts):
+    return sum(parts) / len(parts)
+
+
+print("f3, number of paths of length 0, 1, 2, …:", lengths(3, sum))
+print("f3, their weight:                        ", lengths(3, mean).round(3))
+assert lengths(5, sum).sum() == 677 and np.isclose(lengths(5, mean).sum(), 1)
+
+# %%
+figure, panels = plt.subplots(1, 2, figsize=(8, 2.8))
+for axes, join, title in zip(panels, (sum, mean), ("number of paths", "weight of these paths")):
+    color = "tab:blue" if join is sum else "tab:orange"
+    axes.bar(range(17), lengths(5, join), color=color, zorder=3)
+    axes.set_title(f"{title}, 5 columns")
+    axes.set_xticks(range(0, 17, 2))
+    axes.set_xlabel("length: convolutions on the path")
+plt.show()
+ell = np.arange(17)
+typical = [lengths(5, sum) @ ell / 677, lengths(5, mean) @ ell]
+print(f"mean length: {typical[0]:.1f} of the paths, {typical[1]:.1f} by weight")
+assert typical[0] > 10 and np.isclose(typical[1], (2**5 - 1) / 5)
+
+# %% [markdown]
+# Most paths are long: it takes long ways to have many choices. But each of these many has a tiny
+# weight. By weight the mean length is 6.2, far less than the depth of 16, and a fifth of everything
+# goes through a single convolution. The mean also divides the gradient on its way back, so this is
+# how much of it reaches $z$ by ways of which length, as far as the joins decide it. (The
+# convolutions scale it as well.)
+#
+# 6.2 is 31 convolutions divided by 5 columns, and that is no accident. Add up the mean lengths of
+# the $C$ branches, and call the sum $s_C$; so the mean of them all is $s_C / C$. Branch 0 has
+# length 1. Each of the other $C - 1$ has the mean length of the first $f_{C-1}$, which is
+# $s_{C-1} / (C - 1)$, and then its own in the second $f_{C-1}$; those are together $s_{C-1}$. So
+# $s_C = 1 + s_{C-1} + s_{C-1}$, the recurrence of the number of convolutions.
+
+# %%
+print("weight of the shortest path:", lengths(5, mean)[1])
+assert np.isclose(lengths(5, mean)[1], 1 / 5) and lengths(5, sum).argmax() > 8
+for C in range(1, 8):
+    assert np.isclose(lengths(C, mean) @ np.arange(deepest(C) + 1), convolutions(C) / C)
+
+# %% [markdown]
+# ## One layer, or weights of its own for each
+#
+# Article and paper differ in two things: chain or fractal, and shared weights or own ones. That
+# makes four networks of depth 4. `Fractal` can share as well: `unit` then returns the same module
+# each time, and shared weights are counted once.
+#
+# The unit is convolution, layer norm, ReLU. Why not batch norm? It keeps *one* running mean for
+# testing, and a layer that is used in four places would need four. Layer norm, which normalizes
+# over the channels of each pixel, keeps none.
+
+# %%
+WIDTH = 16
+
+
+def unit():
+    return nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 3, bias=False), nn.LayerNorm(WIDTH), nn.ReLU())
+
+
+def shared_fractal():
+    layer = unit()
+    return Fractal(3, lambda: layer)
+
+
+bodies = {
+    "chain, shared: F(F(F(F(x))))": lambda: tf.RecursiveBlock(unit(), 4),
+    "chain, own: a plain network": lambda: nn.Sequential(*[unit() for _ in range(4)]),
+    "fractal, shared": shared_fractal,
+    "fractal, own: the paper": lambda: Fractal(3, unit),
+}
+
+# %% [markdown]
+# Before it comes a convolution from 1 to 16 channels and a pooling, after it the classifier:
+# $(N, 8, 8, 1) \to (N, 4, 4, 16) \to (N, 4, 4, 16) \to (N, 10)$. All four learn the digits with
+# the same recipe, three seeds each.
+
+# %%
+train, test = tf.data.load_digits()
+standardize = tf.data.Standardize.fit(train.images)
+
+
+def learn(body, seed, epochs=5):
+    tf.seed(seed)
+    head = nn.GlobalAvgPool(), nn.Linear(WIDTH, 10)
+    net = nn.Sequential(ConvUnit(1, WIDTH), nn.MaxPool2d(2), body(), *head)
+    optimizer = tf.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    schedule = tf.optim.CosineLR(optimizer, epochs)
+    settings = {"transform": standardize, "batch_size": 50, "seed": seed, "quiet": True}
+    history = tf.train.fit(net, train, test, optimizer, schedule, **settings)
+    return history[-1]["test_accuracy"], net
+
+
+accuracy = {}
+for name, body in bodies.items():
+    runs = [learn(body, seed) for seed in range(3)]
+    accuracy[name] = np.array([result for result, _ in runs])
+    numbers = runs[0][1].count_parameters()
+    shown = "  ".join(f"{100 * a:.1f}" for a in accuracy[name])
+    print(f"{name:29} {numbers:6,} parameters   test accuracy, %: {shown}")
+
+# %%
+figure, axes = plt.subplots(figsize=(6.4, 2.2))
+for row, (name, found) in enumerate(reversed(accuracy.items())):
+    color = "tab:orange" if "shared" in name else "tab:blue"
+    axes.plot(100 * found, [row] * len(found), "o", color=color)
+axes.set_yticks(range(4), reversed(accuracy))
+axes.set_ylim(-0.5, 3.5)
+axes.set_xlabel("test accuracy, % (one dot for each seed)")
+plt.show()
+
+# %% [markdown]
+# In the chain, sharing costs little: with less than a third of the parameters the article's network
+# comes within a few points of the plain one. (The article's other promises are the matter of
+# chapter 11.) In the fractal, sharing does badly with every seed, at least in so short a training.
+# We leave open why. One layer has to serve at seven places there, and branches of different lengths
+# are averaged.
+#
+# And the paper's block is not better than the plain network here, with 1.7 times its parameters.
+# At depth 4 a plain network needs no help, as chapter 7 showed. What the block has instead is
+# **columns**: networks of different depth inside one. To make use of them is what the next
+# chapters are about.
+
+# %%
+chain_shared, chain_own, fractal_shared, fractal_own = (a.mean() for a in accuracy.values())
+print(f"chain: sharing costs {100 * (chain_own - chain_shared):.1f} points")
+print(f"fractal: sharing costs {100 * (fractal_own - fractal_shared):.1f} points")
+worst, best = accuracy["fractal, shared"].max(), accuracy["fractal, own: the paper"].min()
+assert abs(chain_own - chain_shared) < 0.08 < fractal_own - fractal_shared and worst < best
+assert fractal_own < chain_own + 0.03 and 2_682 * 3 < 9_690 and round(16_698 / 9_690, 1) == 1.7
+
+# %% [markdown]
+# ## So, what is fractal?
+#
+# The construction: a block is two copies of a smaller block and one convolution beside them, all
+# the way down. The article's description, a tree that splits and whose branches meet again, is
+# right. Its formula keeps of it that the function is applied to its own result. What one has to add
+# is the $\oplus\ \mathrm{conv}(z)$. And that parameters stay constant is true of the article's
+# code, which shares one layer, and not of the paper's network. There the number grows like
+# $2^C$, as the depth does.
+#
+# ## Now read the source
+#
+# - [`fractal.py`](../tinyfractal/fractal.py): `FractalBlock` is your `Fractal`. It differs in
+#   `keep`, which says who lives at a join; with `keep_all` everything does, and nothing is left of
+#   the difference. Read it for now as if `alive` were all `True`. A branch that is dropped is
+#   `None`, and not computed; that is chapter 9. `FractalBlock.column` finds the $2^c$ units of one
+#   column by the same recursion. `fractal_parameters` is your formula, summed over the blocks, and
+#   `RecursiveBlock` is `Again`.
+# - [`recurse.py`](../tinyfractal/recurse.py): `measured_depth` is your `paths_in_graph` with
+#   another reading, the largest instead of the sum. `measure` builds the article's block, the
+#   paper's, a plain network and a ResNet, and counts.
+# - [`layout.py`](../tinyfractal/layout.py) draws the pictures with the same recursion: its inner
+#   functions `forward` and `branches` return places on the paper.
+#
+# ## Exercises
+#
+# Fill in each cell in the place of `...` and run it. Solutions: `solutions/08_fractals.py`.
+#
+# **1. Through the whole network.** How many paths lead from image to classifier in a FractalNet of
+# `blocks` blocks with `columns` columns each?
+
+
+# %%
+def my_paths(columns, blocks): ...
+
+
+check_paths(my_paths)
+
+# %% [markdown]
+# **2. How many joins?** A join of a single branch does nothing, so count those of at least two
+# branches in $f_C$. Write a formula, or let `fractal` count.
+
+
+# %%
+def my_joins(C): ...
+
+
+check_joins(my_joins)
+
+# %% [markdown]
+# **3. Another rule.** $g_1(z) = \mathrm{conv}(z)$ and
+# $g_{C+1}(z) = \mathrm{conv}(z) \oplus g_C(g_C(g_C(z)))$. Write `branches` for it, with the joins
+# that meet at the end merged. (Then try `deepest` and `shortest` on it.)
+
+
+# %%
+def branches_thrice(C, z, conv, join): ...
+
+
+check_thrice(branches_thrice)
+
+# %% [markdown]
+# **4. A design.** Build a `tf.FractalNet` for the digits, $(N, 8, 8, 1)$ and 10 classes, at least
+# 16 convolutions deep, with at most 30,000 parameters.
+
+# %%
+my_net = ...
+
+check_design(my_net)
