@@ -92,7 +92,7 @@ def new_figure(wide: float, tall: float) -> Figure:
             self.savefig(file, format="png", metadata=WITHOUT_DATE[".png"])
             return file.getvalue()
 
-    figure = Picture(figsize=(wide, tall), facecolor="white")
+    figure = Picture(figsize=(wide, tall), facecolor="white", layout="none")
     FigureCanvasAgg(figure)
     return figure
 

@@ -393,9 +393,9 @@ plt.legend(title="full: local\ndashed: global")
 plt.show()
 
 # %% [markdown]
-# The curves of local drop-path fall to the dashed lines, and reach them. At $p = 1$ every join keeps
-# just the one branch that is rescued, each equally often, and the work is on average that of a
-# column:
+# The curves of local drop-path fall to the dashed lines, and reach them. At $p = 1$ every join
+# keeps just the one branch that is rescued, each equally often, and the work is on average that of
+# a column:
 
 # %%
 for C in range(1, 6):

@@ -139,7 +139,7 @@ assert only_shared and 1.8 < ratio < 2
 # the images, and which images it learns from. To see how much that matters we train one small
 # network several times.
 #
-# We use *small* training sets, 100 to 200 of the 1,797 digits, and test on 1,000 of the others.
+# We use *small* training sets, 100 to 200 of the 1,797 digits, and test on 700 of the others.
 # With little to learn from, a network can learn its examples by heart without learning what a digit
 # looks like. That is **overfitting**, and whatever helps against it, **regularization**, shows most
 # where examples are few.
@@ -153,10 +153,10 @@ digits = tf.data.Dataset(images, labels, first.classes, "digits")
 
 
 def draw(seed, n, wrong):
-    """n images to train on, 1,000 to test. A fraction `wrong` of the training labels lie."""
+    """n images to train on, 700 to test. A fraction `wrong` of the training labels lie."""
     rng = np.random.default_rng([seed, n])
     order = rng.permutation(len(digits))
-    train, test = digits[order[:n]], digits[order[n : n + 1000]]
+    train, test = digits[order[:n]], digits[order[n : n + 700]]
     lies = rng.random(n) < wrong
     given = (train.labels + lies * rng.integers(1, 10, size=n)) % 10
     return tf.data.Dataset(train.images, given, digits.classes, "some digits"), test, lies
@@ -335,7 +335,7 @@ for depth in (1, 2, 4):
             stacks[body, 1] = stacks[again_and_again, 1]  # one layer is one layer
             continue
         stacks[body, depth] = train_all(
-            lambda body=body, depth=depth: around(body(depth)), n=200, epochs=20, lr=0.05
+            lambda body=body, depth=depth: around(body(depth)), n=200, epochs=18, lr=0.05
         )
 
 # %%
