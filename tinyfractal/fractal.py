@@ -301,7 +301,8 @@ class RecursiveBlock(Module):
 
     The block of the article "FractalNet Explained". Depth grows and parameters stay constant;
     the layer's output must have the shape of its input. (The paper's rule is another one: its
-    convolutions all have weights of their own.)
+    convolutions all have weights of their own.) Batch norm in the layer learns running statistics
+    that fit none of its applications well; layer norm has no such trouble.
     """
 
     def __init__(self, layer: Module, depth: int = 2) -> None:

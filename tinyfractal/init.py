@@ -3,7 +3,8 @@
 If each of `fan_in` inputs has variance v, a sum of them with independent weights of variance s²
 has variance fan_in · s² · v. Xavier (Glorot & Bengio 2010) balances that forward and, with
 fan_out, backward: s² = 2 / (fan_in + fan_out). He (He et al. 2015, arXiv 1502.01852) also makes
-up for the half that a ReLU sets to zero: s² = 2 / fan_in.
+up for the half that a ReLU sets to zero: s² = 2 / fan_in. Layers use Xavier's, as the paper does;
+where batch norm follows, the factor between the two cancels.
 
 Each function takes a shape, (in, out) or (kh, kw, C_in, C_out), and returns a float32 array. The
 numbers are drawn on the host, so every backend starts from the same weights.

@@ -91,7 +91,9 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum (Nesterov's too) and weight decay, as PyTorch's.
 
-    Weight decay adds weight_decay · w to the gradient.
+    Weight decay adds weight_decay · w to the gradient, of all parameters: biases and those of batch
+    norm too. Nesterov's momentum takes the gradient where the momentum is about to lead; w stands
+    for that place, and so the step is lr · (g + momentum · v).
     """
 
     memories = ("momentum",)

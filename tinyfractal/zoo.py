@@ -61,7 +61,8 @@ class ResidualUnit(Module):
 class ResNet(Sequential):
     """Residual units, two convolutions each: (N, H, W, in_channels) → (N, classes).
 
-    Of an odd `depth`, the last unit of each stage has a single convolution.
+    Of an odd `depth`, the last unit of each stage has a single convolution. Unlike in He et al. the
+    image is halved by max pooling, as in a FractalNet, and not by a convolution of stride 2.
     """
 
     def __init__(

@@ -46,6 +46,7 @@ def conv2d(
     (rows, columns); `padding_mode` "zeros" or "reflect". `dilation` spreads the kernel's taps.
     With `groups` the channels are dealt into that many convolutions side by side.
     OH = ⌊(H + padding - dilation·(kh - 1) - 1) / stride⌋ + 1.
+    (The layer `nn.Conv2d` pads with "same" unless told otherwise.)
     Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
     """
     check_images("conv2d", x)

@@ -7,8 +7,8 @@ images and pixels of the batch; layer norm (Ba et al. 2016, arXiv 1607.06450) th
 row over its channels. Either way the mean and the variance depend on x too, and so the gradient
 of x loses its own mean, and its part along the normalized x̂:
 
-    gx = weight / √(variance + eps) · (g - mean(g) - x̂ · mean(g · x̂))        [g times weight inside
-                                                                             for layer norm]
+    batch norm   gx = weight / √(variance + eps) · (g - mean(g) - x̂ · mean(g · x̂))
+    layer norm   gx = 1 / √(variance + eps) · (h - mean(h) - x̂ · mean(h · x̂)),   h = g · weight
 """
 
 from __future__ import annotations
