@@ -92,7 +92,8 @@ def new_figure(wide: float, tall: float) -> Figure:
             self.savefig(file, format="png", metadata=WITHOUT_DATE[".png"])
             return file.getvalue()
 
-    figure = Picture(figsize=(wide, tall), facecolor="white", layout="none")
+    figure = Picture(figsize=(wide, tall), facecolor="white")
+    figure.set_layout_engine("none")  # whatever the style of the notebook says
     FigureCanvasAgg(figure)
     return figure
 

@@ -109,7 +109,8 @@ print({leaf.how: round(leaf.grad, 4) for leaf in (w, x, b)})
 
 # %% [markdown]
 # These are the three numbers of chapter 1. To look at graphs we write a small drawing function: the
-# leaves on the left, the result on the right, in each box the value, below it the gradient.
+# result on the right, everything to the left of what was made of it, in each box the value, below
+# it the gradient.
 
 
 # %%
@@ -155,6 +156,7 @@ def compare(f, names, numbers, walk, h=1e-6):
     walk(f(*leaves))
     pairs = []
     for i, leaf in enumerate(leaves):
+        # all numbers as they are, and number i a little larger, a little smaller
         up, down = ([Value(v + s * (i == j)) for j, v in enumerate(numbers)] for s in (h, -h))
         pairs.append((leaf.grad, (f(*up).data - f(*down).data) / (2 * h)))
         same = math.isclose(*pairs[-1], rel_tol=1e-6, abs_tol=1e-8)
@@ -210,7 +212,7 @@ def doubled(x, times):
 
 
 def calls(node):
-    """How often `push_and_add` would be called, which is once for each way."""
+    """How often `push_and_add` would be called: once for each way from the result to any node."""
     return 1 + sum(calls(parent) for parent in node.parents)
 
 
@@ -220,8 +222,8 @@ assert calls(doubled(Value(1.0), 15)) == 2**16 - 1
 
 # %% [markdown]
 # Each doubling doubles the work: the number of *ways* grows exponentially while the number of
-# *nodes* grows by one. In a network every neuron feeds all neurons of the next layer, so this is
-# no rare case. We want to visit each node **once**, and let it pass on the sum of all it has
+# *nodes* grows by one. In the networks to come one number is used by many others, so this is no
+# rare case. We want to visit each node **once**, and let it pass on the sum of all it has
 # received.
 #
 # ## Mistake 2: the wrong order
@@ -308,9 +310,11 @@ plt.show()
 #
 # Here is everything in one piece: the class with the walk as a method, and Python's operators, so
 # that we can write `w * x + b`. Only what needs a derivative of its own has slopes; minus and
-# division are made of the others. A plain number among the arguments becomes a leaf.
+# division are made of the others. A plain number among the arguments becomes a leaf
+# (except an exponent, which stays a plain number).
 #
-# The cell is long, but there is nothing new in it. Read it line by line.
+# The cell is long, but its idea is not new. Read it line by line. (`__radd__` is what Python calls
+# for `2 + v`, where the number on the left does not know how to add a `Value`.)
 
 
 # %%
@@ -604,8 +608,10 @@ assert x.grad.item() == 1.0
 # %% [markdown]
 # How? Not by asking "have all parents been listed?" but by **counting users** (Kahn, *Topological
 # sorting of large networks*, Communications of the ACM, 1962). First count for each node how many
-# times it is used. Then list the result, and take one off the count of each of its parents. Whoever
-# comes down to 0 has heard from all its users and is listed next. In exercise 3 you write this.
+# times it is used, meeting every node once: remember those that you have met in a dict, since to
+# look through a long list takes long. Then list the result, and take one off the count of each of
+# its parents. Whoever comes down to 0 has heard from all its users and is listed next. In exercise
+# 3 you write this.
 #
 # Let us look at the order that tinyfractal finds for the graph of mistake 2, and at its drawing:
 
@@ -623,6 +629,8 @@ assert names == ["add", "tanh", "mul"]
 tf.plot.plot_graph(y)
 
 # %% [markdown]
+# Under each name stands the shape of its array; `()` is a single number.
+#
 # ## Now read the source
 #
 # In [`tensor.py`](../tinyfractal/tensor.py) you can now read three things.
@@ -634,7 +642,8 @@ tf.plot.plot_graph(y)
 # - `chain_rule` is your `backward`. Its inner function `add` is the answer to mistake 1, the line
 #   `for node in order` to mistake 2. Its gradients are kept in a dictionary of its own, and only
 #   leaves have a `grad` that lasts. `Tensor.backward` then adds to it, so mistake 3 is still yours
-#   to make; in a training loop `optimizer.zero_grad()` is the reset.
+#   to make; in a training loop `optimizer.zero_grad()` is the reset. Skip its targets,
+#   `create_graph` and `retain_graph` for now; chapter 4 comes to them.
 #
 # What `sum_to` and the gradient rules do is the subject of chapter 3, where the numbers become
 # arrays.
@@ -643,9 +652,9 @@ tf.plot.plot_graph(y)
 #
 # Fill in each cell in the place of `...` and run it. Solutions: `solutions/02_backprop.py`.
 #
-# **1. An operation of your own.** The **sigmoid** is $\sigma(x) = 1 / (1 + e^{-x})$. With the
-# operators it takes several nodes. Make it one node with one slope: take a `Value`, return a
-# `Value`.
+# **1. An operation of your own.** The **sigmoid**, chapter 1's logistic function, is $\sigma(x) = 1
+# / (1 + e^{-x})$. With the operators it takes several nodes. Make it one node with one slope: take
+# a `Value`, return a `Value`.
 
 
 # %%
@@ -655,8 +664,9 @@ def sigmoid(v): ...
 check_sigmoid(sigmoid, Value)
 
 # %% [markdown]
-# **2. How many ways?** `push_and_add` is called once for each way. Return the number of calls for
-# `doubled(x, times)`, as a formula, not by walking.
+# **2. How many ways?** `push_and_add` is called once for each way from the result to any node, the
+# result itself included. Return the number of calls for `doubled(x, times)`, as a formula: walking
+# would take for ever.
 
 
 # %%
@@ -666,8 +676,9 @@ def visits(times): ...
 check_visits(visits)
 
 # %% [markdown]
-# **3. No recursion.** Write `order` by counting users. Return a list of all nodes behind `root`,
-# each once and after all its users. Careful: a node may use the same parent twice.
+# **3. No recursion.** Write `order` by counting users, with no function that calls itself. Return a
+# list of all nodes behind `root`, each once and after all its users. Careful: a node may use the
+# same parent twice.
 
 
 # %%
@@ -680,7 +691,8 @@ check_order(my_order)
 # **4. Walk twice.** Call `backward` twice on the same `y` (any with an operation between leaf and
 # result) and the leaves get *more* than twice the gradient, because the nodes on the way still
 # have their `grad` from the first walk. Write a walk after which every leaf has exactly its
-# gradient *added* to its `grad`, however often it has run before. You may use `order`.
+# gradient *added* to its `grad`, however often it has run before. You may use `order`, and of
+# the nodes `data`, `parents`, `slopes` and `grad`.
 
 
 # %%

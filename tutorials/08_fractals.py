@@ -430,15 +430,16 @@ assert typical[0] > 10 and np.isclose(typical[1], (2**5 - 1) / 5)
 # %% [markdown]
 # Most paths are long: it takes long ways to have many choices. But each of these many has a tiny
 # weight. By weight the mean length is 6.2, far less than the depth of 16, and a fifth of everything
-# goes through a single convolution. The mean also divides the gradient on its way back, so this is
-# how much of it reaches $z$ by ways of which length, as far as the joins decide it. (The
-# convolutions scale it as well.)
+# goes through a single convolution. The mean divides the gradient on its way back in the same way,
+# so the orange bars are also the gradient's shares, by length of path. (The convolutions scale it
+# as well.)
 #
 # 6.2 is 31 convolutions divided by 5 columns, and that is no accident. Add up the mean lengths of
 # the $C$ branches, and call the sum $s_C$; so the mean of them all is $s_C / C$. Branch 0 has
-# length 1. Each of the other $C - 1$ has the mean length of the first $f_{C-1}$, which is
-# $s_{C-1} / (C - 1)$, and then its own in the second $f_{C-1}$; those are together $s_{C-1}$. So
-# $s_C = 1 + s_{C-1} + s_{C-1}$, the recurrence of the number of convolutions.
+# length 1. Each of the other $C - 1$ has the mean length of the first $f_{C-1}$, which is $s_{C-1}
+# / (C - 1)$, and then its own in the second $f_{C-1}$; those are together $s_{C-1}$. ($C - 1$
+# branches with the mean $s_{C-1} / (C - 1)$ of the first, and as much again of the second.) So $s_C
+# = 1 + s_{C-1} + s_{C-1}$, the recurrence of the number of convolutions.
 
 # %%
 print("weight of the shortest path:", lengths(5, mean)[1])
@@ -517,11 +518,11 @@ axes.set_xlabel("test accuracy, % (one dot for each seed)")
 plt.show()
 
 # %% [markdown]
-# In the chain, sharing costs little: with less than a third of the parameters the article's network
-# comes within a few points of the plain one. (The article's other promises are the matter of
-# chapter 11.) In the fractal, sharing does badly with every seed, at least in so short a training.
-# We leave open why. One layer has to serve at seven places there, and branches of different lengths
-# are averaged.
+# In the chain, sharing costs something, from nothing to some points of accuracy as the seed will
+# have it, and saves more than two thirds of the parameters. (The article's other promises are the
+# matter of chapter 11.) In the fractal, sharing does badly with every seed, at least in so short a
+# training. We leave open why. One layer has to serve at seven places there, and branches of
+# different lengths are averaged.
 #
 # And the paper's block is not better than the plain network here, with 1.7 times its parameters.
 # At depth 4 a plain network needs no help, as chapter 7 showed. What the block has instead is
