@@ -26,6 +26,14 @@ def test_parts_are_all_of_it_once_and_in_order(n, numbers, two_threads):
     assert len(parts) == (2 if n > 1 and numbers > 1000 else 1)
 
 
+@pytest.mark.parametrize("step", [0, 1, 3, 100])
+def test_runs_are_all_of_it_once_and_short(step):
+    runs = parallel.runs(slice(2, 12), step)
+    assert [i for run in runs for i in range(12)[run]] == list(range(2, 12))
+    assert max(run.stop - run.start for run in runs) <= max(1, step)
+    assert parallel.runs(slice(3, 3), step) == []
+
+
 def test_work_runs_at_once_and_results_come_in_order(two_threads):
     both = threading.Barrier(2, timeout=10)  # passed only by two threads that run together
 

@@ -73,6 +73,12 @@ def parts(n: int, numbers: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
+def runs(where: slice, step: int) -> list[slice]:
+    """A run, cut into shorter ones of `step` at most: chunks that fit into the cache, say."""
+    starts = range(where.start, where.stop, max(1, step))
+    return [slice(start, min(start + starts.step, where.stop)) for start in starts]
+
+
 def run(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
     """[work(item) for item in items], at once where there are threads; results in order."""
     items = list(items)

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..errors import ShapeError
-from ..parallel import parts, run
+from ..parallel import parts, run, runs
 from ..primitive import check_arrays, fused
 from ..tensor import Tensor
 from . import winograd
@@ -208,9 +208,7 @@ PATCHES = 1 << 18  # numbers in the patches of a chunk: 1 MB of float32, an L2 c
 def _chunks(images: slice, x: Array, y: Array, weight: Array) -> list[slice]:
     """Runs of images whose patches stay in the processor's cache between copy and product."""
     each = y.shape[1] * y.shape[2] * weight.shape[0] * weight.shape[1] * x.shape[3]
-    step = max(1, PATCHES // max(1, each), 512 // max(1, y.shape[1] * y.shape[2]))
-    stops = range(images.start, images.stop, step)
-    return [slice(start, min(start + step, images.stop)) for start in stops]
+    return runs(images, max(PATCHES // max(1, each), 512 // max(1, y.shape[1] * y.shape[2])))
 
 
 def _pad_zeros(x: Array, border: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 from ..backend import Array, xp
 from ..errors import ShapeError
 from ..operators import raw
-from ..parallel import parts, run
+from ..parallel import parts, run, runs
 from ..primitive import check_arrays, fused
 from ..tensor import Tensor
 from .elementwise import sqrt
@@ -105,9 +105,7 @@ def _together(a: tuple[int, Array, Array], b: tuple[int, Array, Array]) -> tuple
 
 def _runs(where: slice, rows: Array) -> list[slice]:
     """Runs of rows that stay in the processor's cache (1 << 16 float32 are 0.25 MB)."""
-    step = max(1, (1 << 16) // rows.shape[1])
-    starts = range(where.start, where.stop, step) or [where.start]
-    return [slice(start, min(start + step, where.stop)) for start in starts]
+    return runs(where, (1 << 16) // rows.shape[1]) or [where]
 
 
 # ----- Batch norm -----

@@ -37,7 +37,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, xp
-from ..parallel import parts, run
+from ..parallel import parts, run, runs
 
 BT = [
     [4, 0, -5, 0, 1, 0],
@@ -177,13 +177,11 @@ class Tiling:
         """Runs of images whose tiles fit into the cache, but not so few that products get small."""
         wide = max(self.c, self.o)
         tiles = max(CHUNK // wide, 32 if wide < 256 else FEW)
-        step = max(1, -(-tiles // (self.rows * self.columns)))
-        stops = range(images.start, images.stop, step)
-        return [slice(start, min(start + step, images.stop)) for start in stops]
+        return runs(images, -(-tiles // (self.rows * self.columns)))
 
     def pieces(self) -> list[slice]:
         """Runs of output channels."""
-        return [slice(i, min(i + PIECE, self.o)) for i in range(0, self.o, PIECE)]
+        return runs(slice(0, self.o), PIECE)
 
     def from_input(self, x: Array, b: Array) -> Array:
         """V = Bᵀ d B for every tile: (k, H, W, C) → (36, tiles, C)."""
