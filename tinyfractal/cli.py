@@ -28,6 +28,7 @@ from .data import load
 from .errors import CheckpointError, DataError
 from .fractal import FractalNet, fractal_depth
 from .module import Module
+from .profile import profile_table
 from .recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
 from .recurse import article_example, depth_table
 from .selfcheck import check_all
@@ -269,6 +270,16 @@ def command_tutorials(args: argparse.Namespace) -> None:
         )
 
 
+def command_profile(args: argparse.Namespace) -> None:
+    """Break one training step of a FractalNet down by primitive."""
+    height, width, colours = args.image
+    print(
+        f"FractalNet of {args.columns} columns, channels {','.join(map(str, args.channels))}, on "
+        f"{args.batch_size} images of {height}×{width}×{colours}; mean of {args.steps} steps\n"
+    )
+    print(profile_table(args.columns, args.channels, args.image, args.batch_size, args.steps))
+
+
 def command_gradcheck(args: argparse.Namespace) -> None:
     """Compare every gradient with finite differences."""
     count = 0
@@ -325,6 +336,14 @@ COUNT, INDEX, AMOUNT, SHARE = within(int, 1), within(int, 0), within(float, 0), 
 def counts(text: str) -> tuple[int, ...]:
     """An argparse type: "16,32" is (16, 32)."""
     return tuple(COUNT(part) for part in text.split(","))
+
+
+def image_shape(text: str) -> tuple[int, ...]:
+    """An argparse type: "32x32x3" is (32, 32, 3)."""
+    shape = tuple(COUNT(part) for part in text.replace("×", "x").split("x"))
+    if len(shape) != 3:
+        raise argparse.ArgumentTypeError(f"expected height x width x channels, got {text!r}")
+    return shape
 
 
 def dropped(text: str) -> str | int:
@@ -433,6 +452,12 @@ def build_parser() -> Parser:
     tutorials.add_argument(
         "copy", metavar="FOLDER", nargs="?", help="a new folder to copy the chapters to"
     )
+    profile = add(command_profile)
+    profile.add_argument("--columns", type=COUNT, default=3)
+    profile.add_argument("--channels", type=counts, default=(32, 64))
+    profile.add_argument("--image", type=image_shape, default=(8, 8, 1), metavar="HxWxC")
+    profile.add_argument("--batch-size", type=COUNT, default=64)
+    profile.add_argument("--steps", type=COUNT, default=10)
     add(command_gradcheck)
     add(command_info)
     return parser

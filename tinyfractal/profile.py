@@ -1,0 +1,122 @@
+"""Where does a training step spend its time? Every primitive is watched, forward and backward.
+
+    with watched() as rows:
+        loss = net(x); loss.backward()
+    rows["conv2d"].forward  # seconds
+
+`python -m tinyfractal profile` prints it as a table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .backend import asarray
+from .fractal import FractalNet
+from .operators import PRIMITIVES
+from .ops import cross_entropy
+from .optim import SGD
+from .tensor import Tensor
+
+
+@dataclass
+class Row:
+    """What one primitive took: calls, seconds forward and backward, bytes of its outputs."""
+
+    calls: int = 0
+    forward: float = 0.0
+    backward: float = 0.0
+    bytes: int = 0
+
+
+@contextmanager
+def watched() -> Iterator[dict[str, Row]]:
+    """Inside this block every primitive's time is noted, under its name.
+
+    On a GPU that is the time until the work was handed over, not until it was done.
+    """
+    rows: dict[str, Row] = defaultdict(Row)
+
+    def watch(name: str, primitive: Any) -> None:
+        compute, differentiate = primitive.on_tensors, primitive.gradients
+
+        def on_tensors(*args: Any) -> Tensor:
+            start = time.perf_counter()
+            out = compute(*args)
+            rows[name].forward += time.perf_counter() - start
+            rows[name].calls += 1
+            rows[name].bytes += out.data.nbytes
+            return out
+
+        def gradients(*args: Any) -> Any:
+            start = time.perf_counter()
+            parts = differentiate(*args)
+            rows[name].backward += time.perf_counter() - start
+            return parts
+
+        primitive.on_tensors, primitive.gradients = on_tensors, gradients
+
+    for name, primitive in PRIMITIVES.items():
+        watch(name, primitive)
+    try:
+        yield rows
+    finally:
+        for primitive in PRIMITIVES.values():  # the methods of the class show through again
+            del primitive.on_tensors, primitive.gradients
+
+
+def training_step(
+    columns: int, channels: Sequence[int], shape: tuple[int, int, int], batch_size: int
+) -> Callable[[], float]:
+    """A function that trains a FractalNet for one step on random images; it returns the seconds
+    that the optimizer took.
+    """
+    height, width, colours = shape
+    rng = np.random.default_rng(0)
+    net = FractalNet(colours, 10, columns, channels, drop_path=0.0)
+    optimizer = SGD(net.parameters(), lr=1e-3, momentum=0.9)
+    images = rng.normal(size=(batch_size, height, width, colours)).astype(np.float32)
+    x, labels = Tensor(asarray(images)), asarray(rng.integers(10, size=batch_size))
+
+    def step() -> float:
+        loss = cross_entropy(net(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        start = time.perf_counter()
+        optimizer.step()
+        return time.perf_counter() - start
+
+    return step
+
+
+def profile_table(
+    columns: int, channels: Sequence[int], shape: tuple[int, int, int], batch_size: int, steps: int
+) -> str:
+    """One training step by primitive, the dearest first: the mean of `steps`, after a warm-up."""
+    step = training_step(columns, channels, shape, batch_size)
+    step()
+    with watched() as rows:
+        start = time.perf_counter()
+        optimizer = sum(step() for _ in range(steps))
+        total = time.perf_counter() - start
+    named = sorted(rows.items(), key=lambda item: -(item[1].forward + item[1].backward))
+    lines = [
+        f"{'':18}{'calls':>6}{'forward ms':>12}{'backward ms':>13}{'output MB':>11}{'share':>8}"
+    ]
+    for name, row in named:
+        lines.append(
+            f"{name:18}{row.calls // steps:6}{1000 * row.forward / steps:12.2f}"
+            f"{1000 * row.backward / steps:13.2f}{row.bytes / steps / 1e6:11.2f}"
+            f"{(row.forward + row.backward) / total:8.1%}"
+        )
+    rest = total - optimizer - sum(row.forward + row.backward for _, row in named)
+    for name, seconds in (("optimizer", optimizer), ("everything else", rest), ("step", total)):
+        lines.append(f"{name:18}{1000 * seconds / steps:31.2f}{seconds / total:19.1%}")
+    return "\n".join(lines)
