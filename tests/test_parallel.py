@@ -1,5 +1,8 @@
 """Parts of one computation on threads: the same numbers, in the same order, every time."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -63,6 +66,21 @@ def test_blas_is_held_to_one_thread_and_let_go():
             pass
         assert set(counts()) == {1}
     assert counts() == before
+
+
+def test_threads_are_counted_before_they_are_held_back():
+    pytest.importorskip("threadpoolctl")
+    program = (
+        "from tinyfractal import parallel\n"
+        "with parallel.one_blas_thread():\n"
+        "    print(parallel.threads())"
+    )
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    # a machine with one core may not give two
+    assert int(run.stdout) == min(2, os.cpu_count() or 1)
 
 
 def gradients(seed):

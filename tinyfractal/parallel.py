@@ -52,6 +52,7 @@ def _pool() -> ThreadPoolExecutor:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Inside this block matrix products start no threads, so that ours do not compete with them."""
+    threads()  # asked and remembered while BLAS still has them all
     before = [(library, library.num_threads) for library in _blas()]
     for library, _ in before:
         library.set_num_threads(1)
