@@ -30,10 +30,6 @@ def checks_of(name):
     )
 
 
-def lines_of(name, kind):
-    return (FOLDER / kind / f"{name}.py").read_text("utf-8").splitlines()
-
-
 # ----- Each chapter -----
 
 
@@ -95,7 +91,7 @@ def test_every_check_accepts_its_solution_and_rejects_a_plausible_wrong_answer(n
         encoding="utf-8",
     )
     assert run.returncode == 0, run.stderr
-    text = "\n".join(lines_of(name, "solutions"))
+    text = (FOLDER / "solutions" / f"{name}.py").read_text("utf-8")
     for check in checks_of(name):
         assert re.search(rf"^assert {check}\(", text, re.M), f"{check}: no solution"
         assert re.search(rf"^assert not {check}\(", text, re.M), f"{check}: no wrong answer"

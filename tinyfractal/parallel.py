@@ -83,8 +83,8 @@ def runs(where: slice, step: int) -> list[slice]:
 def run(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
     """[work(item) for item in items], at once where there are threads; results in order."""
     items = list(items)
-    if len(items) < 2 or threads() < 2 or backend.current() != "numpy":
-        return [work(item) for item in items]
     with one_blas_thread():
+        if len(items) < 2 or threads() < 2 or backend.current() != "numpy":
+            return [work(item) for item in items]
         futures = [_pool().submit(copy_context().run, work, item) for item in items]
         return [future.result() for future in futures]
