@@ -110,15 +110,17 @@ def test_it_is_used_where_it_pays_and_only_there():
     def used(shape, kernel=3, stride=(1, 1), dilation=(1, 1), groups=1):
         n, h, w, c, o = shape
         x, weight = np.zeros((n, h, w, c)), np.zeros((kernel, kernel, c // groups, o))
-        return winograd.suits(x, weight, None, stride, dilation, groups)
+        return winograd.suits(x, weight, ((1, 1), (1, 1)), stride, dilation, groups)
 
-    assert used((1, 8, 8, 16, 16))
-    assert not used((1, 8, 8, 3, 16))
-    assert not used((1, 2, 2, 512, 512))
-    assert not used((1, 8, 8, 16, 16), kernel=5)
-    assert not used((1, 8, 8, 16, 16), stride=(2, 1))
-    assert not used((1, 8, 8, 16, 16), dilation=(1, 2))
-    assert not used((1, 8, 8, 16, 16), groups=2)
+    assert used((32, 8, 8, 16, 16))
+    assert used((1, 32, 32, 16, 16))
+    assert not used((32, 8, 8, 3, 16))
+    assert not used((32, 2, 2, 512, 512))
+    assert not used((1, 4, 4, 64, 64))  # the transformed kernel would be most of the work
+    assert not used((32, 8, 8, 16, 16), kernel=5)
+    assert not used((32, 8, 8, 16, 16), stride=(2, 1))
+    assert not used((32, 8, 8, 16, 16), dilation=(1, 2))
+    assert not used((32, 8, 8, 16, 16), groups=2)
 
 
 def test_conv2d_takes_it(monkeypatch):
@@ -128,7 +130,7 @@ def test_conv2d_takes_it(monkeypatch):
         monkeypatch.setattr(winograd, name, lambda *a, real=real, **k: calls.append(1) or real(*a))
     from tinyfractal import Tensor
 
-    x, weight, _ = drawn((2, 8, 8, 8, 8), ((1, 1), (1, 1)), np.float32)
+    x, weight, _ = drawn((9, 16, 16, 8, 8), ((1, 1), (1, 1)), np.float32)
     y = conv.conv2d(Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True))
     y.sum().backward()
     assert len(calls) == 2

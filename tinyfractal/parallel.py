@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 
-SMALL = 1 << 17  # fewer numbers than this are done before another thread has woken up
+SMALL = 1 << 20  # fewer numbers than this are done before another thread has woken up
 
 
 @functools.cache
@@ -46,7 +46,7 @@ def threads() -> int:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads(), "tinyfractal")
+    return ThreadPoolExecutor(max(1, threads() - 1), "tinyfractal")
 
 
 @contextmanager
@@ -82,9 +82,12 @@ def runs(where: slice, step: int) -> list[slice]:
 
 def run(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
     """[work(item) for item in items], at once where there are threads; results in order."""
-    items = list(items)
+    first, *others = items
     with one_blas_thread():
-        if len(items) < 2 or threads() < 2 or backend.current() != "numpy":
-            return [work(item) for item in items]
-        futures = [_pool().submit(copy_context().run, work, item) for item in items]
-        return [future.result() for future in futures]
+        if not others or threads() < 2 or backend.current() != "numpy":
+            return [work(first), *map(work, others)]
+        futures = [_pool().submit(copy_context().run, work, item) for item in others]
+        try:
+            return [work(first), *(future.result() for future in futures)]
+        finally:
+            wait(futures)  # nothing goes on behind the caller's back, even after an error

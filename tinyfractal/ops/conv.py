@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from operator import index
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array
 from ..errors import ShapeError
-from ..parallel import parts, run, runs
 from ..primitive import check_arrays, fused
 from ..tensor import Tensor
-from . import winograd
+from . import direct, patches, winograd
 from .shape import concatenate, pad, split
 
 Pair = tuple[int, int]
@@ -120,7 +119,7 @@ def taps(
             yield u, v, (slice(None), rows, columns)
 
 
-# ----- The fast rules: the windows as one matrix ("im2col"); 3×3 mostly as in `winograd.py` -----
+# ----- The fast rules: which way, by the shape -----
 
 
 def _gradient(
@@ -134,100 +133,31 @@ def _gradient(
     dilation: Pair,
     groups: int,
 ) -> tuple[Array | None, Array | None]:
-    """With Y = P W, P the windows: gW = Pᵀ gY, and gP = gY Wᵀ, each number back to its pixel.
-
-    For x that is the full correlation of g with the flipped kernel.
-    """
+    """For x it is the full correlation of g with the flipped kernel, for weight that of x with g."""
     if winograd.suits(x, weight, border, stride, dilation, groups):
         return winograd.backward(g, x, weight, border, wanted)
-    (top, bottom), (left, right) = border
-    kh, kw = weight.shape[:2]
-    matrix = _matrix(weight, groups).swapaxes(1, 2)
-    gx = xp.empty(x.shape, x.dtype) if wanted[0] else None
-
-    def part(images: slice) -> Array:
-        gw: Any = xp.zeros((groups, matrix.shape[2], matrix.shape[1]), x.dtype)
-        for chunk in _chunks(images, x, g, weight):
-            gy = g[chunk].reshape(-1, groups, matrix.shape[1]).swapaxes(0, 1)
-            canvas = _pad_zeros(x[chunk], border)
-            if wanted[1]:
-                gw += _patches(canvas, weight, stride, dilation, groups).swapaxes(1, 2) @ gy
-            if gx is not None:
-                gp = (gy @ matrix).reshape(groups, *g[chunk].shape[:3], kh, kw, -1)
-                gp = gp.transpose(4, 5, 1, 2, 3, 0, 6).reshape(kh, kw, *g[chunk].shape[:3], -1)
-                canvas = xp.zeros(canvas.shape, x.dtype)
-                for u, v, tap in taps(canvas.shape, weight.shape, stride, dilation):
-                    canvas[tap] += gp[u, v]
-                gx[chunk] = canvas[
-                    :, top : canvas.shape[1] - bottom, left : canvas.shape[2] - right
-                ]
-        return gw
-
-    gw: Any = sum(run(part, parts(len(x), 9 * x.size)))  # (groups, kh·kw·C, C_out / groups)
-    return gx, gw.swapaxes(0, 1).reshape(weight.shape) if wanted[1] else None
+    gw = None
+    if wanted[1] and patches.suits(weight, groups):
+        gw = patches.kernel_gradient(g, x, weight, border, stride, dilation)
+        wanted = [wanted[0], False]
+    found = direct.backward(g, x, weight, border, stride, dilation, groups, wanted)
+    return found if gw is None else (found[0], gw)
 
 
 @fused(_gradient, _reference)
 def _conv2d(
     x: Array, weight: Array, *, border: Any, stride: Pair, dilation: Pair, groups: int
 ) -> tuple[Array, None]:
+    # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other
     if winograd.suits(x, weight, border, stride, dilation, groups):
         return winograd.forward(x, weight, border), None
-    matrix = _matrix(weight, groups)
-    shape = windows(_pad_zeros(x[:0], border), weight.shape[:2], stride, dilation).shape
-    y = xp.empty((len(x), *shape[1:3], weight.shape[3]), x.dtype)
-
-    def part(images: slice) -> None:
-        for chunk in _chunks(images, x, y, weight):
-            canvas = _pad_zeros(x[chunk], border)
-            product = _patches(canvas, weight, stride, dilation, groups) @ matrix
-            y[chunk] = product.swapaxes(0, 1).reshape(y[chunk].shape)
-
-    run(part, parts(len(x), 9 * x.size))
-    return y, None
-
-
-def _matrix(weight: Array, groups: int) -> Array:
-    """The kernel as W: (groups, kh·kw·C, C_out / groups)."""
-    rows = weight.reshape(weight.size // weight.shape[3], groups, weight.shape[3] // groups)
-    return rows.swapaxes(0, 1)
-
-
-def _patches(canvas: Array, weight: Array, stride: Pair, dilation: Pair, groups: int) -> Array:
-    """Every window copied out, as P: (groups, pixels, kh·kw·C)."""
-    kh, kw, channels, _ = weight.shape
-    view = windows(canvas, (kh, kw), stride, dilation)  # (n, OH, OW, kh, kw, C)
-    pixels = view.shape[0] * view.shape[1] * view.shape[2]
-    view = view.reshape(pixels, kh * kw, groups, channels)
-    return view.transpose(2, 0, 1, 3).reshape(groups, pixels, kh * kw * channels)
-
-
-PATCHES = 1 << 18  # numbers in the patches of a chunk: 1 MB of float32, an L2 cache
-
-
-def _chunks(images: slice, x: Array, y: Array, weight: Array) -> list[slice]:
-    """Runs of images whose patches stay in the processor's cache between copy and product."""
-    each = y.shape[1] * y.shape[2] * weight.shape[0] * weight.shape[1] * x.shape[3]
-    return runs(images, max(PATCHES // max(1, each), 512 // max(1, y.shape[1] * y.shape[2])))
-
-
-def _pad_zeros(x: Array, border: Any) -> Any:
-    return x if border == ((0, 0), (0, 0)) else pad(x, ((0, 0), *border, (0, 0)))
-
-
-def windows(x: Array, size: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Array:
-    """Every window of x (N, H, W, C), as a view (N, OH, OW, kh, kw, C) that copies nothing."""
-    n, h, w, c = x.shape
-    oh, ow = (
-        (length - (k - 1) * d - 1) // s + 1
-        for length, k, s, d in zip((h, w), size, stride, dilation)
+    size = tuple(
+        (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a] + 1
+        for a in (0, 1)
     )
-    sn, sh, sw, sc = x.strides
-    return xp.lib.stride_tricks.as_strided(
-        x,
-        (n, oh, ow, *size, c),
-        (sn, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1], sc),
-    )
+    if patches.suits(weight, groups):
+        return patches.forward(x, weight, size, border, stride, dilation), None
+    return direct.forward(x, weight, size, border, stride, dilation, groups), None
 
 
 # ----- Arguments -----
