@@ -26,6 +26,7 @@ from typing import Any
 import numpy
 
 from .errors import BackendError, DTypeError
+from .heap import keep_freed_memory
 
 Array = Any  # a numpy.ndarray or a cupy.ndarray, whichever backend is in use
 BACKENDS = ("numpy", "cupy")
@@ -92,6 +93,7 @@ def _load(name: str) -> Any:
     if name not in BACKENDS:
         raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
     if name == "numpy":
+        keep_freed_memory()
         return numpy
     try:
         cupy = importlib.import_module("cupy")

@@ -136,12 +136,9 @@ def _gradient(
     """For x it is the full correlation of g with the flipped kernel, for weight that of x with g."""
     if winograd.suits(x, weight, border, stride, dilation, groups):
         return winograd.backward(g, x, weight, border, wanted)
-    gw = None
-    if wanted[1] and patches.suits(weight, groups):
-        gw = patches.kernel_gradient(g, x, weight, border, stride, dilation)
-        wanted = [wanted[0], False]
-    found = direct.backward(g, x, weight, border, stride, dilation, groups, wanted)
-    return found if gw is None else (found[0], gw)
+    if patches.suits(weight, groups) and not wanted[0]:  # x is the images, mostly
+        return None, patches.kernel_gradient(g, x, weight, border, stride, dilation)
+    return direct.backward(g, x, weight, border, stride, dilation, groups, wanted)
 
 
 @fused(_gradient, _reference)

@@ -1,13 +1,14 @@
 """Convolution of images with few channels: windows copied out, one product ("im2col").
 
 A first layer sees the three colours, or one grey. A tap at a time its products would be thin, so
-the windows are copied out, each into a column of a matrix P (kh · kw · C, pixels), and
+the windows are copied out. For each row of the output they are the columns of a matrix P
+(kh · kw · C, pixels of the row in all images), and
 
-    Y = Pᵀ W        gW = P gY
+    Y = Pᵀ W        gW = Σ P gY
 
-with W the kernel as a matrix (kh · kw · C, O). The images are laid out with the channels first,
-(C, H, W, N): so a row of P is a row of pixels of the whole batch after another, long blocks to
-copy. A few rows of the output at a time, while P is in the processor's cache.
+with W the kernel as a matrix (kh · kw · C, O), the sum over the rows. To copy from, the images are
+laid out with the channels first, (C, H, W, N): so a line of P is one long block. A few rows at a
+time, while they are in the processor's cache.
 """
 
 from __future__ import annotations
@@ -38,9 +39,8 @@ def forward(
 
     def part(rows: slice) -> None:
         for some in _chunks(rows, view):
-            patches = view[:, :, :, some].reshape(len(matrix), -1)
-            out = y[some]
-            xp.matmul(patches.T, matrix, out=out.reshape(-1, out.shape[3]))
+            out = y[some].reshape(some.stop - some.start, -1, y.shape[3])
+            xp.matmul(_copied(view[some]).swapaxes(1, 2), matrix, out=out)
 
     run(part, parts(size[0], view.size))
     return batch_first(y)
@@ -50,23 +50,29 @@ def kernel_gradient(
     gy: Array, x: Array, weight: Array, border: Any, stride: Pair, dilation: Pair
 ) -> Array:
     """The gradient of weight, given gy (N, OH, OW, O)."""
-    size = gy.shape[1:3]
-    view = windows(x, weight.shape, size, border, stride, dilation)
+    view = windows(x, weight.shape, gy.shape[1:3], border, stride, dilation)
     gy = batch_inside(gy)
 
     def part(rows: slice) -> Array:
         gw = xp.zeros((weight[..., 0].size, weight.shape[3]), x.dtype)
         for some in _chunks(rows, view):
-            gw += view[:, :, :, some].reshape(len(gw), -1) @ gy[some].reshape(-1, gw.shape[1])
+            g = gy[some].reshape(some.stop - some.start, -1, gw.shape[1])
+            gw += (_copied(view[some]) @ g).sum(axis=0)
         return gw
 
-    return sum(run(part, parts(size[0], view.size))).reshape(weight.shape)
+    return sum(run(part, parts(len(gy), view.size))).reshape(weight.shape)
+
+
+def _copied(view: Array) -> Array:
+    """The windows of some rows (r, kh, kw, C, OW, N) as matrices (r, kh · kw · C, OW · N)."""
+    r, kh, kw, c, columns, n = view.shape
+    return view.reshape(r, kh * kw * c, columns * n)
 
 
 def windows(
     x: Array, kernel: tuple[int, ...], size: Pair, border: Any, stride: Pair, dilation: Pair
 ) -> Array:
-    """Every window of x (N, H, W, C): a view (kh, kw, C, OH, OW, N) of a padded copy."""
+    """Every window of x (N, H, W, C): a view (OH, kh, kw, C, OW, N) of a padded copy."""
     n, h, w, c = x.shape
     (top, bottom), (left, right) = border
     canvas = xp.zeros((c, h + top + bottom, w + left + right, n), x.dtype)
@@ -74,12 +80,12 @@ def windows(
     sc, sh, sw, sn = canvas.strides
     return xp.lib.stride_tricks.as_strided(
         canvas,
-        (*kernel[:2], c, *size, n),
-        (sh * dilation[0], sw * dilation[1], sc, sh * stride[0], sw * stride[1], sn),
+        (size[0], *kernel[:2], c, size[1], n),
+        (sh * stride[0], sh * dilation[0], sw * dilation[1], sc, sw * stride[1], sn),
     )
 
 
 def _chunks(rows: slice, view: Array) -> list[slice]:
     """Runs of rows of the output whose windows fit into the cache."""
-    each = view.size // max(1, view.shape[3])
-    return runs(rows, max(1, CHUNK // max(1, each)) if current() == "numpy" else view.shape[3])
+    each = view.size // max(1, len(view))
+    return runs(rows, max(1, CHUNK // max(1, each)) if current() == "numpy" else len(view))
