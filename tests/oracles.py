@@ -93,6 +93,7 @@ def batch_norm(
     training=True,
     momentum=0.1,
     eps=1e-5,
+    relu=False,
 ):
     """Channel by channel."""
     y = np.empty(x.shape)
@@ -100,7 +101,7 @@ def batch_norm(
         center = x[..., c].mean() if training else running_mean[c]
         variance = x[..., c].var() if training else running_var[c]
         y[..., c] = (x[..., c] - center) / math.sqrt(variance + eps) * weight[c] + bias[c]
-    return y
+    return np.maximum(y, 0) if relu else y
 
 
 def layer_norm(x, weight, bias, eps=1e-5):

@@ -346,6 +346,7 @@ def norm_calls(draw, batch):
     sizes = [((*lead, channels), "distinct"), ((channels,), "any"), ((channels,), "any")]
     settings: dict[str, Any] = {"eps": draw(st.sampled_from([1e-5, 1e-2]))}
     if batch:
+        settings["relu"] = draw(st.booleans())
         settings["training"] = draw(st.booleans())
         if not settings["training"] or draw(st.booleans()):
             settings["running_mean"] = draw(numbers((channels,))).copy()

@@ -41,7 +41,6 @@ from .nn import (
     Linear,
     MaxPool2d,
     ModuleList,
-    ReLU,
     Sequential,
 )
 from .ops.conv import check_images
@@ -65,11 +64,10 @@ class ConvUnit(Module):
     def __init__(self, in_channels: int, out_channels: int, dropout: float = 0.0) -> None:
         self.conv = Conv2d(in_channels, out_channels, 3, padding="same", bias=False)
         self.dropout = Dropout(dropout)
-        self.norm = BatchNorm2d(out_channels)
-        self.relu = ReLU()
+        self.norm = BatchNorm2d(out_channels, relu=True)
 
     def forward(self, x: Any) -> Tensor:
-        return self.relu(self.norm(self.dropout(self.conv(x))))
+        return self.norm(self.dropout(self.conv(x)))
 
 
 class FractalBlock(Module):

@@ -140,14 +140,19 @@ class Conv2d(Module):
 
 
 class BatchNorm2d(Module):
-    """Batch norm over images (N, H, W, C), or rows (N, C): see `ops.batch_norm`."""
+    """Batch norm over images (N, H, W, C), or rows (N, C): see `ops.batch_norm`.
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    With `relu` a ReLU follows in the same pass.
+    """
+
+    def __init__(
+        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, relu: bool = False
+    ) -> None:
         self.weight = Parameter(xp.ones(channels, xp.float32))
         self.bias = Parameter(xp.zeros(channels, xp.float32))
         self.running_mean = Buffer(xp.zeros(channels, xp.float32))
         self.running_var = Buffer(xp.ones(channels, xp.float32))
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum, self.relu = eps, momentum, relu
 
     def forward(self, x: Any) -> Tensor:
         return ops.batch_norm(
@@ -159,10 +164,11 @@ class BatchNorm2d(Module):
             self.training,
             self.momentum,
             self.eps,
+            self.relu,
         )
 
     def describe(self) -> str:
-        return str(self.weight.size)
+        return f"{self.weight.size}, relu" if self.relu else str(self.weight.size)
 
 
 class LayerNorm(Module):

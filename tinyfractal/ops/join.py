@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import asarray, uniform
+from ..backend import asarray, uniform, xp
 from ..errors import DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, primitive
 from ..tensor import Tensor
 
 
-@primitive(lambda g, _y, *_xs, weights: [g * weight for weight in weights])
+def _shares(g: Any, _y: Any, *xs: Any, weights: Any) -> list[Any]:
+    if isinstance(weights, float):
+        return [g * weights] * len(xs)
+    return [g * weight for weight in weights]
+
+
+@primitive(_shares)
 def _join(*xs: Any, weights: Any) -> Any:
+    if isinstance(weights, float):  # one for all: sum first
+        y = xs[0] + xs[1]
+        for x in xs[2:]:
+            y += x
+        y *= weights
+        return y
     y = xs[0] * weights[0]
     for x, weight in zip(xs[1:], weights[1:]):
         y += x * weight
@@ -37,7 +49,7 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
                 f"join: branch {position} has shape {x.shape}, branch 0 has {xs[0].shape}"
             )
     if mask is None:
-        return xs[0] if len(xs) == 1 else _join(*xs, weights=[1 / len(xs)] * len(xs))
+        return xs[0] if len(xs) == 1 else _join(*xs, weights=1 / len(xs))
     mask = asarray(raw(mask))
     if mask.dtype.kind != "b":
         raise DTypeError(f"join: mask says alive or not, so it must be bool, got {mask.dtype}")
@@ -47,8 +59,13 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     if not alive.all():
         raise ShapeError(f"join: no branch is alive for sample {int(alive[:, 0].argmin())}")
     weights = (mask / alive).astype(xs[0].dtype).T  # (k, N)
-    tail = (1,) * (xs[0].ndim - 1)
-    return _join(*xs, weights=[weight.reshape(-1, *tail) for weight in weights])
+    # The weight of a sample is repeated for each channel: quicker with the batch inside
+    # (`memory`), where the channels of all samples at a pixel are one line.
+    channels = xs[0].shape[-1] if xs[0].ndim > 2 else 1
+    tail = (1,) * (xs[0].ndim - 2) + (channels,) * (xs[0].ndim > 1)
+    return _join(
+        *xs, weights=[xp.repeat(w, channels).reshape(len(w), *tail) for w in weights]
+    )
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, per_channel: bool = False) -> Tensor:

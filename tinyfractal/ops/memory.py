@@ -9,7 +9,13 @@ needs to be copied together first. NumPy's elementwise functions keep the order 
 
 from __future__ import annotations
 
-from ..backend import Array
+import math
+
+from ..backend import Array, xp
+from ..parallel import runs
+
+WIDE = 1024  # numbers; NumPy's loops have a fixed cost for each line
+RUN = 1 << 17  # numbers; 0.5 MB of float32, so that a few arrays stay in the processor's cache
 
 
 def batch_inside(x: Array) -> Array:
@@ -20,3 +26,48 @@ def batch_inside(x: Array) -> Array:
 def batch_first(x: Array) -> Array:
     """(H, W, N, C) → (N, H, W, C): a view."""
     return x.transpose(2, 0, 1, 3)
+
+
+class Lines:
+    """Arrays (…, C) seen as a matrix whose lines are several pixels long, for quick passes.
+
+    The pixels are in the order in which they lie in the memory of `x`. Where they lie side by side
+    the matrix is a view; what lies otherwise is copied.
+    """
+
+    def __init__(self, x: Array) -> None:
+        self.shape, self.c, self.dtype = x.shape, x.shape[-1], x.dtype
+        self.order = sorted(range(x.ndim - 1), key=lambda axis: -x.strides[axis])
+        self.pixels = math.prod(x.shape[:-1])
+        self.side_by_side = math.gcd(self.pixels, _power_of_two(WIDE // max(1, self.c))) or 1
+        self.count = self.pixels // self.side_by_side
+
+    def of(self, a: Array) -> Array:
+        """The matrix (count, side_by_side · C)."""
+        return a.transpose(*self.order, a.ndim - 1).reshape(self.count, self.side_by_side * self.c)
+
+    def new(self) -> Array:
+        """A matrix to write into."""
+        return xp.empty((self.count, self.side_by_side * self.c), self.dtype)
+
+    def array(self, matrix: Array) -> Array:
+        """The matrix as an array of the shape of x, and in its order in memory: a view."""
+        lengths = [self.shape[axis] for axis in self.order]
+        back = [self.order.index(axis) for axis in range(len(self.order))]
+        return matrix.reshape(*lengths, self.c).transpose(*back, len(back))
+
+    def spread(self, vector: Array) -> Array:
+        """Numbers of the channels (C,), as one line."""
+        return xp.tile(vector, self.side_by_side)
+
+    def gathered(self, line: Array) -> Array:
+        """Sums over a line, channel by channel: (side_by_side · C,) → (C,)."""
+        return line.reshape(-1, self.c).sum(axis=0)
+
+    def runs(self, where: slice) -> list[slice]:
+        """Runs of lines that stay in the processor's cache from one step to the next."""
+        return runs(where, RUN // max(1, self.side_by_side * self.c))
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << (max(1, most).bit_length() - 1)

@@ -19,10 +19,12 @@ from typing import Any
 from ..backend import Array, xp
 from ..errors import ShapeError
 from ..operators import raw
-from ..parallel import parts, run, runs
+from ..parallel import parts, run
 from ..primitive import check_arrays, fused
 from ..tensor import Tensor
+from .elementwise import relu as max_with_zero
 from .elementwise import sqrt
+from .memory import Lines
 from .reduce import mean, var
 
 
@@ -35,13 +37,15 @@ def batch_norm(
     training: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    relu: bool = False,
 ) -> Tensor:
     """Normalize each channel: x (…, C) → (…, C), with weight, bias and statistics (C,).
 
     In training the statistics are those of the batch, and the running ones, if given, move towards
     them in place: running ← (1 - momentum) · running + momentum · batch, the variance taken with
-    n - 1. Otherwise the running ones are used. Raises `ShapeError` where the channels do not fit,
-    or for a single number per channel, whose variance is nothing.
+    n - 1. Otherwise the running ones are used. With `relu` the result is max(y, 0), in one go.
+    Raises `ShapeError` where the channels do not fit, or for a single number per channel, whose
+    variance is nothing.
     """
     check_arrays("batch_norm", x=x, weight=weight, bias=bias)
     given = {"weight": weight, "bias": bias}
@@ -56,8 +60,8 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: outside training it needs running_mean and running_var")
-        scale = weight / sqrt(running_var + eps)
-        return x * scale + (bias - running_mean * scale)
+        statistics = raw(running_mean), raw(running_var)
+        return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=statistics, fixed=True)
     count = x.size // x.shape[-1]
     if count == 1:
         raise ShapeError(
@@ -65,112 +69,154 @@ def batch_norm(
             "larger batches or images in training, or call eval() first"
         )
     if running_mean is not None and running_var is not None and count:
-        batch_mean, batch_var = _statistics(raw(x))
+        batch_mean, batch_var = statistics = _statistics(raw(x))
         for running, batch in ((running_mean, batch_mean), (running_var, batch_var)):
             unbiased = count / (count - 1) if batch is batch_var else 1.0
             raw(running)[...] = (1 - momentum) * raw(running) + momentum * unbiased * batch
             if isinstance(running, Tensor):
                 running.changed("batch_norm")
-        return _batch_norm(x, weight, bias, eps=eps, statistics=(batch_mean, batch_var))
-    return _batch_norm(x, weight, bias, eps=eps, statistics=None)
+    else:
+        statistics = None
+    return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=statistics, fixed=False)
 
 
 def _statistics(x: Array) -> tuple[Array, Array]:
     """Mean and variance of each channel, (C,) each.
 
-    A run of rows at a time, twice over while it is in the cache: its mean, then its squared
+    A run of lines at a time, twice over while it is in the cache: its mean, then its squared
     distances from that. Means and squares of two runs are put together as Chan et al. (1979) did.
     """
-    rows = x.reshape(-1, x.shape[-1])
+    lines = Lines(x)
+    numbers = lines.of(x)
 
     def part(where: slice) -> tuple[int, Array, Array]:
-        return functools.reduce(_together, map(of_run, _runs(where, rows)))
+        return functools.reduce(_together, map(of_run, lines.runs(where) or [where]))
 
     def of_run(where: slice) -> tuple[int, Array, Array]:
-        some = rows[where]
+        some = numbers[where]
         ones = xp.ones(len(some), x.dtype)
-        center = ones @ some / max(len(some), 1)  # a product sums columns quicker than mean() does
-        some = some - center
-        return len(some), center, ones @ xp.multiply(some, some, out=some)
+        pixels = len(some) * lines.side_by_side
+        center = lines.gathered(ones @ some) / max(pixels, 1)  # a product sums quicker than sum()
+        some = some - lines.spread(center)
+        some *= some
+        return pixels, center, lines.gathered(ones @ some)
 
-    count, center, squares = functools.reduce(_together, run(part, parts(len(rows), x.size)))
+    count, center, squares = functools.reduce(_together, run(part, parts(lines.count, x.size)))
     return center, squares / max(count, 1)
 
 
 def _together(a: tuple[int, Array, Array], b: tuple[int, Array, Array]) -> tuple[int, Array, Array]:
-    """Count, mean and sum of squared distances from the mean, of two runs of rows as one."""
+    """Count, mean and sum of squared distances from the mean, of two runs of pixels as one."""
     n, apart = a[0] + b[0], b[1] - a[1]
     return n, a[1] + apart * (b[0] / n), a[2] + b[2] + apart * apart * (a[0] * b[0] / n)
 
 
-def _runs(where: slice, rows: Array) -> list[slice]:
-    """Runs of rows that stay in the processor's cache (1 << 16 float32 are 0.25 MB)."""
-    return runs(where, (1 << 16) // rows.shape[1]) or [where]
+# ----- A multiple of each channel, and ReLU: passes over lines of pixels -----
 
 
-# ----- Batch norm -----
+def _scaled(x: Array, scale: Array, shift: Array, rectify: bool) -> Array:
+    """x · scale + shift, or max(that, 0)."""
+    lines = Lines(x)
+    source, target = lines.of(x), lines.new()
+    scale, shift = lines.spread(scale), lines.spread(shift)
+    zeros = xp.zeros_like(shift)  # a maximum with an array is quicker than with a number
+
+    def part(where: slice) -> None:
+        for some in lines.runs(where):
+            out = xp.multiply(source[some], scale, out=target[some])
+            out += shift
+            if rectify:
+                xp.maximum(out, zeros, out=out)
+
+    run(part, parts(lines.count, x.size))
+    return lines.array(target)
 
 
-def _batch_reference(x: Any, weight: Any, bias: Any, eps: float, statistics: Any) -> Any:
+def _rectified_sums(
+    g: Array, x: Array, y: Array, center: Array, rectify: bool
+) -> tuple[Array, Array, Array]:
+    """The gradient of what ReLU was given, and of each channel Σ g and Σ g · (x - center)."""
+    lines = Lines(x)
+    g_in, x_in, y_in, out = lines.of(g), lines.of(x), lines.of(y), lines.new()
+    center = lines.spread(center)
+
+    def part(where: slice) -> tuple[Any, Any]:
+        total: Any = 0.0
+        total_x: Any = 0.0
+        for some in lines.runs(where):
+            ones = xp.ones(some.stop - some.start, x.dtype)
+            masked = g_in[some]
+            if rectify:
+                alive = xp.greater(y_in[some], 0, out=out[some], casting="unsafe")
+                masked = xp.multiply(alive, masked, out=alive)
+            else:
+                out[some] = masked
+            total += ones @ masked
+            centered = x_in[some] - center
+            centered *= masked
+            total_x += ones @ centered
+        return total, total_x
+
+    found = run(part, parts(lines.count, x.size))
+    return lines.array(out), *(lines.gathered(sum(some)) for some in zip(*found))
+
+
+def _batch_reference(
+    x: Any, weight: Any, bias: Any, eps: float, relu: bool, statistics: Any, fixed: bool
+) -> Any:
     axes = tuple(range(x.ndim - 1))
-    return (x - mean(x, axis=axes)) / sqrt(var(x, axis=axes) + eps) * weight + bias
+    center, variance = statistics if fixed else (mean(x, axis=axes), var(x, axis=axes))
+    y = (x - center) / sqrt(variance + eps) * weight + bias
+    return max_with_zero(y) if relu else y
 
 
 def _batch_gradient(
     g: Array,
-    saved: tuple[Array, Array],
+    saved: tuple[Array, Array, Array],
     wanted: list[bool],
     x: Array,
     weight: Array,
     bias: Array,
     eps: float,
+    relu: bool,
     statistics: Any,
+    fixed: bool,
 ) -> tuple[Array, Array, Array]:
-    center, scale = saved  # scale = 1 / √(variance + eps)
-    rows, g_rows = x.reshape(-1, x.shape[-1]), g.reshape(-1, x.shape[-1])
-    gx = xp.empty(rows.shape, x.dtype)
-
-    def sums(where: slice) -> Array:  # Σ g and Σ g·x of each channel
-        total: Any = 0
-        for some in _runs(where, rows):
-            ones = xp.ones(some.stop - some.start, x.dtype)
-            centered = rows[some] - center
-            total += xp.stack([ones @ g_rows[some], ones @ (g_rows[some] * centered)])
-        return total
-
-    g_bias, g_weight = sum(run(sums, parts(len(rows), x.size)))
+    y, center, scale = saved  # scale = 1 / √(variance + eps)
+    gx, g_bias, g_weight = _rectified_sums(g, x, y, center, relu)
     g_weight = g_weight * scale
+    if fixed:  # the statistics do not depend on x
+        return _scaled(gx, weight * scale, xp.zeros_like(scale), rectify=False), g_weight, g_bias
     # gx = weight · scale · (g - mean(g) - x̂ · mean(g·x̂)), as one multiple of g, one of x, and rest
+    count = max(x.size // x.shape[-1], 1)
     a = weight * scale
-    b = -a * scale * g_weight / max(len(rows), 1)
-    c = -a * g_bias / max(len(rows), 1) - b * center
+    b = -a * scale * g_weight / count
+    c = -a * g_bias / count - b * center
+    lines = Lines(x)
+    source, target = lines.of(x), lines.of(gx)
+    a, b, c = lines.spread(a), lines.spread(b), lines.spread(c)
 
-    def combine(where: slice) -> None:
-        for some in _runs(where, rows):
-            out = xp.multiply(rows[some], b, out=gx[some])
-            out += c
-            out += g_rows[some] * a
+    def part(where: slice) -> None:
+        for some in lines.runs(where):
+            of_x = source[some] * b
+            of_x += c
+            out = target[some]
+            out *= a
+            out += of_x
 
-    run(combine, parts(len(rows), x.size))
-    return gx.reshape(x.shape), g_weight, g_bias
+    run(part, parts(lines.count, x.size))
+    return gx, g_weight, g_bias
 
 
 @fused(_batch_gradient, _batch_reference)
-def _batch_norm(x: Array, weight: Array, bias: Array, *, eps: float, statistics: Any) -> Any:
-    # `statistics` are those of x, where the caller has them already
+def _batch_norm(
+    x: Array, weight: Array, bias: Array, *, eps: float, relu: bool, statistics: Any, fixed: bool
+) -> Any:
+    # `statistics` are those of x, where the caller has them already; or `fixed` ones
     center, variance = _statistics(x) if statistics is None else statistics
     scale = 1 / xp.sqrt(variance + eps)
-    rows, y = x.reshape(-1, x.shape[-1]), xp.empty(x.shape, x.dtype)
-    out = y.reshape(rows.shape)
-    by, plus = scale * weight, bias - center * scale * weight
-
-    def part(where: slice) -> None:
-        for some in _runs(where, rows):
-            xp.multiply(rows[some], by, out=out[some])
-            out[some] += plus
-
-    run(part, parts(len(rows), x.size))
-    return y, (center, scale)
+    y = _scaled(x, scale * weight, bias - center * scale * weight, relu)
+    return y, (y, center, scale)
 
 
 # ----- Layer norm -----

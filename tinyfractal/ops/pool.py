@@ -5,6 +5,7 @@ Images are (N, H, W, C). A window of `kernel_size` moves by `stride` (its own si
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ..backend import Array, xp
@@ -82,10 +83,19 @@ def _max_reference(x: Any, size: Pair, stride: Pair, widths: Any) -> Any:
 def _max_gradient(
     g: Array, saved: Array, wanted: list[bool], x: Array, size: Pair, stride: Pair, widths: Any
 ) -> tuple[Array]:
-    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths))
-    gx = xp.zeros(shape, x.dtype)
-    for k, (_, _, tap) in enumerate(taps(shape, size, stride)):
-        gx[tap] += g * (saved == k)
+    y = saved
+    if any(map(any, widths)):
+        x = xp.pad(x, widths, constant_values=-xp.inf)
+    gx = xp.zeros_like(x)
+    taken: Any = None  # outputs whose largest pixel was found already
+    for _, _, tap in taps(x.shape, size, stride):
+        largest = x[tap] == y
+        if taken is None:
+            taken = largest.copy(order="K")
+        else:
+            largest &= ~taken
+            taken |= largest
+        gx[tap] += g * largest
     return (_without_border(widths, gx),)
 
 
@@ -93,15 +103,9 @@ def _max_gradient(
 def _max_pool2d(x: Array, *, size: Pair, stride: Pair, widths: Any) -> tuple[Array, Array]:
     if any(map(any, widths)):
         x = xp.pad(x, widths, constant_values=-xp.inf)
-    y = winner = None
-    for k, (_, _, tap) in enumerate(taps(x.shape, size, stride)):
-        candidate = x[tap]
-        if y is None:
-            y, winner = candidate.copy(), xp.zeros(candidate.shape, xp.int32)
-        else:
-            winner = xp.where(candidate > y, k, winner)
-            y = xp.maximum(y, candidate)
-    return y, winner
+    y = functools.reduce(xp.maximum, (x[tap] for _, _, tap in taps(x.shape, size, stride)))
+    y = y.copy() if size == (1, 1) else y  # not a view of x
+    return y, y
 
 
 # ----- The mean -----
