@@ -39,7 +39,9 @@ def from_parameters(function):
 
 def from_docstring(method):
     """The names in the signature that Cython writes into the first line of a docstring."""
-    found = re.match(r"[\w.]+\(self(?:, )?(.*?)\)(?: ->.*)?$", (method.__doc__ or "").split("\n")[0])
+    found = re.match(
+        r"[\w.]+\(self(?:, )?(.*?)\)(?: ->.*)?$", (method.__doc__ or "").split("\n")[0]
+    )
     if found is None:
         return None
     names = []
@@ -56,7 +58,7 @@ def of_module(module):
         value = getattr(module, name)
         if isinstance(value, cupy.ufunc):
             ufuncs[name] = [f"x{i + 1}" for i in range(value.nin)] + UFUNC
-        elif inspect.ismodule(value) or inspect.isclass(value) and value.__module__.startswith("cupy"):
+        elif inspect.ismodule(value) or (inspect.isclass(value) and "cupy" in value.__module__):
             continue
         elif value is getattr(numpy, name, None) or isinstance(value, (int, float, type(None))):
             same.append(name)

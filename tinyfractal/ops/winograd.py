@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, constant, xp
 from ..parallel import parts, run, runs
 
 BT = [
@@ -171,7 +171,7 @@ class Tiling:
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
         self.few = self.n * self.rows * self.columns <= FEW
-        self.matrices = [xp.array(matrix, x.dtype) for matrix in (BT, G, AT)]
+        self.matrices = [constant(matrix, x.dtype) for matrix in (BT, G, AT)]
 
     def chunks(self, images: slice) -> list[slice]:
         """Runs of images whose tiles fit into the cache, but not so few that products get small."""

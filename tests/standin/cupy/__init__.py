@@ -18,7 +18,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy
 
-from ._array import Refused, crossing, ndarray, quietly, unwrap, watch, wrap
+from ._array import CrossingError, crossing, ndarray, quietly, unwrap, watch, wrap
 from ._signatures import API, Signature
 
 __version__ = API["cupy"]
@@ -47,9 +47,9 @@ def _function(path, names):
         if path == "clip":
             return ndarray.clip(*args, **kwargs)
         first = args[0] if args else None
-        if signature.places[:1] and signature.places[0] in ARRAY_NAMES and args:
-            if not isinstance(first, ndarray):
-                raise TypeError(f"cupy.{path}: expected a cupy.ndarray, got {type(first)}")
+        wants_array = bool(args) and bool(ARRAY_NAMES & set(signature.places[:1]))
+        if wants_array and not isinstance(first, ndarray):
+            raise TypeError(f"cupy.{path}: expected a cupy.ndarray, got {type(first)}")
         given = [unwrap(arg, path) for arg in args]
         result = quietly(original, *given, **{k: unwrap(v, path) for k, v in kwargs.items()})
         return kwargs["out"] if isinstance(kwargs.get("out"), ndarray) else wrap(result)
@@ -215,4 +215,4 @@ cuda = SimpleNamespace(
         getDeviceProperties=lambda device: {"name": b"stand-in for a GPU", "major": 9, "minor": 0},
     ),
 )
-__all__ = ["Refused", "ndarray", "watch"]
+__all__ = ["CrossingError", "ndarray", "watch"]

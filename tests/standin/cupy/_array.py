@@ -13,9 +13,24 @@ from ._signatures import API, Signature
 
 HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 NUMBERS = (bool, int, float, complex)
+BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
 
 
-class Refused(RuntimeError):
+class CrossingError(RuntimeError):
     """What works with CuPy, but is slow or an accident: a crossing outside the named places."""
 
 
@@ -24,7 +39,7 @@ class Refused(RuntimeError):
 
 @dataclass(frozen=True)
 class Crossing:
-    """Something that crossed: `kind` is "in", "out" or "wait" (for a shape that depends on data)."""
+    """Something that crossed: `kind` is "in", "out", or "wait" for what only makes Python wait."""
 
     kind: str
     what: str
@@ -52,12 +67,15 @@ def crossing(kind, what, size):
     while frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
     file = frame.f_code.co_filename
-    library = os.path.dirname(sys.modules["tinyfractal"].__file__) + os.sep if (
-        "tinyfractal" in sys.modules
-    ) else "-"
-    if kind != "wait" and file.startswith(library) and file != library + "backend.py":
-        raise Refused(
-            f"{what} in {file[len(library):]}:{frame.f_lineno}: data crosses between host and "
+    library = (
+        os.path.dirname(sys.modules["tinyfractal"].__file__) + os.sep
+        if ("tinyfractal" in sys.modules)
+        else "-"
+    )
+    named = {library + "backend.py", library + "cuda.py"}
+    if kind != "wait" and file.startswith(library) and file not in named:
+        raise CrossingError(
+            f"{what} in {file[len(library) :]}:{frame.f_lineno}: data crosses between host and "
             "device in backend.asarray and backend.asnumpy only"
         )
     for seen in watchers:
@@ -278,8 +296,7 @@ def _in_place(name, function):
     setattr(ndarray, name, method)
 
 
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
-              "lshift", "rshift"):  # fmt: skip
+for _name in BINARY:
     _function = getattr(operator, f"__{_name}__")
     _operator(f"__{_name}__", _function)
     _operator(f"__r{_name}__", _function, swapped=True)
@@ -289,9 +306,7 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     _operator(f"__{_name}__", getattr(operator, f"__{_name}__"))
 for _name in ("neg", "pos", "abs", "invert"):
     _function = getattr(operator, f"__{_name}__")
-    setattr(
-        ndarray, f"__{_name}__", lambda self, f=_function: wrap(quietly(f, self._host))
-    )
+    setattr(ndarray, f"__{_name}__", lambda self, f=_function: wrap(quietly(f, self._host)))
 
 
 def _method(name, signature):
