@@ -48,6 +48,13 @@ if backend.current() != "numpy":
         setattr(numpy.testing, name, bring_home(getattr(numpy.testing, name)))
 
 
+@pytest.fixture
+def on_numpy():
+    """For what is said of NumPy, whatever the other tests run on."""
+    with backend.using("numpy"):
+        yield
+
+
 # ----- What is put back, and what is skipped -----
 
 

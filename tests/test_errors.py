@@ -11,8 +11,8 @@ from tinyfractal.errors import DataError, DTypeError, GraphError, ShapeError
 
 
 def zeros(*shape):
-    """An array of float32."""
-    return np.zeros(shape, np.float32)
+    """An array of float32, on the backend."""
+    return tf.backend.asarray(np.zeros(shape, np.float32))
 
 
 def leaf(*shape):
