@@ -23,7 +23,7 @@ TRAIN = ["train", "--epochs", str(EPOCHS), "--columns", "2", "--channels", "4,8"
 def start(*arguments, folder):
     """`python -m tinyfractal …` in a folder, with Ctrl-C as in a terminal."""
     root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join([root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "tinyfractal", *arguments],
         cwd=folder,

@@ -85,9 +85,7 @@ def test_views_are_read_right_and_left_alone():
     for view in views:
         view.flags.writeable = False
     copies = [np.ascontiguousarray(view) for view in views]
-    np.testing.assert_allclose(
-        forward(*views[:2], border), forward(*copies[:2], border)
-    )
+    np.testing.assert_allclose(forward(*views[:2], border), forward(*copies[:2], border))
     found = backward(views[2], *views[:2], border, [True, True])
     expected = backward(copies[2], *copies[:2], border, [True, True])
     for a, b in zip(found, expected):

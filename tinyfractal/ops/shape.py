@@ -91,7 +91,9 @@ def _plain(index: Any) -> Any:
     index = raw(index)
     if isinstance(index, list):
         return asarray(index, None if index else int)
-    return asarray(index) if hasattr(index, "dtype") and not isinstance(index, xp.generic) else index
+    return (
+        asarray(index) if hasattr(index, "dtype") and not isinstance(index, xp.generic) else index
+    )
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
