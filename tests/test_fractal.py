@@ -154,10 +154,10 @@ def block_by_hand(block, x):
 def test_the_whole_network_is_the_grid_of_the_paper(columns):
     net = lived_in(FractalNet(2, 3, columns, channels=(2, 3))).eval()
     x = images(2, 4, 5, 2)
-    y = x.data
+    y = x.numpy()
     for block in net.blocks:
         y = oracles.max_pool2d(block_by_hand(block, y), 2)
-    weight, bias = net.head[1].weight.data, net.head[1].bias.data
+    weight, bias = net.head[1].weight.numpy(), net.head[1].bias.numpy()
     np.testing.assert_allclose(net(x).data, y.mean((1, 2)) @ weight + bias, rtol=1e-10)
 
 

@@ -198,7 +198,7 @@ def test_same_seed_same_weights():
     first = weights()
     assert first.tobytes() == weights().tobytes()
     backend.seed(6)
-    assert nn.Conv2d(1, 2, 3).weight.data.ravel()[0] != first[0]
+    assert nn.Conv2d(1, 2, 3).weight.numpy().ravel()[0] != first[0]
 
 
 def test_weights_start_from_xavier_and_batch_norm_from_the_identity():
