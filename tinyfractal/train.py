@@ -157,10 +157,6 @@ def train_epoch(
     total: Any = 0.0
     right: Any = 0
     seen = 0
-
-    def means() -> tuple[float, float]:  # here a GPU is waited for
-        return float(asnumpy(total)) / seen, float(asnumpy(right)) / seen
-
     for images, labels in loader:
         x, y = Tensor.of(backend.asarray(images)), backend.asarray(labels)
         logits = model(x)
@@ -175,10 +171,15 @@ def train_epoch(
         right = right + (logits.data.argmax(axis=1) == y).sum()
         seen += len(labels)
         if progress.wants_news():
-            progress.advance(len(labels), **dict(zip(("loss", "accuracy"), means())))
+            progress.advance(len(labels), loss=_mean(total, seen), accuracy=_mean(right, seen))
         else:
             progress.advance(len(labels))
-    return means()
+    return _mean(total, seen), _mean(right, seen)
+
+
+def _mean(total: Any, count: int) -> float:
+    """A sum that was kept on the device, brought home: here a GPU is waited for."""
+    return float(asnumpy(total)) / count
 
 
 @contextmanager
@@ -207,7 +208,7 @@ def evaluate(
             logits = model(Tensor.of(backend.asarray(images)))
             total = total + cross_entropy(logits, y, reduction="sum").data
             right = right + (logits.data.argmax(axis=1) == y).sum()
-    loss, accuracy = (float(asnumpy(x)) / len(dataset) for x in (total, right))
+    loss, accuracy = _mean(total, len(dataset)), _mean(right, len(dataset))
     return Result(loss, accuracy, (time.perf_counter() - start) / len(dataset))
 
 
