@@ -278,11 +278,11 @@ def test_code_of_a_chapter_runs_on_it(name, tmp_path):
     gpu.run_chapter(name, True, tmp_path)  # all of them: python -m tests.gpu --standin
 
 
-def test_the_command_says_that_there_is_no_gpu(monkeypatch, capsys):
+def test_the_command_says_that_there_is_no_gpu(on_numpy, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(sys, "argv", ["tests.gpu"])
-    with backend.using("numpy"):
-        assert gpu.main() == 1
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert gpu.main() == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("tests.gpu: backend: CuPy is not installed. On a machine with an NVIDIA")

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.backend import xp
+from tinyfractal.backend import asarray, asnumpy, xp
 from tinyfractal.errors import GradientError, GraphError
-from tinyfractal.operators import PRIMITIVES, raw
+from tinyfractal.operators import PRIMITIVES
 from tinyfractal.primitive import Primitive, primitive
 from tinyfractal.tensor import Tensor
 
