@@ -351,7 +351,7 @@ def main() -> int:
     failed = []
     for name in names:
         if name != "bench-step":
-            print(f"\n== {name}: {(RUN[name].__doc__ or '').strip()}", flush=True)
+            print(f"\n== {name}: {(RUN[name].__doc__ or '').partition(chr(10))[0]}", flush=True)
         start = time.monotonic()
         try:
             RUN[name](args)
