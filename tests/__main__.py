@@ -1,6 +1,8 @@
 """All checks with one command: `python -m tests` (lint, format, types, tests).
 
-Arguments go to pytest: `python -m tests -k fractal`.
+The tests run twice: on NumPy, and, but for notebooks and long trainings, on a stand-in for a GPU.
+Arguments go to pytest: `python -m tests -k fractal`. With TINYFRACTAL_BACKEND=cupy they run on a
+real GPU; `python -m tests.gpu` does more there.
 """
 
 import os
@@ -14,6 +16,10 @@ CHECKS = {
     "types": ["mypy"],
     "tests": ["pytest", "-n", "auto", *sys.argv[1:]],
 }
+if os.environ.get("TINYFRACTAL_BACKEND", "numpy") == "numpy":
+    CHECKS["tests on a stand-in for a GPU"] = [
+        "tests.gpu", "--standin", "--only", "suite", "--", *sys.argv[1:]
+    ]  # fmt: skip
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import os
 
+import numpy.testing
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -26,6 +27,32 @@ settings.register_profile(
     "thorough", max_examples=400, deadline=None, print_blob=True, suppress_health_check=slow
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# ----- On a GPU -----
+
+
+def bring_home(compare):
+    """A comparison of numpy.testing that takes arrays from the GPU, and Tensors, as they are."""
+
+    @functools.wraps(compare)
+    def compared(*arrays, **how):
+        home = [backend.asnumpy(a) if hasattr(a, "get") else a for a in arrays]
+        return compare(*home, **how)
+
+    return compared
+
+
+if backend.current() != "numpy":
+    for name in ("assert_allclose", "assert_array_equal", "assert_equal"):
+        setattr(numpy.testing, name, bring_home(getattr(numpy.testing, name)))
+
+
+@pytest.fixture
+def on_numpy():
+    """For what is said of NumPy, whatever the other tests run on."""
+    with backend.using("numpy"):
+        yield
 
 
 # ----- What is put back, and what is skipped -----

@@ -136,10 +136,20 @@ def scatter(x, index, shape):
     return flat.reshape(shape)
 
 
+def uniform(place, first, second):
+    """One of the numbers of `backend.uniform`, in Python's own integers."""
+    x = (place * 0x9E3779B1 + first) % 2**32
+    x = (x ^ x >> 16) * 0x7FEB352D % 2**32
+    x = (x ^ x >> 15 ^ second) * 0x846CA68B % 2**32
+    return ((x ^ x >> 16) >> 8) / 2**24
+
+
 def dropout(x, seed, p=0.5, training=True, per_channel=False):
     """Number by number, with the same random numbers."""
     if not training or p == 0:
         return x
     shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape
-    chance = np.broadcast_to(np.random.default_rng(seed).random(shape, np.float32), x.shape)
+    first, second = (int(key) for key in np.random.default_rng(seed).integers(1 << 32, size=2))
+    draws = np.array([uniform(place, first, second) for place in range(math.prod(shape))])
+    chance = np.broadcast_to(draws.reshape(shape), x.shape)
     return np.where(chance < p, 0.0, x / (1 - p))

@@ -11,7 +11,12 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import Tensor, backend
+from tinyfractal.backend import asnumpy
+from tinyfractal.cli import main
 from tinyfractal.errors import BackendError, DTypeError
+from tinyfractal.operators import PRIMITIVES
+
+from . import oracles
 
 
 def python(code, **environment):
@@ -26,45 +31,165 @@ def python(code, **environment):
     return done.stdout + done.stderr, done.returncode
 
 
-def fake_cupy(devices):
-    """A module that answers like CuPy where it is installed; `devices` counts or raises."""
+class CUDARuntimeError(RuntimeError):
+    """What CuPy raises."""
+
+
+def raises(error):
+    """A function that raises it, whatever it is called with."""
+
+    def call(*_, **__):
+        raise error
+
+    return call
+
+
+def fake_cupy(devices=lambda: 1, driver=12090, needs=12090, ones=None):
+    """A module that answers like CuPy where it is installed: as much as loading asks for."""
     cupy = ModuleType("cupy")
-    cupy.__version__ = "13.4"
-    cupy.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=devices))
+    cupy.__version__ = "14.2"
+    used = []
+    cupy.cuda = SimpleNamespace(
+        runtime=SimpleNamespace(
+            getDeviceCount=devices,
+            driverGetVersion=lambda: driver,
+            runtimeGetVersion=lambda: needs,
+        ),
+        Device=lambda number=None: SimpleNamespace(
+            id=used[-1] if number is None else number, use=lambda: used.append(number)
+        ),
+    )
+    device = SimpleNamespace(get=lambda: 3.0)
+    matrix = type("", (), {"__matmul__": lambda a, b: a, "__add__": lambda a, b: device})
+    cupy.ones = ones or (lambda shape: matrix())
     cupy.ndarray = type("ndarray", (), {"__module__": "cupy"})
     cupy.exp = lambda x: "exp on the device"
     return cupy
 
 
-def no_driver():
-    """What CuPy does without a driver."""
-    raise RuntimeError("cudaErrorInsufficientDriver")
+INSUFFICIENT = CUDARuntimeError(
+    "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
+)
+NO_DEVICE = CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+FULL = MemoryError("Out of memory allocating 512 bytes (allocated so far: 0 bytes).")
+NO_CUBLAS = ImportError("libcublas.so.12: cannot open shared object file\nand more lines")
+KEEP = "or keep the NumPy backend."
+MISSING = {  # what is wrong: (the module that stands for CuPy, the name of the backend, the answer)
+    "no CuPy": (
+        None, "cupy",
+        "backend: CuPy is not installed. On a machine with an NVIDIA GPU run "
+        "`pip install 'tinyfractal[gpu]'`; elsewhere keep the NumPy backend.",
+    ),
+    "no driver": (
+        fake_cupy(raises(INSUFFICIENT), driver=0), "cupy",
+        f"backend: CuPy is installed but finds no NVIDIA driver ({INSUFFICIENT}). Install one, so "
+        f"that `nvidia-smi` works, {KEEP}",
+    ),
+    "an old driver": (
+        fake_cupy(raises(INSUFFICIENT), driver=11040), "cupy",
+        "backend: the NVIDIA driver is too old: it can do CUDA 11.4, this CuPy needs 12.9. Update "
+        f"the driver, or install the CuPy for CUDA 11 (cupy-cuda11x), {KEEP}",
+    ),
+    "a driver that fails": (
+        fake_cupy(raises(CUDARuntimeError("cudaErrorInitializationError"))), "cupy",
+        "backend: CuPy cannot reach the NVIDIA driver (cudaErrorInitializationError). Check that "
+        f"`nvidia-smi` works, {KEEP}",
+    ),
+    "no GPU, says the driver": (
+        fake_cupy(raises(NO_DEVICE)), "cupy",
+        "backend: CuPy and the driver are there but no GPU is visible. Check `nvidia-smi` and "
+        f"CUDA_VISIBLE_DEVICES, {KEEP}",
+    ),
+    "no GPU": (
+        fake_cupy(lambda: 0), "cupy",
+        "backend: CuPy and the driver are there but no GPU is visible. Check `nvidia-smi` and "
+        f"CUDA_VISIBLE_DEVICES, {KEEP}",
+    ),
+    "a number too high": (
+        fake_cupy(lambda: 2), "cupy:2",
+        "backend: there is no GPU cupy:2; cupy:0 to cupy:1.",
+    ),
+    "a number where there is one": (
+        fake_cupy(lambda: 1), "cupy:1",
+        "backend: there is no GPU cupy:1; cupy:0 is the only one.",
+    ),
+    "full memory": (
+        fake_cupy(ones=raises(FULL)), "cupy",
+        f"backend: the memory of GPU 0 is full ({FULL}). See in `nvidia-smi` who has it, choose "
+        f"another GPU (cupy:1), {KEEP}",
+    ),
+    "no CUDA libraries": (
+        fake_cupy(ones=raises(NO_CUBLAS)), "cupy",
+        "backend: CuPy sees GPU 0 but cannot compute on it (libcublas.so.12: cannot open shared "
+        "object file). The CUDA libraries come with `pip install 'tinyfractal[gpu]'`; install "
+        f"that, {KEEP}",
+    ),
+}  # fmt: skip
 
 
 # ----- Switching -----
 
 
-def test_starts_with_numpy():
+@pytest.mark.usefixtures("on_numpy")
+def test_numpy_is_the_one_that_is_named():
     assert backend.current() == "numpy"
     assert repr(backend.xp) == f"<xp: numpy {np.__version__}>"
 
 
-@pytest.mark.parametrize(
-    ("cupy", "sentence"),
-    [
-        (None, r"CuPy is not installed.*pip install 'tinyfractal\[gpu\]'"),
-        (fake_cupy(no_driver), r"cannot reach an NVIDIA driver \(cudaErrorIns.*nvidia-smi"),
-        (fake_cupy(lambda: 0), r"no GPU is visible.*CUDA_VISIBLE_DEVICES"),
-    ],
-)
-def test_missing_cupy_driver_or_gpu_is_one_clear_sentence(cupy, sentence, monkeypatch):
+@pytest.mark.usefixtures("on_numpy")
+@pytest.mark.parametrize("wrong", MISSING)
+def test_what_is_missing_for_a_gpu_is_one_sentence_that_says_what_to_do(wrong, monkeypatch):
+    cupy, name, answer = MISSING[wrong]
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    with pytest.raises(BackendError, match=sentence):
-        backend.use("cupy")
-    assert backend.current() == "numpy"
+    with pytest.raises(BackendError) as caught:
+        backend.use(name)
+    assert str(caught.value) == answer
+    assert backend.current() == "numpy"  # and all goes on there
     assert (Tensor([1.0]) + 1).item() == 2
 
 
+@pytest.mark.usefixtures("on_numpy")
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (ImportError("libnvrtc.so: no such file"), r"cannot be loaded \(libnvrtc.*force-reinstall"),
+        (ModuleNotFoundError("No module", name="fastrlock"), "CuPy needs fastrlock: pip install"),
+    ],
+)
+def test_a_cupy_that_cannot_be_imported_is_not_called_missing(error, answer, monkeypatch):
+    monkeypatch.setattr("importlib.import_module", raises(error))
+    with pytest.raises(BackendError, match=answer):
+        backend.use("cupy")
+
+
+def test_the_command_line_gives_the_sentence_and_an_exit_status(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert main(["recurse", "--backend", "cupy"]) == 1
+    assert capsys.readouterr().err == f"tinyfractal: {MISSING['no CuPy'][2]}\n"
+    assert main(["recurse", "--backend", "jax"]) == 1
+    assert "expected one of numpy, cupy, got 'jax'" in capsys.readouterr().err
+
+
+def test_memory_that_ends_in_the_middle_is_answered_with_sizes_and_advice(monkeypatch):
+    x = Tensor(np.ones((4, 5)), requires_grad=True)
+    y = tf.exp(x)
+    monkeypatch.setattr(PRIMITIVES["exp"], "rules", [raises(FULL)])
+    with pytest.raises(MemoryError) as caught:
+        y.sum().backward()
+    text = str(caught.value)
+    assert text.startswith(
+        f"the gradient of exp: no memory left for arguments of shape (4, 5) ({FULL}"
+    )
+    assert text.endswith(
+        "Use smaller batches or a smaller network, or no_grad() where no gradient is wanted."
+    )
+    assert ("GB free" in text) == (backend.current() == "cupy")
+    monkeypatch.setattr(PRIMITIVES["exp"], "value", raises(FULL))
+    with pytest.raises(MemoryError, match=r"^exp: no memory left for arguments of shape \(4, 5\)"):
+        tf.exp(x)
+
+
+@pytest.mark.usefixtures("on_numpy")
 def test_use_and_using_switch_and_switch_back(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy(lambda: 1))
     assert backend.xp.exp is np.exp
@@ -83,9 +208,23 @@ def test_use_and_using_switch_and_switch_back(monkeypatch):
     assert backend.xp.exp is np.exp
 
 
-def test_unknown_backend():
-    with pytest.raises(BackendError, match="expected one of numpy, cupy, got 'jax'"):
-        backend.use("jax")
+@pytest.mark.usefixtures("on_numpy")
+def test_using_goes_back_to_the_gpu_it_came_from(monkeypatch):
+    cupy = fake_cupy(lambda: 3)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    backend.use("cupy:2")
+    with backend.using("cupy"):
+        assert cupy.cuda.Device().id == 0
+        with backend.using("numpy"):
+            pass
+        assert cupy.cuda.Device().id == 0
+    assert cupy.cuda.Device().id == 2
+
+
+@pytest.mark.parametrize("name", ["jax", "numpy:1", "cupy:one", "cupy:-1", ""])
+def test_unknown_backend(name):
+    with pytest.raises(BackendError, match=f"expected one of numpy, cupy, got '{name}'"):
+        backend.use(name)
 
 
 @pytest.mark.parametrize(("name", "answer"), [("numpy", "numpy"), ("jax", "got 'jax'")])
@@ -97,6 +236,7 @@ def test_environment_variable(name, answer):
     assert status == (0 if name == "numpy" else 1)
 
 
+@pytest.mark.usefixtures("on_numpy")
 def test_arrays_of_the_other_library_are_refused_by_name(monkeypatch):
     cupy = fake_cupy(lambda: 1)
     with pytest.raises(BackendError, match=r"mul: argument 2: .*backend is numpy.* a cupy array"):
@@ -112,6 +252,7 @@ def test_what_is_no_array_is_refused(thing):
         Tensor([1.0, 2.0]) + thing
 
 
+@pytest.mark.usefixtures("on_numpy")
 def test_asarray_and_asnumpy_are_the_identity_on_the_host():
     array = np.ones(3)
     assert backend.asarray(array) is array
@@ -126,7 +267,8 @@ def test_asarray_and_asnumpy_are_the_identity_on_the_host():
 
 def draws():
     """Something that uses the generator in several ways."""
-    return np.concatenate([backend.uniform((3,)), tf.dropout(np.ones(5)), backend.rng().random(2)])
+    dropped = tf.dropout(Tensor(np.ones(5))).numpy()
+    return np.concatenate([asnumpy(backend.uniform((3,))), dropped, backend.rng().random(2)])
 
 
 def test_same_seed_same_numbers():
@@ -152,15 +294,37 @@ def test_a_state_is_a_picture_and_does_not_move_on():
 
 
 def test_uniform_is_float32_in_0_to_1():
-    x = backend.uniform((1000,))
-    assert x.dtype == np.float32
+    x = asnumpy(backend.uniform((10, 100)))
+    assert (x.dtype, x.shape) == (np.float32, (10, 100))
     assert 0 <= x.min() < 0.1
     assert 0.9 < x.max() < 1
+
+
+def test_uniform_is_the_same_on_every_backend():
+    backend.seed(4)
+    found = asnumpy(backend.uniform((2, 3)))
+    first, second = (int(key) for key in np.random.default_rng(4).integers(1 << 32, size=2))
+    assert found.ravel().tolist() == [oracles.uniform(place, first, second) for place in range(6)]
+
+
+def test_uniform_looks_random():
+    # means, a chi-squared test of the spread, and no likeness between neighbours, rows and draws
+    n, bins = 1 << 18, 256
+    backend.seed(0)
+    a, b = (asnumpy(backend.uniform((n,))) for _ in range(2))
+    for x in (a, b, (a + b) % 1, (a[1:] + a[:-1]) % 1, (a[512:] + a[:-512]) % 1):
+        counts = np.histogram(x, bins, (0, 1))[0]
+        expected = len(x) / bins
+        chi = ((counts - expected) ** 2 / expected).sum()
+        assert abs(chi - bins) < 5 * (2 * bins) ** 0.5
+    for x, y in ((a, b), (a[1:], a[:-1]), (a[512:], a[:-512])):
+        assert abs(np.corrcoef(x, y)[0, 1]) < 5 / n**0.5
 
 
 # ----- Facts and imports -----
 
 
+@pytest.mark.usefixtures("on_numpy")
 def test_info_says_what_runs():
     facts = backend.info()
     assert facts["numpy"] == np.__version__

@@ -19,6 +19,7 @@ from tinyfractal.recipe import Recipe
 from tinyfractal.train import CHECKPOINT, HISTORY
 
 draw_curves = cli._draw_curves
+ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--epochs", "1", "--columns", "2", "--channels", "4,6", "--drop-path", "0"]
 COMMANDS = ("train", "evaluate", "predict", "recurse", "draw", "gradcheck", "info")
 HAS_PLOT = all(importlib.util.find_spec(name) for name in ("matplotlib", "tinyfractal.plot"))
@@ -29,7 +30,7 @@ def shell(command, folder):
     """(exit status of the last part, stdout, stderr) of a line in which $TF is the program."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "OPENBLAS_NUM_THREADS": "1",
         "TF": f"{sys.executable} -m tinyfractal",
     }
@@ -76,7 +77,8 @@ def test_train_prints_a_line_for_each_epoch_and_a_table(capsys, monkeypatch):
     lines = run(capsys, "train", *TINY, "--epochs", 2, "--out", "run", "--seed", 3)
     assert lines[0] == "digits: 1,438 training and 359 test images of 8×8×1"
     assert lines[1] == (
-        "fractal network: depth 4, 1,102 parameters; 2 epochs, seed 3, numpy; writing to run"
+        "fractal network: depth 4, 1,102 parameters; 2 epochs, seed 3, "
+        f"{backend.current()}; writing to run"
     )
     assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
     start = next(i for i, line in enumerate(lines) if "depth  parameters" in line)

@@ -80,7 +80,6 @@ def complaint(capsys, *arguments, status=1):
         ("train --shift -1", "argument --shift: expected a whole number of at least 0, got '-1'"),
         ("train --prefetch -1", "--prefetch: expected a whole number of at least 0, got '-1'"),
         ("train --model vgg", "argument --model: invalid choice: 'vgg'"),
-        ("train --backend torch", "argument --backend: invalid choice: 'torch'"),
         ("evaluate", "CHECKPOINT"),
         ("predict run", "IMAGE"),
         ("draw tree", "invalid choice: 'tree'"),

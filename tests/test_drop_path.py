@@ -225,7 +225,7 @@ def test_each_sample_gets_what_it_would_get_alone(ratio, monkeypatch):
 def test_with_global_drop_path_each_sample_gets_one_column():
     net, n = independent(network(global_ratio=1.0, per_sample=True)), 30
     x = images(n, 4, 4, 1, dtype=np.float64)
-    y, columns = net(x).data, [net(x, column=c).data for c in range(C)]
+    y, columns = net(x).numpy(), [net(x, column=c).numpy() for c in range(C)]
     found = [[np.allclose(y[i], column[i], rtol=1e-9) for column in columns] for i in range(n)]
     assert (np.sum(found, axis=1) == 1).all()
     assert np.sum(found, axis=0).min() >= 3

@@ -333,7 +333,7 @@ def test_backward_with_create_graph_records_the_gradient():
 def test_backward_normalization_in_evaluation():
     # Trap: the gradient used a statistic that only training leaves behind
     x, weight, bias = leaf(np.ones((3, 2))), leaf([2.0, 2.0]), leaf([0.0, 0.0])
-    running = np.zeros(2), np.full(2, 4.0)
+    running = Tensor(np.zeros(2)), Tensor(np.full(2, 4.0))
     tf.batch_norm(x, weight, bias, *running, training=False, eps=0.0).sum().backward()
     close(x.grad, np.ones((3, 2)))
     close(weight.grad, [1.5, 1.5])

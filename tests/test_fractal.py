@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyfractal import FractalBlock, FractalNet, RecursiveBlock, Tensor, gradcheck, nn
+from tinyfractal import FractalBlock, FractalNet, RecursiveBlock, Tensor, backend, gradcheck, nn
 from tinyfractal.errors import ShapeError
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 from tinyfractal.recurse import measured_depth
@@ -28,7 +28,8 @@ def lived_in(module, seed=0):
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
         if value.ndim == 1:
             signs = -1 if name.endswith("running_mean") else 1
-            value.data[:] = signs * rng.uniform(0.5, 1.5, value.shape)
+            numbers = signs * rng.uniform(0.5, 1.5, value.shape)
+            value.data[:] = backend.asarray(numbers, value.dtype)
     return module.astype(np.float64)
 
 
@@ -153,10 +154,10 @@ def block_by_hand(block, x):
 def test_the_whole_network_is_the_grid_of_the_paper(columns):
     net = lived_in(FractalNet(2, 3, columns, channels=(2, 3))).eval()
     x = images(2, 4, 5, 2)
-    y = x.data
+    y = x.numpy()
     for block in net.blocks:
         y = oracles.max_pool2d(block_by_hand(block, y), 2)
-    weight, bias = net.head[1].weight.data, net.head[1].bias.data
+    weight, bias = net.head[1].weight.numpy(), net.head[1].bias.numpy()
     np.testing.assert_allclose(net(x).data, y.mean((1, 2)) @ weight + bias, rtol=1e-10)
 
 
@@ -243,7 +244,7 @@ def test_mistakes_are_named():
     with pytest.raises(ShapeError, match="3 channels"):
         net(images(1, 8, 8, 3, dtype=np.float32))
     for c in (-1, 3):
-        for call in (lambda c=c: net.column(c), lambda c=c: net(np.zeros((1, 8, 8, 2)), column=c)):
+        for call in (lambda c=c: net.column(c), lambda c=c: net(images(1, 8, 8, 2), column=c)):
             with pytest.raises(ValueError, match=f"column must be 0 to 2, got {c}"):
                 call()
     with pytest.raises(ValueError, match="dropout has 3 entries, channels has 2"):

@@ -23,10 +23,11 @@ TRAIN = ["train", "--epochs", str(EPOCHS), "--columns", "2", "--channels", "4,8"
 def start(*arguments, folder):
     """`python -m tinyfractal …` in a folder, with Ctrl-C as in a terminal."""
     root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "tinyfractal", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -17,6 +17,11 @@ def images(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
+def write(tensor, values):
+    """Overwrite the values of a layer's weight."""
+    tensor.data[:] = backend.asarray(values, tensor.dtype)
+
+
 def close(y, expected):
     np.testing.assert_allclose(y.data, expected, rtol=1e-10, atol=1e-12)
 
@@ -30,8 +35,9 @@ def test_linear_is_a_matrix_product(bias):
     x = images(2, 5, 3)
     if bias:
         assert not layer.bias.data.any()  # it starts from zero
-        layer.bias.data[:] = [1, 2, 3, 4]
-    expected = np.einsum("abi,io->abo", x, layer.weight.data) + (layer.bias.data if bias else 0)
+        write(layer.bias, [1, 2, 3, 4])
+    expected = np.einsum("abi,io->abo", x, layer.weight.numpy())
+    expected += layer.bias.numpy() if bias else 0
     close(layer(Tensor(x)), expected)
     assert layer.count_parameters() == 12 + 4 * bias
 
@@ -49,11 +55,11 @@ def test_linear_is_a_matrix_product(bias):
 def test_conv2d_is_the_sum_over_windows(size, settings):
     layer = nn.Conv2d(2, 4, size, **settings).astype(np.float64)
     if layer.bias is not None:
-        layer.bias.data[:] = [1, 2, 3, 4]
+        write(layer.bias, [1, 2, 3, 4])
     x = images(2, 6, 7, 2)
     usual = {"padding": "same", **{k: v for k, v in settings.items() if k != "bias"}}
-    bias = None if layer.bias is None else layer.bias.data
-    close(layer(Tensor(x)), oracles.conv2d(x, layer.weight.data, bias, **usual))
+    bias = None if layer.bias is None else layer.bias.numpy()
+    close(layer(Tensor(x)), oracles.conv2d(x, layer.weight.numpy(), bias, **usual))
 
 
 def test_conv2d_refuses_channels_that_do_not_divide():
@@ -63,26 +69,30 @@ def test_conv2d_refuses_channels_that_do_not_divide():
 
 def test_batch_norm_uses_the_batch_in_training_and_what_it_saw_in_inference():
     layer = nn.BatchNorm2d(3, eps=1e-3, momentum=0.25).astype(np.float64)
-    layer.weight.data[:], layer.bias.data[:] = [1, 2, 3], [0.5, 0, -1]
+    weight, bias = np.array([1.0, 2, 3]), np.array([0.5, 0, -1])
+    write(layer.weight, weight)
+    write(layer.bias, bias)
     mean, var = np.zeros(3), np.ones(3)
     for seed in range(3):
         x = images(4, 2, 3, 3, seed=seed) * [1, 2, 3] + [0, 1, -5]
-        close(layer(Tensor(x)), oracles.batch_norm(x, layer.weight.data, layer.bias.data, eps=1e-3))
+        close(layer(Tensor(x)), oracles.batch_norm(x, weight, bias, eps=1e-3))
         mean = 0.75 * mean + 0.25 * x.mean((0, 1, 2))
         var = 0.75 * var + 0.25 * x.var((0, 1, 2), ddof=1)
         close(layer.running_mean, mean)
         close(layer.running_var, var)
     y = layer.eval()(Tensor(x))
-    close(y, (x - mean) / np.sqrt(var + 1e-3) * layer.weight.data + layer.bias.data)
+    close(y, (x - mean) / np.sqrt(var + 1e-3) * weight + bias)
     close(layer.running_mean, mean)  # inference does not learn
     close(layer(Tensor(x[:1])), y.data[:1])  # nor does a sample depend on its neighbours
 
 
 def test_layer_norm_normalizes_every_row():
     layer = nn.LayerNorm(4).astype(np.float64)
-    layer.weight.data[:], layer.bias.data[:] = [1, 2, 3, 4], [4, 3, 2, 1]
+    weight, bias = np.array([1.0, 2, 3, 4]), np.array([4.0, 3, 2, 1])
+    write(layer.weight, weight)
+    write(layer.bias, bias)
     x = images(2, 3, 4)
-    expected = oracles.layer_norm(x, layer.weight.data, layer.bias.data)
+    expected = oracles.layer_norm(x, weight, bias)
     close(layer(Tensor(x)), expected.reshape(x.shape))
 
 
@@ -130,7 +140,7 @@ def test_flatten_keeps_the_batch_axis(n):
 
 def test_dropout_keeps_the_mean_and_the_share_it_promises():
     x, p, n = np.ones((100, 100, 10), np.float32), 0.3, 100_000
-    y = nn.Dropout(p)(Tensor(x)).data
+    y = nn.Dropout(p)(Tensor(x)).numpy()
     assert y.dtype == np.float32
     np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - p)], rtol=1e-6)
     deviation = math.sqrt(p / (1 - p) / n)
@@ -183,12 +193,12 @@ def test_same_seed_same_weights():
     def weights():
         backend.seed(5)
         net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(2, 3, init=init.he_normal))
-        return np.concatenate([p.data.ravel() for p in net.parameters()])
+        return np.concatenate([p.numpy().ravel() for p in net.parameters()])
 
     first = weights()
     assert first.tobytes() == weights().tobytes()
     backend.seed(6)
-    assert nn.Conv2d(1, 2, 3).weight.data.ravel()[0] != first[0]
+    assert nn.Conv2d(1, 2, 3).weight.numpy().ravel()[0] != first[0]
 
 
 def test_weights_start_from_xavier_and_batch_norm_from_the_identity():
@@ -283,7 +293,7 @@ def test_drop_path_layer_is_the_mean_of_what_it_keeps(per_sample):
     xs = [Tensor(np.full((n, 2, 1), 10.0**i)) for i in range(k)]
     decisions = []
     for _ in range(50 if per_sample else 3000):
-        y = layer(xs).data
+        y = layer(xs).numpy()
         assert (y[:, 0] == y[:, 1]).all()
         values = y[:, 0, 0] if per_sample else y[:1, 0, 0]
         assert per_sample or (y == y[0]).all()

@@ -11,6 +11,8 @@ import pytest
 import tinyfractal as tf
 from tinyfractal import Tensor, parallel
 
+pytestmark = pytest.mark.usefixtures("on_numpy")
+
 
 @pytest.fixture
 def two_threads(monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinyfractal as tf
-from tinyfractal import Tensor
+from tinyfractal import Tensor, backend
 from tinyfractal.operators import PRIMITIVES
 from tinyfractal.primitive import Fused, primitive
 
@@ -22,12 +22,16 @@ fewer = settings(max_examples=max(5, settings.default.max_examples // 3))
 
 
 def drawn(name, data, dtype=np.float64):
-    """(f, arrays, call): a function of arrays alone, and read-only arrays for it."""
+    """(f, arrays, call): a function of arrays alone, and arrays for it, on the backend.
+
+    Those of the call itself are on the host, and on the NumPy backend they are the same.
+    """
     call = data.draw(CASES[name].draw)
     call = call if dtype == np.float64 else call.cast(dtype)
     for array in call.arrays:
         array.flags.writeable = False  # whoever writes into an argument fails
-    return CASES[name].function(name, call.settings), call.arrays, call
+    arrays = [backend.asarray(array) for array in call.arrays]
+    return CASES[name].function(name, call.settings), arrays, call
 
 
 def tensors(arrays):
@@ -39,10 +43,8 @@ def tensors(arrays):
 
 
 def weights(y):
-    """A gradient for y, read-only, of its type."""
-    g = np.random.default_rng(1).uniform(0.5, 1.5, y.shape).astype(y.dtype)
-    g.flags.writeable = False
-    return Tensor(g)
+    """A gradient for y, of its type."""
+    return Tensor(np.random.default_rng(1).uniform(0.5, 1.5, y.shape).astype(y.dtype))
 
 
 def gradients(f, arrays, create_graph=False):
@@ -68,7 +70,7 @@ def test_every_function_has_a_row():
 def test_value(name, data):
     f, arrays, call = drawn(name, data)
     y = f(*tensors(arrays))
-    expected = CASES[name].oracle(*arrays, **call.settings)
+    expected = CASES[name].oracle(*call.arrays, **call.settings)
     np.testing.assert_allclose(y.data, expected, rtol=1e-9, atol=1e-12)
     assert y.shape == np.shape(expected)
     plain = f(*arrays)
@@ -102,7 +104,8 @@ def test_float32_stays_float32(name, data):
     for x in xs:
         assert x.grad.dtype == np.float32
         assert x.grad.shape == x.shape
-    expected = CASES[name].oracle(*(a.astype(np.float64) for a in arrays), **call.settings)
+    wide = (array.astype(np.float64) for array in call.arrays)
+    expected = CASES[name].oracle(*wide, **call.settings)
     np.testing.assert_allclose(y.data, expected, rtol=1e-3, atol=1e-4)
 
 

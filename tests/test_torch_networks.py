@@ -128,7 +128,7 @@ def test_without_the_flattened_shape_the_rows_would_be_in_another_order():
     load(theirs, ours.state_dict())
     x, _, x_t, _ = batch(6, 10, 12, 2)
     y, y_t = ours.eval()(Tensor(x)), theirs.eval()(x_t)
-    assert not np.allclose(y.data, y_t.detach().numpy())
+    assert not np.allclose(y.numpy(), y_t.detach().numpy())
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.9])

@@ -146,7 +146,7 @@ def test_evaluate_agrees_with_a_loop_by_hand(four_epochs):
     losses, right = [], 0
     for image, label in zip(TEST.images, TEST.labels):
         with no_grad():
-            z = model(Tensor(transform(image[None]))).data[0].astype(np.float64)
+            z = model(Tensor(transform(image[None]))).numpy()[0].astype(np.float64)
         losses.append(np.log(np.exp(z - z.max()).sum()) - (z[label] - z.max()))
         right += int(z.argmax() == label)
     for size in (1, 7, 250):

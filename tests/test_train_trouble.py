@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from tinyfractal import FractalNet, backend, ops, optim
+from tinyfractal import FractalNet, Tensor, backend, ops, optim
 from tinyfractal import progress as progress_module
 from tinyfractal import train as training
 from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
@@ -158,7 +158,7 @@ def test_label_smoothing_is_in_the_training_loss_only():
     plain, smooth = linear(), linear()
     (a,) = run(plain, epochs=1, lr=0.0)
     (b,) = run(smooth, epochs=1, lr=0.0, label_smoothing=0.3)
-    logits = plain(TRAIN.images)
+    logits = plain(Tensor(TRAIN.images))
     expected = float(ops.cross_entropy(logits, TRAIN.labels, 0.3).data)
     assert b["train_loss"] == pytest.approx(expected, rel=1e-5)
     assert b["train_loss"] != pytest.approx(a["train_loss"], rel=1e-3)
@@ -169,10 +169,10 @@ def test_gradients_are_forgotten_between_steps():
     """With learning rate 0 nothing changes, so each epoch must find the same gradients."""
     model = linear()
     run(model, lr=0.0, epochs=1, batch_size=100)
-    first = [p.grad.data.copy() for p in model.parameters()]
+    first = [p.grad.numpy().copy() for p in model.parameters()]
     run(model, lr=0.0, epochs=3, batch_size=100)
     for before, p in zip(first, model.parameters()):
-        assert p.grad.data == pytest.approx(before, abs=1e-5)
+        assert p.grad.numpy() == pytest.approx(before, abs=1e-5)
 
 
 # ----- Ctrl-C -----

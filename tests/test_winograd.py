@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tinyfractal.backend import asarray, asnumpy
 from tinyfractal.ops import conv, winograd
 
 # (N, H, W, C, O), border: tiles that fit and that do not, few tiles and many, several chunks
@@ -30,6 +31,17 @@ def drawn(shape, border, dtype=np.float64):
     return x, weight, g
 
 
+def forward(x, weight, border):
+    """`winograd.forward`, there and home again."""
+    return asnumpy(winograd.forward(asarray(x), asarray(weight), border))
+
+
+def backward(g, x, weight, border, wanted):
+    """`winograd.backward`, there and home again."""
+    found = winograd.backward(asarray(g), asarray(x), asarray(weight), border, wanted)
+    return [None if array is None else asnumpy(array) for array in found]
+
+
 def by_definition(x, weight, g, border):
     """Output and gradients, a tap at a time: no tiles, no points."""
     padded = np.pad(x, ((0, 0), *border, (0, 0)))
@@ -48,8 +60,8 @@ def test_value_and_gradients_are_the_definitions(shape, border):
     x, weight, g = drawn(shape, border)
     y, gx, gw = by_definition(x, weight, g, border)
     close = {"rtol": 1e-9, "atol": 1e-9}
-    np.testing.assert_allclose(winograd.forward(x, weight, border), y, **close)
-    found = winograd.backward(g, x, weight, border, [True, True])
+    np.testing.assert_allclose(forward(x, weight, border), y, **close)
+    found = backward(g, x, weight, border, [True, True])
     np.testing.assert_allclose(found[0], gx, **close)
     np.testing.assert_allclose(found[1], gw, **close)
 
@@ -57,9 +69,9 @@ def test_value_and_gradients_are_the_definitions(shape, border):
 @pytest.mark.parametrize(("shape", "border"), [CASES[2], CASES[6]])
 def test_only_what_is_wanted_is_computed(shape, border):
     x, weight, g = drawn(shape, border)
-    gx, gw = winograd.backward(g, x, weight, border, [True, True])
-    only_x = winograd.backward(g, x, weight, border, [True, False])
-    only_w = winograd.backward(g, x, weight, border, [False, True])
+    gx, gw = backward(g, x, weight, border, [True, True])
+    only_x = backward(g, x, weight, border, [True, False])
+    only_w = backward(g, x, weight, border, [False, True])
     assert only_x[1] is None
     assert only_w[0] is None
     np.testing.assert_array_equal(only_x[0], gx)
@@ -73,11 +85,9 @@ def test_views_are_read_right_and_left_alone():
     for view in views:
         view.flags.writeable = False
     copies = [np.ascontiguousarray(view) for view in views]
-    np.testing.assert_allclose(
-        winograd.forward(*views[:2], border), winograd.forward(*copies[:2], border)
-    )
-    found = winograd.backward(views[2], *views[:2], border, [True, True])
-    expected = winograd.backward(copies[2], *copies[:2], border, [True, True])
+    np.testing.assert_allclose(forward(*views[:2], border), forward(*copies[:2], border))
+    found = backward(views[2], *views[:2], border, [True, True])
+    expected = backward(copies[2], *copies[:2], border, [True, True])
     for a, b in zip(found, expected):
         np.testing.assert_allclose(a, b)
 
@@ -90,8 +100,8 @@ def test_float32_error_is_within_the_bound(channels):
     exact = by_definition(x, weight, g, border)
     x, weight, g = (array.astype(np.float32) for array in (x, weight, g))
     found = [
-        winograd.forward(x, weight, border),
-        *winograd.backward(g, x, weight, border, [True, True]),
+        forward(x, weight, border),
+        *backward(g, x, weight, border, [True, True]),
     ]
     for a, b in zip(found, exact):
         assert a.dtype == np.float32

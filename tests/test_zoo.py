@@ -65,19 +65,19 @@ def test_a_residual_unit_adds_what_its_convolutions_compute(count):
     inside = x
     for layer in unit.units:
         inside = layer(inside)
-    expected = np.maximum(x.data + unit.norm(unit.conv(inside)).data, 0)
+    expected = np.maximum((x + unit.norm(unit.conv(inside))).numpy(), 0)
     np.testing.assert_array_equal(unit(x).data, expected)
     unit.norm.weight.data[:] = 0  # then only the way around is left
-    np.testing.assert_array_equal(unit(x).data, np.maximum(x.data, 0))
+    np.testing.assert_array_equal(unit(x).data, np.maximum(x.numpy(), 0))
 
 
 def test_where_channels_change_x_goes_through_a_1x1_convolution():
     unit = ResidualUnit(2, 3).astype(np.float64).eval()
     unit.norm.weight.data[:] = 0
     x = images(2, 4, 4, 2, dtype=np.float64)
-    kernel = unit.shortcut[0].weight.data
+    kernel = unit.shortcut[0].weight.numpy()
     assert kernel.shape == (1, 1, 2, 3)
-    expected = np.maximum(x.data @ kernel[0, 0] / np.sqrt(1 + 1e-5), 0)
+    expected = np.maximum(x.numpy() @ kernel[0, 0] / np.sqrt(1 + 1e-5), 0)
     np.testing.assert_allclose(unit(x).data, expected, rtol=1e-12)
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .backend import xp
+from .backend import asnumpy, xp
 from .errors import AnomalyError
 from .operators import raw
 
@@ -26,13 +26,13 @@ def user_line() -> str:
 
 def check_finite(what: str, array: Any, sources: Sequence[Any], line: str) -> None:
     """Raise `AnomalyError` if `array` holds NaN or infinity; say whether it came in that way."""
-    if array.dtype.kind != "f" or xp.isfinite(array).all():
+    if array.dtype.kind != "f" or asnumpy(xp.isfinite(array).all()):
         return
-    kind = "NaN" if xp.isnan(array).any() else "infinity"
+    kind = "NaN" if asnumpy(xp.isnan(array).any()) else "infinity"
     arrays = [raw(source) for source in sources]
-    inherited = any(hasattr(a, "dtype") and not xp.isfinite(a).all() for a in arrays)
+    inherited = any(hasattr(a, "dtype") and not asnumpy(xp.isfinite(a).all()) for a in arrays)
     origin = "passed on from its input" if inherited else "made from finite numbers"
-    count = int((~xp.isfinite(array)).sum())
+    count = int(asnumpy((~xp.isfinite(array)).sum()))
     line = line or "a line not noted: run the forward pass inside detect_anomaly() too"
     raise AnomalyError(
         f"{what} has {kind} in {count} of {array.size} places, {origin}\n  at {line}"

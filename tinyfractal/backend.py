@@ -4,11 +4,12 @@ The two libraries have the same functions under the same names, so the whole of 
 is written once, against `xp`, and the switch is a single word:
 
     from tinyfractal import backend
-    backend.use("cupy")                 # from here on
+    backend.use("cupy")                 # from here on ("cupy:1" is the second GPU)
     with backend.using("numpy"): ...    # for a few lines
 
 or `TINYFRACTAL_BACKEND=cupy` in the environment. Arrays never move by
-themselves: `asarray` brings host data to the backend, `asnumpy` brings results home.
+themselves: `asarray` brings host data to the backend, `asnumpy` brings results home. A GPU works on
+while Python goes ahead, and `asnumpy` is also where Python waits for it.
 
 Random draws that shape a model (initial weights, data order, which paths drop) come from one
 seeded generator on the host, so both backends make the same decisions.
@@ -16,10 +17,11 @@ seeded generator on the host, so both backends make the same decisions.
 
 from __future__ import annotations
 
-import importlib
+import functools
+import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,9 +66,9 @@ def _library() -> Any:
 
 
 def use(name: str) -> None:
-    """Switch the backend to "numpy" or "cupy" from here on.
+    """Switch the backend to "numpy", "cupy" or the GPU of a number, "cupy:1", from here on.
 
-    Raises `BackendError` where CuPy is not installed, finds no driver or finds no GPU.
+    Raises `BackendError`, and says what to do, where CuPy cannot work.
     """
     global _in_use
     _in_use = _load(name)
@@ -76,7 +78,7 @@ def use(name: str) -> None:
 @contextmanager
 def using(name: str) -> Iterator[None]:
     """Switch the backend inside a `with` block and switch back after it, error or not."""
-    before = current()
+    before = _place()
     use(name)
     try:
         yield
@@ -89,32 +91,24 @@ def current() -> str:
     return str(_library().__name__)
 
 
+def _place() -> str:
+    """What `use` would be called with to get here: "numpy", "cupy:0"."""
+    return current() if current() == "numpy" else f"cupy:{_library().cuda.Device().id}"
+
+
 def _load(name: str) -> Any:
-    if name not in BACKENDS:
-        raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
-    if name == "numpy":
+    kind, _, number = name.partition(":")
+    if kind not in BACKENDS or (number and (kind == "numpy" or not number.isdecimal())):
+        raise BackendError(
+            f"backend: expected one of {', '.join(BACKENDS)}, got {name!r} (with several GPUs, "
+            "cupy:1 is the second)"
+        )
+    if kind == "numpy":
         keep_freed_memory()
         return numpy
-    try:
-        cupy = importlib.import_module("cupy")
-    except ImportError as error:
-        raise BackendError(
-            "backend: CuPy is not installed. On a machine with an NVIDIA GPU run "
-            "`pip install 'tinyfractal[gpu]'`; elsewhere keep the NumPy backend."
-        ) from error
-    try:
-        devices = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # CuPy raises its own, driver-dependent types here
-        raise BackendError(
-            f"backend: CuPy is installed but cannot reach an NVIDIA driver ({error}). "
-            "Check that `nvidia-smi` works, or keep the NumPy backend."
-        ) from error
-    if devices == 0:
-        raise BackendError(
-            "backend: CuPy and the driver are there but no GPU is visible. "
-            "Check CUDA_VISIBLE_DEVICES, or keep the NumPy backend."
-        )
-    return cupy
+    from . import cuda
+
+    return cuda.load(int(number or 0))
 
 
 # ----- Moving arrays, at named places only -----
@@ -133,6 +127,21 @@ def asnumpy(array: Any) -> numpy.ndarray:
     """Bring an array (or the data of a Tensor) to the host, as a NumPy array."""
     array = getattr(array, "data", array) if hasattr(array, "requires_grad") else array
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def on_gpu(array: Any) -> bool:
+    """Whether `array` is on a GPU, so that looking at its numbers would mean waiting for it."""
+    return current() == "cupy" and isinstance(array, xp.ndarray)
+
+
+def constant(rows: Sequence[Any], dtype: Any) -> Array:
+    """A small matrix that nobody changes, on the backend: it is brought there only once."""
+    return _constant(tuple(map(tuple, rows)), xp.dtype(dtype), _place())
+
+
+@functools.cache
+def _constant(rows: tuple[tuple[float, ...], ...], dtype: Any, where: str) -> Array:
+    return asarray(rows, dtype)
 
 
 def check_array(array: Any, name: str) -> None:
@@ -175,15 +184,32 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def uniform(shape: tuple[int, ...]) -> Array:
-    """Random numbers in [0, 1), float32, on the backend. Drawn on the host: see the top."""
-    return asarray(_rng.random(shape, dtype=numpy.float32))
+    """Random numbers in [0, 1), float32, computed on the backend from a seed drawn on the host.
+
+    For what is too large to be moved at each step. Number i is a hash of i and the seed (the mixing
+    function "lowbias32", Wellons 2018): integer steps that NumPy and CuPy take alike, so both make
+    the same decisions.
+    """
+    first, second = (int(key) for key in _rng.integers(1 << 32, size=2))
+    x = xp.arange(math.prod(shape), dtype=xp.uint32)
+    x *= 0x9E3779B1
+    x += first
+    x ^= x >> 16
+    x *= 0x7FEB352D
+    x ^= x >> 15
+    x ^= second
+    x *= 0x846CA68B
+    x ^= x >> 16
+    u = (x >> 8).astype(xp.float32)  # 24 bits, which float32 holds exactly
+    u *= 2.0**-24
+    return u.reshape(shape)
 
 
 # ----- Facts -----
 
 
 def info() -> dict[str, str]:
-    """What runs here: versions, array backend, BLAS, threads, device."""
+    """What runs here: versions, array backend, BLAS, threads, device and its memory."""
     blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
     threads = [
         f"{name}={os.environ[name]}"
@@ -199,8 +225,17 @@ def info() -> dict[str, str]:
         "device": platform.processor() or platform.machine(),
     }
     if current() == "cupy":
-        cuda = _library().cuda
-        device = cuda.runtime.getDeviceProperties(cuda.Device().id)
-        facts["cupy"] = _library().__version__
-        facts["device"] = device["name"].decode()
+        from . import cuda
+
+        facts |= cuda.info(_library())
     return facts
+
+
+def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> MemoryError:
+    """The error to raise where `what` found no memory: the sizes, and what to do."""
+    shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
+    more = f"; {info()['memory']}" if current() == "cupy" else ""
+    return MemoryError(
+        f"{what}: no memory left for arguments of shape {shapes} ({error}{more}). Use smaller "
+        "batches or a smaller network, or no_grad() where no gradient is wanted."
+    )

@@ -393,7 +393,9 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> Parser:
     """All commands and their options."""
     shared = Parser(add_help=False)
-    shared.add_argument("--backend", choices=backend.BACKENDS, help="array library to run on")
+    shared.add_argument(
+        "--backend", metavar="NAME", help="numpy, cupy, or cupy:1 for the second GPU"
+    )
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     shared.add_argument(
         "--folder", default=DATA_FOLDER, help="where data sets lie (default: %(default)s)"

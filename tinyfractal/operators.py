@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from .backend import asnumpy
+from .backend import asarray, asnumpy, check_array, xp
 from .errors import GraphError, ShapeError
 from .mode import mode
 
@@ -27,6 +27,16 @@ def raw(x: Any) -> Any:
     In a gradient rule it marks a factor that counts as a constant, such as the sign in d|x|.
     """
     return x.data if isinstance(x, Operators) else x
+
+
+def _beside(name: str, other: Any) -> Any:
+    """What stands beside a Tensor's array: a number, or an array of the same backend."""
+    other = raw(other)
+    if isinstance(other, xp.generic):
+        return other.item()
+    if hasattr(other, "dtype"):
+        check_array(other, name)
+    return other
 
 
 def _call(name: str, *args: Any, **params: Any) -> Tensor:
@@ -182,7 +192,7 @@ class Operators:
         return self._compare(operator.ge, other)
 
     def _compare(self: Any, compare: Callable, other: Any) -> Tensor:
-        return type(self).of(compare(self.data, raw(other)))
+        return type(self).of(compare(self.data, _beside("comparison", other)))
 
     # ----- Indexing and shape -----
 
@@ -271,8 +281,10 @@ class Operators:
                     f"{tensor.shape} needs a gradient, and backward does not see a change in "
                     "place. Make a new Tensor (a = a + b), or change it inside `with no_grad():`."
                 )
+        *index, value = args
+        value = asarray(value, self.dtype) if isinstance(value, list) else _beside(name, value)
         try:
-            getattr(self.data, method)(*(raw(arg) for arg in args))
+            getattr(self.data, method)(*map(raw, index), value)
         except ValueError as error:
             raise ShapeError(
                 f"{name}: the new values do not fit into this Tensor {self.shape} ({error})"

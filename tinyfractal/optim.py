@@ -177,7 +177,8 @@ def clip_grad_norm_(parameters: Sequence[Tensor], max_norm: float) -> float:
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
     gradients = [p.grad for p in parameters if p.grad is not None]
-    length = math.sqrt(sum(float((g.data * g.data).sum()) for g in gradients))
+    squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients)
+    length = math.sqrt(asnumpy(squares))  # here a GPU is waited for, once
     if length > max_norm:
         for g in gradients:
             g.data *= max_norm / length

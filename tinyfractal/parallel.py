@@ -52,6 +52,9 @@ def _pool() -> ThreadPoolExecutor:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Inside this block matrix products start no threads, so that ours do not compete with them."""
+    if backend.current() != "numpy":
+        yield  # a GPU does not ask BLAS
+        return
     threads()  # asked and remembered while BLAS still has them all
     before = [(library, library.num_threads) for library in _blas()]
     for library, _ in before:
@@ -75,7 +78,12 @@ def parts(n: int, numbers: int) -> list[slice]:
 
 
 def runs(where: slice, step: int) -> list[slice]:
-    """A run, cut into shorter ones of `step` at most: chunks that fit into the cache, say."""
+    """A run, cut into shorter ones of `step` at most: chunks that fit into the cache, say.
+
+    On a GPU it stays whole: thousands of small processors want to be asked once, for much.
+    """
+    if backend.current() != "numpy":
+        step = max(step, where.stop - where.start)
     starts = range(where.start, where.stop, max(1, step))
     return [slice(start, min(start + starts.step, where.stop)) for start in starts]
 
@@ -84,7 +92,7 @@ def run(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
     """[work(item) for item in items], at once where there are threads; results in order."""
     first, *others = items
     with one_blas_thread():
-        if not others or threads() < 2 or backend.current() != "numpy":
+        if backend.current() != "numpy" or not others or threads() < 2:
             return [work(first), *map(work, others)]
         futures = [_pool().submit(copy_context().run, work, item) for item in others]
         try:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, cast
 
 from .anomaly import check_finite, user_line
-from .backend import Array, check_array, xp
+from .backend import Array, check_array, out_of_memory, xp
 from .errors import DTypeError, ShapeError
 from .mode import mode
 from .operators import PRIMITIVES
@@ -94,6 +94,8 @@ class Primitive(Generic[P]):
             raise ShapeError(
                 f"{self.__name__}: cannot work on arguments of shape {shapes} ({error})"
             ) from error
+        except MemoryError as error:
+            raise out_of_memory(self.__name__, arrays, error) from error
         shared = self.view and xp.may_share_memory(data, arrays[0])
         out = Tensor.of(data, version=args[0].version if shared else None)
         if mode.anomaly:

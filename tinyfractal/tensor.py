@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from .anomaly import check_finite
-from .backend import Array, asarray, xp
+from .backend import Array, asarray, out_of_memory, xp
 from .errors import DTypeError, GraphError, ShapeError
 from .mode import mode, setting
 from .operators import Operators, raw
@@ -207,7 +207,11 @@ def chain_rule(
             if not any(wanted):
                 continue
             node.check_unchanged()
-            parts = node.primitive.gradients(node, g, wanted, create_graph)
+            try:
+                parts = node.primitive.gradients(node, g, wanted, create_graph)
+            except MemoryError as error:
+                what = f"the gradient of {node.primitive.__name__}"
+                raise out_of_memory(what, node.inputs, error) from error
             for parent, want, part, given in zip(parents, wanted, parts, node.inputs):
                 if want:
                     part = sum_to(part, given.shape)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from . import backend
+from .backend import asnumpy
 from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from .data import Dataset, Loader
 from .data.dataset import to_unit
@@ -153,7 +154,9 @@ def train_epoch(
 ) -> tuple[float, float]:
     """One pass over the training images; mean loss and accuracy on the way."""
     model.train()
-    total, right, seen = 0.0, 0, 0
+    total: Any = 0.0
+    right: Any = 0
+    seen = 0
     for images, labels in loader:
         x, y = Tensor.of(backend.asarray(images)), backend.asarray(labels)
         logits = model(x)
@@ -168,10 +171,15 @@ def train_epoch(
         right = right + (logits.data.argmax(axis=1) == y).sum()
         seen += len(labels)
         if progress.wants_news():
-            progress.advance(len(labels), loss=float(total) / seen, accuracy=float(right) / seen)
+            progress.advance(len(labels), loss=_mean(total, seen), accuracy=_mean(right, seen))
         else:
             progress.advance(len(labels))
-    return float(total) / seen, float(right) / seen
+    return _mean(total, seen), _mean(right, seen)
+
+
+def _mean(total: Any, count: int) -> float:
+    """A sum that was kept on the device, brought home: here a GPU is waited for."""
+    return float(asnumpy(total)) / count
 
 
 @contextmanager
@@ -191,14 +199,16 @@ def evaluate(
     model: Module, dataset: Dataset, transform: Callable | None = None, batch_size: int = 250
 ) -> Result:
     """Loss, accuracy and time per image, in inference; the model is left in the mode it was in."""
-    total, right, start = 0.0, 0, time.perf_counter()
+    total: Any = 0.0
+    right: Any = 0
+    start = time.perf_counter()
     with inference(model):
         for images, labels in Loader(dataset, batch_size, transform=transform):
             y = backend.asarray(labels)
             logits = model(Tensor.of(backend.asarray(images)))
             total = total + cross_entropy(logits, y, reduction="sum").data
             right = right + (logits.data.argmax(axis=1) == y).sum()
-    loss, accuracy = float(total) / len(dataset), float(right) / len(dataset)
+    loss, accuracy = _mean(total, len(dataset)), _mean(right, len(dataset))
     return Result(loss, accuracy, (time.perf_counter() - start) / len(dataset))
 
 

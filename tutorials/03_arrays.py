@@ -598,7 +598,7 @@ loss.backward()
 
 theirs = [tf.Tensor(w, requires_grad=True) for w in start]
 W1, b1, W2, b2 = theirs
-tf.softplus((tf.tanh(points @ W1 + b1) @ W2 + b2) * -moon).mean().backward()
+tf.softplus((tf.tanh(tf.Tensor(points) @ W1 + b1) @ W2 + b2) * tf.Tensor(-moon)).mean().backward()
 
 for n, (mine, tensor) in enumerate(zip(weights, theirs)):
     nudged = numeric(lambda *arrays: loss_of([Array(a) for a in arrays]).data, start, n, 1.0)

@@ -610,8 +610,8 @@ def fit(penalty, steps=1000):
     net = tf.nn.Sequential(tf.nn.Linear(1, 50), tf.nn.Tanh(), tf.nn.Linear(50, 1))
     net = net.astype(np.float64)
     with tf.no_grad():  # 50 steep steps side by side: a curve that can wiggle
-        net[0].weight.copy_(np.full((1, 50), 12.0))
-        net[0].bias.copy_(np.linspace(-36, 36, 50))
+        net[0].weight.copy_(tf.Tensor(np.full((1, 50), 12.0)))
+        net[0].bias.copy_(tf.Tensor(np.linspace(-36, 36, 50)))
     optimizer = tf.optim.Adam(net.parameters(), lr=0.02)
     for _ in range(steps):
         optimizer.zero_grad()

@@ -382,7 +382,7 @@ assert abs(short.mean(axis=0)).max() < 1e-12 and abs((short * x_hat).mean(axis=0
 w, size = rng.normal(size=(5, 3)), {}
 for factor in (1, 10):
     W = tf.Tensor(factor * w, requires_grad=True)
-    y = tf.batch_norm(tf.Tensor(x) @ W, np.ones(3), np.zeros(3))
+    y = tf.batch_norm(tf.Tensor(x) @ W, tf.Tensor(np.ones(3)), tf.Tensor(np.zeros(3)))
     tf.sum(y * tf.Tensor(g[:, :3])).backward()
     size[factor] = np.linalg.norm(W.grad.numpy())
     print(f"{factor:2} · W: y[0] = {y.numpy()[0].round(3)}   norm of gradient {size[factor]:.3f}")
@@ -433,7 +433,7 @@ print(np.array2string(two, precision=2, suppress_small=True))
 print(normalize(two).round(3))
 assert np.allclose(abs(normalize(two)), 1, atol=0.01)
 try:
-    tf.batch_norm(tf.Tensor(two[:1]), np.ones(3), np.zeros(3))
+    tf.batch_norm(tf.Tensor(two[:1]), tf.Tensor(np.ones(3)), tf.Tensor(np.zeros(3)))
 except tf.errors.ShapeError as error:
     print(error)
 else:

@@ -37,6 +37,7 @@ from tinyfractal.operators import PRIMITIVES
 
 from exercises.gpu import check_break_even, check_intensity, check_seeded, check_sum
 
+tf.backend.use("numpy")  # whatever the environment says: this chapter switches by itself
 plt.style.use("tutorial.mplstyle")
 train, test = tf.data.load_digits()
 images, labels = train.images, train.labels  # (1438, 8, 8, 1), (1438,)
@@ -90,7 +91,7 @@ tf.backend.use("numpy")
 
 # %%
 for line in inspect.getsource(tf.train.train_epoch).splitlines():
-    if "asarray" in line or "float(" in line:
+    if "asarray" in line or "_mean(" in line:
         print(line.strip())
 
 # %% [markdown]
@@ -120,7 +121,9 @@ if has_gpu:
 # A training run is full of chance: the first weights, the order of the images, which paths
 # drop-path drops. CuPy has random numbers too, but other ones than NumPy. If each library drew its
 # own, a run on the GPU would be another run. So all draws that shape a model come from one
-# generator on the CPU, and their results are moved:
+# generator on the CPU, and their results are moved. (Dropout needs a number for every activation,
+# too many to move at each step. There only a seed is drawn on the CPU, and `backend.uniform`
+# computes the numbers from it, with integers, on which both machines agree to the last bit.)
 
 # %%
 print(inspect.getsource(tf.init.he_normal))
@@ -618,16 +621,21 @@ else:
 # If it says that there are no figures yet, then tinyfractal has not been proved on a GPU by anyone
 # who told us. It is written for it, in the way you have seen. Three things to look at if you are
 # the first: do the decisions agree exactly, do the numbers of one step agree to rounding (`compare`
-# above asks both), and does a run do equally well?
+# above asks both), and does a run do equally well? In the project's folder, `python -m tests.gpu`
+# asks all of them, and runs all the tests on the GPU.
 #
 # ## Now read the source
 #
 # [`backend.py`](../tinyfractal/backend.py) is short. From the top: `ArrayLibrary`, which you have
-# seen; `use`, `using` and `_load`, which has a sentence for each thing that can be missing;
-# `asarray` and `asnumpy`, the two crossings, and `check_array`, which refuses an array of the other
-# library and names both; then the generator behind all chance; and `info`, the facts that belong
-# beside any measured time. Look through the rest of the package for `xp.`: there is no other switch
-# anywhere.
+# seen; `use`, `using` and `_load`; `asarray` and `asnumpy`, the two crossings, and `check_array`,
+# which refuses an array of the other library and names both; then the generator behind all chance;
+# and `info`, the facts that belong beside any measured time. What is said of NVIDIA's GPUs in
+# particular is in [`cuda.py`](../tinyfractal/cuda.py): a sentence for each thing that can be
+# missing. Look through the rest of the package for `xp.`: there is no other switch anywhere.
+#
+# And how can one know, without a GPU, that no array moves by accident? The project's tests have a
+# stand-in, `tests/standin`: arrays with CuPy's functions and no others, which refuse to mix with
+# NumPy's, and count what is copied and how often Python would wait.
 #
 # The roofline: S. Williams, A. Waterman, D. Patterson, *Roofline: an insightful visual performance
 # model for multicore architectures*, Communications of the ACM, 2009.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import asarray, uniform, xp
+import numpy
+
+from ..backend import asarray, on_gpu, uniform, xp
 from ..errors import DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, primitive
@@ -38,7 +40,8 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     FractalNet's ⊕ (Larsson et al. 2016, section 3). `mask`, (N, k) of booleans, says which
     branches are alive for each sample; every sample needs one. A branch gets the gradient divided
     by the number alive, and none where it is not.
-    Raises `ShapeError` for branches of different shapes, or a sample with no branch alive.
+    Raises `ShapeError` for branches of different shapes, or a sample with no branch alive. (A mask
+    that is on a GPU already is not looked at; such a sample then becomes NaN.)
     """
     if not xs:
         raise ShapeError("join: there is no branch to join")
@@ -50,22 +53,23 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
             )
     if mask is None:
         return xs[0] if len(xs) == 1 else _join(*xs, weights=1 / len(xs))
-    mask = asarray(raw(mask))
+    mask = raw(mask)
+    mask = mask if on_gpu(mask) else numpy.asarray(mask)
     if mask.dtype.kind != "b":
         raise DTypeError(f"join: mask says alive or not, so it must be bool, got {mask.dtype}")
     if mask.shape != (len(xs[0]), len(xs)):
         raise ShapeError(f"join: mask has shape {mask.shape}, expected {(len(xs[0]), len(xs))}")
     alive = mask.sum(axis=1, keepdims=True)
-    if not alive.all():
+    if not on_gpu(alive) and not alive.all():
         raise ShapeError(f"join: no branch is alive for sample {int(alive[:, 0].argmin())}")
-    weights = (mask / alive).astype(xs[0].dtype).T  # (k, N)
+    if len(xs) == 1:
+        return xs[0]  # since it is alive in every sample
+    weights = asarray((mask / alive).astype(xs[0].dtype).T)  # (k, N)
     # The weight of a sample is repeated for each channel: quicker with the batch inside
     # (`memory`), where the channels of all samples at a pixel are one line.
     channels = xs[0].shape[-1] if xs[0].ndim > 2 else 1
     tail = (1,) * (xs[0].ndim - 2) + (channels,) * (xs[0].ndim > 1)
-    return _join(
-        *xs, weights=[xp.repeat(w, channels).reshape(len(w), *tail) for w in weights]
-    )
+    return _join(*xs, weights=[xp.repeat(w, channels).reshape(len(w), *tail) for w in weights])
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, per_channel: bool = False) -> Tensor:

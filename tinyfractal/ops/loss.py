@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, asarray, xp
+import numpy
+
+from ..backend import Array, asarray, on_gpu, xp
 from ..errors import DataError, DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, fused
@@ -20,14 +22,17 @@ def cross_entropy(
     With p = softmax(logits) the loss is -Σ q log p, where q is 1 for the label and 0 elsewhere;
     `label_smoothing` s spreads s of it evenly over all K classes (Szegedy et al. 2016). The
     gradient is p - q. `reduction`: "mean" over the batch, "sum", or "none" for (N,).
-    Raises `ShapeError`, `DTypeError`, or `DataError` for labels outside 0 … K - 1.
+    Raises `ShapeError`, `DTypeError`, or `DataError` for labels outside 0 … K - 1. Labels that are
+    on a GPU already cannot be looked at without waiting for it; a wrong one makes its loss NaN.
     """
     check_arrays("cross_entropy", logits=logits)
     if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing <= 1):
         raise ValueError(
             f"cross_entropy: label_smoothing is a fraction of 1, got {label_smoothing!r}"
         )
-    labels = asarray(raw(labels))
+    labels = raw(labels)
+    waits = on_gpu(labels)
+    labels = labels if waits else numpy.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
             f"cross_entropy: expected logits (N, K) and labels (N,), got {logits.shape} and "
@@ -36,13 +41,17 @@ def cross_entropy(
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"cross_entropy: labels are class numbers (integers), got {labels.dtype}")
     classes = logits.shape[1]
-    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+    if not waits and labels.size and not 0 <= labels.min() <= labels.max() < classes:
         raise DataError(
             f"cross_entropy: logits {logits.shape} have classes 0 to {classes - 1}, but the labels "
-            f"range from {int(labels.min())} to {int(labels.max())}"
+            f"range from {labels.min()} to {labels.max()}"
         )
+    labels = asarray(labels)
     q = xp.full(logits.shape, label_smoothing / classes, logits.dtype)
     q[xp.arange(len(labels)), labels] += 1 - label_smoothing
+    if waits:
+        wrong = (labels < 0) | (labels >= classes)
+        q = xp.where(wrong[:, None], xp.nan, q)
     return _reduce("cross_entropy", _cross_entropy(logits, q=q), reduction)
 
 

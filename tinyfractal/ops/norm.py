@@ -47,10 +47,10 @@ def batch_norm(
     Raises `ShapeError` where the channels do not fit, or for a single number per channel, whose
     variance is nothing.
     """
-    check_arrays("batch_norm", x=x, weight=weight, bias=bias)
     given = {"weight": weight, "bias": bias}
     running = {"running_mean": running_mean, "running_var": running_var}
     given |= {name: value for name, value in running.items() if value is not None}
+    check_arrays("batch_norm", x=x, **given)
     for name, value in given.items():
         if value.shape != x.shape[-1:]:
             raise ShapeError(

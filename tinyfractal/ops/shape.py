@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from ..backend import xp
+from ..backend import asarray, xp
 from ..errors import ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, primitive
@@ -85,11 +85,15 @@ def scatter(x: Any, index: Any, shape: Any) -> Any:
 
 
 def _plain(index: Any) -> Any:
-    """An index of arrays, without Tensors and lists."""
+    """An index of arrays on the backend, without Tensors and lists."""
     if isinstance(index, tuple):
         return tuple(_plain(part) for part in index)
     index = raw(index)
-    return xp.asarray(index, None if index else int) if isinstance(index, list) else index
+    if isinstance(index, list):
+        return asarray(index, None if index else int)
+    return (
+        asarray(index) if hasattr(index, "dtype") and not isinstance(index, xp.generic) else index
+    )
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:

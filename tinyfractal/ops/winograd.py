@@ -40,7 +40,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from ..backend import Array, current, xp
+from ..backend import Array, constant, current, xp
 from ..parallel import parts, run, runs
 from .memory import batch_first, batch_inside
 
@@ -148,7 +148,7 @@ class Tiling:
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
         self.exact = (self.oh, self.ow) == (4 * self.rows, 4 * self.columns)
-        self.bt, self.g, self.at = (xp.array(matrix, x.dtype) for matrix in (BT, G, AT))
+        self.bt, self.g, self.at = (constant(matrix, x.dtype) for matrix in (BT, G, AT))
 
     def chunks(self, images: slice) -> Iterator[tuple[Chunk, slice]]:
         """Runs of a few images, with the work arrays for them."""

@@ -1,0 +1,328 @@
+"""The array of the stand-in: an ndarray of NumPy's that nobody outside can get at by accident."""
+
+import operator
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy
+
+from ._signatures import API, Signature
+
+HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+NUMBERS = (bool, int, float, complex)
+BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
+
+
+class CrossingError(RuntimeError):
+    """What works with CuPy, but is slow or an accident: a crossing outside the named places."""
+
+
+# ----- What crosses between host and device, and where -----
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Something that crossed: `kind` is "in", "out", or "wait" for what only makes Python wait."""
+
+    kind: str
+    what: str
+    bytes: int
+    line: str
+
+
+watchers = []
+
+
+@contextmanager
+def watch():
+    """The list of all crossings inside the block."""
+    seen = []
+    watchers.append(seen)
+    try:
+        yield seen
+    finally:
+        watchers.remove(seen)
+
+
+def crossing(kind, what, size):
+    """Note a crossing; refuse it where library code does it anywhere but in `backend.py`."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(HERE):
+        frame = frame.f_back
+    file = frame.f_code.co_filename
+    library = (
+        os.path.dirname(sys.modules["tinyfractal"].__file__) + os.sep
+        if ("tinyfractal" in sys.modules)
+        else "-"
+    )
+    named = {library + "backend.py", library + "cuda.py"}
+    if kind != "wait" and file.startswith(library) and file not in named:
+        raise CrossingError(
+            f"{what} in {file[len(library) :]}:{frame.f_lineno}: data crosses between host and "
+            "device in backend.asarray and backend.asnumpy only"
+        )
+    for seen in watchers:
+        seen.append(Crossing(kind, what, size, f"{os.path.basename(file)}:{frame.f_lineno}"))
+
+
+# ----- Into and out of the hidden array -----
+
+
+def wrap(value):
+    """Arrays and NumPy scalars of a result, as arrays on the device; also inside tuples."""
+    if isinstance(value, (numpy.ndarray, numpy.generic)):
+        return ndarray._of(numpy.asarray(value))
+    if isinstance(value, (tuple, list)) and any(
+        isinstance(v, (numpy.ndarray, numpy.generic)) for v in value
+    ):
+        return type(value)(map(wrap, value))
+    return value
+
+
+def unwrap(value, name="an operator"):
+    """The hidden array of an argument; arrays and scalars of NumPy are refused, as CuPy does."""
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, (numpy.ndarray, numpy.generic)):
+        raise TypeError(f"Unsupported type {type(value)} (cupy: {name})")
+    if isinstance(value, (tuple, list)):
+        return type(value)(unwrap(v, name) for v in value)
+    return value
+
+
+def quietly(function, *args, **kwargs):
+    """Call it without NumPy's warnings: a GPU has none."""
+    with numpy.errstate(all="ignore"):
+        return function(*args, **kwargs)
+
+
+# ----- Indices -----
+
+
+def index_of(index, shape, what):
+    """An index as NumPy takes it; places out of bounds in an array come round again, as in CuPy."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    used = sum(
+        0 if part is None or part is Ellipsis
+        else part.ndim if isinstance(part, ndarray) and part.dtype.kind == "b"
+        else 1
+        for part in parts
+    )  # fmt: skip
+    axis = 0
+    for i, part in enumerate(parts):
+        if isinstance(part, (numpy.ndarray, list)):
+            raise TypeError(f"{what}: an index on the host, {type(part).__name__}")
+        if part is Ellipsis:
+            axis += len(shape) - used
+        elif isinstance(part, ndarray):
+            parts[i] = part._host
+            if part.dtype.kind == "b":
+                axis += part.ndim
+            else:
+                if part.dtype.kind in "iu" and axis < len(shape) and shape[axis]:
+                    parts[i] = part._host % shape[axis]
+                axis += 1
+        elif part is not None:
+            axis += 1
+    if not any(isinstance(part, numpy.ndarray) for part in parts) and Ellipsis not in parts:
+        parts.append(Ellipsis)  # so that a single number is an array too, and a view
+    return tuple(parts)
+
+
+def has_mask(index):
+    """Whether a mask is in it: then the GPU must be asked how many numbers it picks."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(part, ndarray) and part.dtype.kind == "b" for part in parts)
+
+
+# ----- The array -----
+
+
+class ndarray:  # noqa: N801 (CuPy's name)
+    """Behaves like `cupy.ndarray`, and stricter where CuPy would copy or wait silently."""
+
+    __slots__ = ("_host", "__weakref__")
+    __module__ = "cupy"
+    __array_ufunc__ = None
+    __hash__ = None
+
+    def __init__(self, shape, dtype=float):
+        self._host = numpy.empty(shape, dtype)
+
+    @classmethod
+    def _of(cls, host):
+        self = object.__new__(cls)
+        self._host = host
+        return self
+
+    def _leaves(self, what):
+        crossing("out", what, self._host.nbytes)
+        return self._host
+
+    # ----- Refused -----
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct "
+            "a NumPy array explicitly."
+        )
+
+    def __array_function__(self, function, types, args, kwargs):
+        raise TypeError(f"numpy.{function.__name__} was called with an array on the device")
+
+    # ----- Copies to the host, for each of which Python waits -----
+
+    def get(self, stream=None, order="C", out=None, blocking=True):
+        return numpy.array(self._leaves("get"))
+
+    def item(self):
+        return self._leaves("item").item()
+
+    def tolist(self):
+        return self._leaves("tolist").tolist()
+
+    def tobytes(self, order="C"):
+        return self._leaves("tobytes").tobytes(order)
+
+    def __bool__(self):
+        return bool(self._leaves("bool"))
+
+    def __int__(self):
+        return int(self._leaves("int"))
+
+    def __float__(self):
+        return float(self._leaves("float"))
+
+    def __complex__(self):
+        return complex(self._leaves("complex"))
+
+    def __repr__(self):
+        return repr(self._leaves("repr"))
+
+    def __str__(self):
+        return str(self._leaves("str"))
+
+    def __format__(self, how):
+        return format(self._leaves("format"), how)
+
+    # ----- What is known without asking the device -----
+
+    shape = property(lambda self: self._host.shape)
+    dtype = property(lambda self: self._host.dtype)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    strides = property(lambda self: self._host.strides)
+    T = property(lambda self: wrap(self._host.T))
+    real = property(lambda self: wrap(self._host.real))
+    imag = property(lambda self: wrap(self._host.imag))
+
+    @property
+    def flags(self):
+        flags = self._host.flags
+        return SimpleNamespace(
+            c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata
+        )
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    # ----- Indices -----
+
+    def __getitem__(self, index):
+        if has_mask(index):
+            crossing("wait", "x[mask]", 0)
+        return wrap(self._host[index_of(index, self.shape, "x[…]")])
+
+    def __setitem__(self, index, value):
+        if has_mask(index) and isinstance(value, ndarray) and value.ndim:
+            crossing("wait", "x[mask] = …", 0)
+        if isinstance(value, (list, tuple)):
+            raise TypeError("x[…] = …: a value on the host")
+        place = index_of(index, self.shape, "x[…] = …")
+        quietly(self._host.__setitem__, place, unwrap(value, "x[…] = …"))
+
+    def __copy__(self):
+        return wrap(self._host.copy())
+
+    def __deepcopy__(self, memo):
+        return wrap(self._host.copy())
+
+
+def _operator(name, function, swapped=False):
+    def method(self, other):
+        if not isinstance(other, (ndarray, *NUMBERS)):
+            if isinstance(other, (numpy.ndarray, numpy.generic)):
+                unwrap(other)
+            return NotImplemented
+        a, b = self._host, unwrap(other)
+        return wrap(quietly(function, *((b, a) if swapped else (a, b))))
+
+    setattr(ndarray, name, method)
+
+
+def _in_place(name, function):
+    def method(self, other):
+        if not isinstance(other, (ndarray, *NUMBERS)):
+            unwrap(other)
+            return NotImplemented
+        host = quietly(function, self._host, unwrap(other))
+        assert host is self._host
+        return self
+
+    setattr(ndarray, name, method)
+
+
+for _name in BINARY:
+    _function = getattr(operator, f"__{_name}__")
+    _operator(f"__{_name}__", _function)
+    _operator(f"__r{_name}__", _function, swapped=True)
+    if _name != "matmul":
+        _in_place(f"__i{_name}__", getattr(operator, f"__i{_name}__"))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    _operator(f"__{_name}__", getattr(operator, f"__{_name}__"))
+for _name in ("neg", "pos", "abs", "invert"):
+    _function = getattr(operator, f"__{_name}__")
+    setattr(ndarray, f"__{_name}__", lambda self, f=_function: wrap(quietly(f, self._host)))
+
+
+def _method(name, signature):
+    def method(self, *args, **kwargs):
+        signature.check(args, kwargs)
+        if name == "clip" and not any(v is not None for v in (*args[:2], *kwargs.values())):
+            raise ValueError("array_clip: must set either max or min")
+        found = getattr(self._host, name)
+        given = [unwrap(arg, name) for arg in args]
+        result = quietly(found, *given, **{k: unwrap(v, name) for k, v in kwargs.items()})
+        return kwargs["out"] if isinstance(kwargs.get("out"), ndarray) else wrap(result)
+
+    method.__name__ = name
+    setattr(ndarray, name, method)
+
+
+for _name, _names in API["methods"].items():
+    if not _name.startswith("__") and _name not in vars(ndarray) and hasattr(numpy.ndarray, _name):
+        _method(_name, Signature(f"ndarray.{_name}", _names))
