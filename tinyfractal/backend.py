@@ -115,6 +115,13 @@ def _load(name: str) -> Any:
     return cupy
 
 
+def use_device(number: int) -> None:
+    """Take a GPU for this process: that of the number, counted round; nothing without GPUs."""
+    if current() == "cupy":
+        cuda = _library().cuda
+        cuda.Device(number % cuda.runtime.getDeviceCount()).use()
+
+
 # ----- Moving arrays, at named places only -----
 
 
@@ -131,6 +138,11 @@ def asnumpy(array: Any) -> numpy.ndarray:
     """Bring an array (or the data of a Tensor) to the host, as a NumPy array."""
     array = getattr(array, "data", array) if hasattr(array, "requires_grad") else array
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def pinned(array: Array) -> numpy.ndarray:
+    """A copy of a GPU's array in host memory that it reaches without a detour (page-locked)."""
+    return array.get(out=importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype))
 
 
 def check_array(array: Any, name: str) -> None:
@@ -175,6 +187,35 @@ def set_random_state(state: dict[str, Any]) -> None:
 def uniform(shape: tuple[int, ...]) -> Array:
     """Random numbers in [0, 1), float32, on the backend. Drawn on the host: see the top."""
     return asarray(_rng.random(shape, dtype=numpy.float32))
+
+
+# ----- A batch that several processes share: see `distributed` -----
+#
+# What is random for each sample is drawn by every process for the whole batch, from the same seed,
+# and each takes its own rows: so together they make the decisions that one process would make.
+
+_shared: tuple[int, slice] | None = None
+
+
+@contextmanager
+def sharing(samples: int, own: slice) -> Iterator[None]:
+    """Inside this block the process works on the samples `own` of a batch of so many."""
+    global _shared
+    before, _shared = _shared, (samples, own)
+    try:
+        yield
+    finally:
+        _shared = before
+
+
+def whole(n: int) -> int:
+    """How many samples the whole batch has of which this process works on n; n if not shared."""
+    return n if _shared is None else _shared[0]
+
+
+def own(rows: Any) -> Any:
+    """Of what was drawn for the whole batch, the rows of this process; all if not shared."""
+    return rows if _shared is None else rows[_shared[1]]
 
 
 # ----- Facts -----

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import asarray, uniform
+from ..backend import asarray, own, uniform, whole
 from ..errors import DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, primitive
@@ -65,5 +65,6 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, per_channel: bool = F
     if not training or p == 0:
         return x
     shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape
-    keep = (uniform(shape) >= p).astype(x.dtype)
+    rows = map(whole, shape[:1])  # none for a single number
+    keep = own(uniform((*rows, *shape[1:])) >= p).astype(x.dtype)
     return x * (keep / (1 - p))
