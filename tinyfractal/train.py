@@ -193,8 +193,8 @@ def train_epoch(
             progress.advance(len(labels), loss=float(total) / seen, accuracy=float(right) / seen)
         else:
             progress.advance(len(labels))
-    total, right, count = parallel.group.add_up(float(total), float(right), seen)
-    return total / count, right / count
+    loss_sum, hits, count = parallel.group.add_up(float(total), float(right), seen)
+    return loss_sum / count, hits / count
 
 
 @contextmanager
