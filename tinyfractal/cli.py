@@ -44,7 +44,7 @@ def command_train(args: argparse.Namespace) -> None:
     if args.sync_batch_norm is not None and not args.distributed:
         raise ValueError("train: --sync-batch-norm says how --distributed works; add that")
     group = init_process_group() if args.distributed else ProcessGroup()
-    with group.ending_together(lambda error: complain(error, args.debug)):
+    with group.ending_together(lambda error: complain(error, args.debug, group.rank)):
         _train(args, group)
 
 
@@ -324,7 +324,7 @@ def command_gradcheck(args: argparse.Namespace) -> None:
 def command_info(args: argparse.Namespace) -> None:
     """Print versions, backend, BLAS, threads and device."""
     facts = {"tinyfractal": __version__, **backend.info()}
-    for package in ("cupy", "matplotlib", "tqdm", "pillow"):
+    for package in ("cupy", "mpi4py", "matplotlib", "tqdm", "pillow"):
         if package not in facts:
             try:
                 facts[package] = importlib.metadata.version(package)
@@ -496,7 +496,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def complain(error: BaseException, debug: bool) -> int:
+def complain(error: BaseException, debug: bool, rank: int = 0) -> int:
     """Say what went wrong, in one line on stderr or with its traceback; the exit status."""
     if isinstance(error, KeyboardInterrupt):
         print(f"tinyfractal: {str(error) or 'stopped'}", file=sys.stderr)
@@ -505,7 +505,8 @@ def complain(error: BaseException, debug: bool) -> int:
         traceback.print_exception(error)
     else:
         text = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
-        print(f"tinyfractal: {text or type(error).__name__}", file=sys.stderr)
+        where = f"rank {rank}: " if rank else ""
+        print(f"tinyfractal: {where}{text or type(error).__name__}", file=sys.stderr)
     return 1
 
 

@@ -58,10 +58,14 @@ class ProcessGroup:
     `init_process_group` makes it; `ProcessGroup()` is one process by itself.
     """
 
+    reads_device = False  # whether MPI says that it can read the memory of a GPU
+
     def __init__(self, comm: Any = None) -> None:
         self.comm = comm
         self.rank: int = 0 if comm is None else comm.rank
         self.size: int = 1 if comm is None else comm.size
+        if comm is not None:
+            self.reads_device = "cuda" in str(comm.Get_info().get("mpi_memory_alloc_kinds"))
 
     def part(self, samples: int) -> slice:
         """Which of so many samples are this rank's; the parts differ by one at most."""
@@ -77,18 +81,17 @@ class ProcessGroup:
             with backend.sharing(samples, part):
                 yield part, (part.stop - part.start) / samples
 
-    def start_sum(self, array: Array) -> Callable[[], Any]:
+    def start_all_reduce(self, array: Array) -> Callable[[], Any]:
         """Begin to add up the arrays of all ranks, in place; what comes back waits for the end.
 
-        MPI gets an array on a GPU as it is where it says that it can read device memory, and
-        otherwise a copy in host memory. (Written for GPUs; not yet proved on one.)
+        MPI gets an array on a GPU as it is where it can read that, and otherwise a copy on the
+        host. (Written for GPUs; not yet proved on one.)
         """
         MPI, buffer = importlib.import_module("mpi4py.MPI"), array
-        if backend.current() == "cupy":
-            if "cuda" in str(self.comm.Get_info().get("mpi_memory_alloc_kinds")):
-                xp.cuda.get_current_stream().synchronize()  # MPI does not wait for the GPU
-            else:
-                buffer = backend.pinned(array)
+        if backend.current() == "cupy" and self.reads_device:
+            xp.cuda.get_current_stream().synchronize()  # MPI does not wait for the GPU
+        elif backend.current() == "cupy":
+            buffer = backend.pinned(array)
         request = self.comm.Iallreduce(MPI.IN_PLACE, buffer)
 
         def wait() -> None:
@@ -102,7 +105,7 @@ class ProcessGroup:
         """The sum of the arrays of all ranks."""
         total = array.copy()
         if self.size > 1:
-            self.start_sum(total)()
+            self.start_all_reduce(total)()
         return total
 
     def add_up(self, *numbers: float) -> tuple[float, ...]:
@@ -155,8 +158,8 @@ def init_process_group() -> ProcessGroup:
     except (ImportError, RuntimeError) as error:  # the second: there is no MPI library
         reason = str(error).partition("\n")[0]
         raise DistributedError(
-            f"distributed: mpi4py and MPI are needed ({reason}); they come with "
-            "pip install 'tinyfractal[distributed]'"
+            f"distributed: mpi4py and an MPI library are needed ({reason}): "
+            "pip install 'tinyfractal[distributed]' mpich"
         ) from error
     comm = MPI.COMM_WORLD
     if comm.size == 1:
@@ -189,13 +192,13 @@ class Bucket:
             start += parameter.size
 
 
-class DistributedDataParallel:
+class Reducer:
     """Adds up the gradients of `parameters` over the ranks, while backward still runs.
 
         with group.sharing(len(labels)) as (part, weight):
             loss = cross_entropy(net(images[part]), labels[part])
             loss.backward(weight)
-        parallel.wait()
+        reducer.wait()
 
     After that `grad` is the same on all ranks: that of the whole batch, or None where no rank has
     one. About `bucket_bytes` travel together.
@@ -234,7 +237,7 @@ class DistributedDataParallel:
         bucket.there[...] = xp.asarray([p not in bucket.missing for p in bucket.places])
         for parameter in bucket.missing:
             bucket.places[parameter][...] = 0
-        self.on_their_way.append(self.group.start_sum(bucket.array))
+        self.on_their_way.append(self.group.start_all_reduce(bucket.array))
 
     def wait(self) -> None:
         """Send what is left, and put the sums into `grad` as they arrive."""

@@ -27,7 +27,7 @@ from . import backend
 from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from .data import Dataset, Loader
 from .data.dataset import to_unit
-from .distributed import DistributedDataParallel, ProcessGroup
+from .distributed import ProcessGroup, Reducer
 from .errors import CheckpointError
 from .fractal import FractalNet
 from .mode import no_grad
@@ -101,7 +101,7 @@ def fit(
             )
         history = restore(path, model, optimizer, schedule, group)
     group.broadcast([*model.parameters(), *model.buffers()])
-    parallel = DistributedDataParallel(optimizer.parameters, group)
+    reducer = Reducer(optimizer.parameters, group)
     first = group.rank == 0
     progress = Progress(len(train), epochs, done=len(history), quiet=quiet or not first)
 
@@ -129,7 +129,7 @@ def fit(
             progress.begin(epoch + 1)
             loader.set_epoch(epoch)
             loss, accuracy = train_epoch(
-                model, loader, optimizer, clip, label_smoothing, progress, parallel
+                model, loader, optimizer, clip, label_smoothing, progress, reducer
             )
             schedule.step()
             group.average(model.buffers())  # of batch norm's statistics each has its own
@@ -169,19 +169,19 @@ def train_epoch(
     clip: float | None,
     label_smoothing: float,
     progress: Progress,
-    parallel: DistributedDataParallel,
+    reducer: Reducer,
 ) -> tuple[float, float]:
     """One pass over the training images; mean loss and accuracy on the way."""
     model.train()
     total, right, seen = 0.0, 0, 0
     for images, labels in loader:
-        with parallel.group.sharing(len(labels)) as (part, weight):
+        with reducer.group.sharing(len(labels)) as (part, weight):
             x, y = Tensor.of(backend.asarray(images[part])), backend.asarray(labels[part])
             logits = model(x)
             loss = cross_entropy(logits, y, label_smoothing)
             optimizer.zero_grad()
             loss.backward(weight)
-        parallel.wait()
+        reducer.wait()
         if clip is not None:
             clip_grad_norm_(optimizer.parameters, clip)
         optimizer.step()
@@ -193,7 +193,7 @@ def train_epoch(
             progress.advance(len(labels), loss=float(total) / seen, accuracy=float(right) / seen)
         else:
             progress.advance(len(labels))
-    loss_sum, hits, count = parallel.group.add_up(float(total), float(right), seen)
+    loss_sum, hits, count = reducer.group.add_up(float(total), float(right), seen)
     return loss_sum / count, hits / count
 
 
