@@ -272,6 +272,87 @@ def test_grad_only_walks_where_an_input_lies():
     close(tf.grad(y, x), 4)
 
 
+# ----- Hooks -----
+
+
+def test_a_hook_sees_the_complete_gradient_while_backward_still_runs():
+    early, late, seen = leaf(2.0), leaf(3.0), []
+    early.register_post_accumulate_grad_hook(lambda t: seen.append((t, t.grad.item(), late.grad)))
+    late.register_post_accumulate_grad_hook(lambda t: seen.append((t, t.grad.item())))
+    (early * tf.exp(late) * late).backward()  # late is used by the last operation and by the first
+    e = np.exp(3.0)
+    (first, g_early, waiting), (second, g_late) = seen
+    assert (first, second, waiting) == (early, late, None)
+    np.testing.assert_allclose([g_early, g_late], [3 * e, 2 * e + 2 * 3 * e])
+
+
+def test_hooks_are_called_in_order_with_what_was_there_added_and_can_be_removed():
+    x, seen = leaf([1.0, 2.0]), []
+    first = x.register_post_accumulate_grad_hook(lambda t: seen.append(("a", t.grad.numpy()[1])))
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(("b", t.grad.numpy()[1])))
+    (x * x).sum().backward()
+    first.remove()
+    (x * x).sum().backward()  # adds 4 to the 4 that are there
+    assert seen == [("a", 4.0), ("b", 4.0), ("b", 8.0)]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: x,  # the root itself
+        lambda x: x * x,  # twice in one operation
+        lambda x: (tf.exp(x) + tf.sin(x) * x) / x,  # from several
+        lambda x: tf.stack([x, x, x * 2])[1],  # a part that gets zeros
+    ],
+)
+def test_a_hook_is_called_once_and_changes_no_gradient(use):
+    plain, hooked, calls = leaf(0.7), leaf(0.7), []
+    hooked.register_post_accumulate_grad_hook(calls.append)
+    use(plain).backward()
+    use(hooked).backward()
+    assert calls == [hooked]
+    close(hooked.grad, plain.grad.numpy())
+
+
+def test_a_hook_may_change_the_gradient_and_step():
+    x = leaf([3.0, -5.0])
+
+    def step(t):
+        t.grad = tf.clip(t.grad, -1, 1)
+        t.data -= 0.5 * t.grad.data
+
+    x.register_post_accumulate_grad_hook(step)
+    (x * 4).sum().backward()
+    np.testing.assert_array_equal(x.data, [2.5, -5.5])
+
+
+def test_a_leaf_that_is_not_reached_calls_no_hook_nor_does_grad():
+    x, y, calls = leaf(1.0), leaf(1.0), []
+    for t in (x, y):
+        t.register_post_accumulate_grad_hook(calls.append)
+    (x * 2).backward()
+    assert calls == [x]
+    tf.grad(x * y, [x, y])
+    assert calls == [x]
+
+
+def test_hooks_with_create_graph_see_a_gradient_that_can_be_differentiated():
+    x, seen = leaf(2.0), []
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad))
+    (x**3).backward(create_graph=True)
+    close(tf.grad(seen[0], x), 12.0)
+    x.grad = None
+
+
+@pytest.mark.parametrize(
+    ("tensor", "why"),
+    [(Tensor([1.0]), "needs no gradient"), (leaf([1.0]) * 2, "was computed from others")],
+)
+def test_hooks_are_for_leaves(tensor, why):
+    with pytest.raises(GraphError, match=f"only a leaf with requires_grad .* {why}"):
+        tensor.register_post_accumulate_grad_hook(print)
+
+
 # ----- Derivatives of derivatives -----
 
 

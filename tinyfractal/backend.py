@@ -111,6 +111,13 @@ def _load(name: str) -> Any:
     return cuda.load(int(number or 0))
 
 
+def use_device(number: int) -> None:
+    """Take a GPU for this process: that of the number, counted round; nothing without GPUs."""
+    if current() == "cupy":
+        cuda = _library().cuda
+        cuda.Device(number % cuda.runtime.getDeviceCount()).use()
+
+
 # ----- Moving arrays, at named places only -----
 
 
@@ -142,6 +149,11 @@ def constant(rows: Sequence[Any], dtype: Any) -> Array:
 @functools.cache
 def _constant(rows: tuple[tuple[float, ...], ...], dtype: Any, where: str) -> Array:
     return asarray(rows, dtype)
+
+
+def pinned(array: Array) -> numpy.ndarray:
+    """A copy of a GPU's array in host memory that it reaches without a detour (page-locked)."""
+    return array.get(out=importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype))
 
 
 def check_array(array: Any, name: str) -> None:
@@ -203,6 +215,35 @@ def uniform(shape: tuple[int, ...]) -> Array:
     u = (x >> 8).astype(xp.float32)  # 24 bits, which float32 holds exactly
     u *= 2.0**-24
     return u.reshape(shape)
+
+
+# ----- A batch that several processes share: see `distributed` -----
+#
+# What is random for each sample is drawn by every process for the whole batch, from the same seed,
+# and each takes its own rows: so together they make the decisions that one process would make.
+
+_shared: tuple[int, slice] | None = None
+
+
+@contextmanager
+def sharing(samples: int, own: slice) -> Iterator[None]:
+    """Inside this block the process works on the samples `own` of a batch of so many."""
+    global _shared
+    before, _shared = _shared, (samples, own)
+    try:
+        yield
+    finally:
+        _shared = before
+
+
+def whole(n: int) -> int:
+    """How many samples the whole batch has of which this process works on n; n if not shared."""
+    return n if _shared is None else _shared[0]
+
+
+def own(rows: Any) -> Any:
+    """Of what was drawn for the whole batch, the rows of this process; all if not shared."""
+    return rows if _shared is None else rows[_shared[1]]
 
 
 # ----- Facts -----

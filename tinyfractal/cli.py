@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from . import __version__, backend
 from .chapters import copy_tutorials, list_chapters
 from .checkpoint import load_checkpoint
 from .data import load
+from .distributed import ProcessGroup, SyncBatchNorm, init_process_group
 from .errors import CheckpointError, DataError
 from .fractal import FractalNet, fractal_depth
 from .module import Module
@@ -39,6 +41,15 @@ from .train import CHECKPOINT, columns_of, evaluate, fit, predict
 
 def command_train(args: argparse.Namespace) -> None:
     """Train a network and show what happened."""
+    if args.sync_batch_norm is not None and not args.distributed:
+        raise ValueError("train: --sync-batch-norm says how --distributed works; add that")
+    group = init_process_group() if args.distributed else ProcessGroup()
+    with group.ending_together(lambda error: complain(error, args.debug, group.rank)):
+        _train(args, group)
+
+
+def _train(args: argparse.Namespace, group: ProcessGroup) -> None:
+    first = group.rank == 0
     chosen = {name: getattr(args, name) for name in RECIPE_OPTIONS if hasattr(args, name)}
     if args.resume is not None:
         folder = Path(args.resume)
@@ -48,7 +59,7 @@ def command_train(args: argparse.Namespace) -> None:
                 "train: --resume goes on with the options the run was started with; "
                 f"leave out {', '.join('--' + n.replace('_', '-') for n in chosen) or '--out'}"
             )
-        _, recipe = _read_checkpoint(folder / CHECKPOINT)
+        _, recipe = group.from_first(lambda: _read_checkpoint(folder / CHECKPOINT))
         train, test = load(recipe.data, args.folder)
         same = recipe.for_data(train)
         if (same.shape, same.classes) != (recipe.shape, recipe.classes):
@@ -59,8 +70,8 @@ def command_train(args: argparse.Namespace) -> None:
             recipe = replace(recipe, channels=_for_blocks(args.blocks, recipe.channels))
         train, test = load(recipe.data, args.folder)
         recipe = recipe.for_data(train)
-        folder = Path(args.out) if args.out is not None else _free_folder(recipe)
-        if (folder / CHECKPOINT).exists():
+        folder = Path(args.out or group.from_first(lambda: _free_folder(recipe)))
+        if group.from_first((folder / CHECKPOINT).exists):
             raise ValueError(
                 f"train: {folder} already holds a run; go on with --resume {folder}, "
                 "or choose another --out"
@@ -69,14 +80,30 @@ def command_train(args: argparse.Namespace) -> None:
     optimizer = recipe.build_optimizer(model)
     schedule = recipe.build_schedule(optimizer)
     predict(model, train.images[:1], recipe.transform())  # too small an image fails here, not later
+    if args.sync_batch_norm is not False and group.size > 1:
+        model = SyncBatchNorm.convert_sync_batchnorm(model, group)
+    options = ["--resume", str(folder)]
+    if args.folder != DATA_FOLDER:
+        options += ["--folder", args.folder]
+    command = f"python -m tinyfractal train {shlex.join(options)}"
+    if group.size > 1:
+        local = " --no-sync-batch-norm" if args.sync_batch_norm is False else ""
+        command = f"mpiexec -n {group.size} {command} --distributed{local}"
     depth = fractal_depth(recipe.columns) * len(recipe.channels)
-    print(
+    say = print if first else lambda *_, **__: None
+    say(
         f"{recipe.data}: {len(train):,} training and {len(test):,} test images of "
         f"{'×'.join(map(str, recipe.shape))}\n{recipe.model} network: depth {depth}, "
         f"{model.count_parameters():,} parameters; {recipe.epochs} epochs, seed {recipe.seed}, "
         f"{backend.current()}; writing to {folder}\n",
         flush=True,
     )
+    if group.size > 1:
+        say(
+            f"{group.size} processes, {recipe.batch_size} images a batch between them. If one is "
+            f"lost, all end; go on after the last whole epoch with\n{command}\n",
+            flush=True,
+        )
     start = time.monotonic()
     try:
         with np.errstate(all="ignore"):  # where the numbers overflow, fit says so in a sentence
@@ -98,16 +125,13 @@ def command_train(args: argparse.Namespace) -> None:
                 resume=args.resume is not None,
                 recipe=recipe.as_dict(),
                 quiet=args.quiet,
+                group=group,
             )
     except KeyboardInterrupt as error:
-        options = ["--resume", str(folder)]
-        if args.folder != DATA_FOLDER:
-            options += ["--folder", args.folder]
-        raise KeyboardInterrupt(
-            f"stopped; go on with: python -m tinyfractal train {shlex.join(options)}"
-        ) from error
-    print(f"\n{table(model, test, recipe)}\n\ntook {time.monotonic() - start:.0f} s")
-    _draw_curves(history, folder)
+        raise KeyboardInterrupt(f"stopped; go on with: {command}") from error
+    say(f"\n{table(model, test, recipe, group)}\n\ntook {time.monotonic() - start:.0f} s")
+    if first:
+        _draw_curves(history, folder)
 
 
 def _for_blocks(blocks: int, channels: tuple[int, ...]) -> tuple[int, ...]:
@@ -126,14 +150,14 @@ def _free_folder(recipe: Recipe) -> Path:
     return folder
 
 
-def table(model: Module, test: Any, recipe: Recipe) -> str:
+def table(model: Module, test: Any, recipe: Recipe, group: ProcessGroup | None = None) -> str:
     """The whole network and each column: depth, parameters, accuracy and time per image."""
     stages = len(recipe.channels)
     rows = [("whole network", fractal_depth(recipe.columns) * stages, model)]
     rows += [(f"column {c}", 2**c * stages, column) for c, column in enumerate(columns_of(model))]
     lines = [f"{'':15}depth  parameters  test accuracy  ms per image"]
     for name, depth, part in rows:
-        result = evaluate(part, test, recipe.transform())
+        result = evaluate(part, test, recipe.transform(), group=group)
         lines.append(
             f"{name:15}{depth:5d}{part.count_parameters():12,}{100 * result.accuracy:13.2f} %"
             f"{1000 * result.seconds:14.3f}"
@@ -300,7 +324,7 @@ def command_gradcheck(args: argparse.Namespace) -> None:
 def command_info(args: argparse.Namespace) -> None:
     """Print versions, backend, BLAS, threads and device."""
     facts = {"tinyfractal": __version__, **backend.info()}
-    for package in ("cupy", "matplotlib", "tqdm", "pillow"):
+    for package in ("cupy", "mpi4py", "matplotlib", "tqdm", "pillow"):
         if package not in facts:
             try:
                 facts[package] = importlib.metadata.version(package)
@@ -427,6 +451,15 @@ def build_parser() -> Parser:
     train.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
     train.add_argument("--prefetch", type=INDEX, default=0, help="batches prepared in a thread")
     train.add_argument("--quiet", action="store_true", help="no line for each epoch")
+    train.add_argument(
+        "--distributed", action="store_true", help="share each batch with the processes of mpiexec"
+    )
+    train.add_argument(
+        "--sync-batch-norm",
+        action=SWITCH,
+        default=None,
+        help="--distributed: statistics of the whole batch (the default), or of each part",
+    )
 
     evaluate = add(command_evaluate)
     evaluate.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or its folder")
@@ -465,6 +498,20 @@ def build_parser() -> Parser:
     return parser
 
 
+def complain(error: BaseException, debug: bool, rank: int = 0) -> int:
+    """Say what went wrong, in one line on stderr or with its traceback; the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        print(f"tinyfractal: {str(error) or 'stopped'}", file=sys.stderr)
+        return 130
+    if debug:
+        traceback.print_exception(error)
+    else:
+        text = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
+        where = f"rank {rank}: " if rank else ""
+        print(f"tinyfractal: {where}{text or type(error).__name__}", file=sys.stderr)
+    return 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     args = build_parser().parse_args(argv)
@@ -474,15 +521,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
         sys.stdout.flush()
         return 0
-    except KeyboardInterrupt as error:
-        print(f"tinyfractal: {str(error) or 'stopped'}", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
         return 0
-    except Exception as error:
-        if args.debug:
+    except (Exception, KeyboardInterrupt) as error:
+        if args.debug and not isinstance(error, KeyboardInterrupt):
             raise
-        text = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
-        print(f"tinyfractal: {text or type(error).__name__}", file=sys.stderr)
-        return 1
+        return complain(error, debug=False)

@@ -18,6 +18,10 @@ class BackendError(RuntimeError):
     """The array backend is missing, has no device, or was mixed with the other one."""
 
 
+class DistributedError(RuntimeError):
+    """MPI is missing, or the processes do not work together as they have to."""
+
+
 class GraphError(RuntimeError):
     """The recorded graph cannot answer: already freed, never recorded, or changed in place."""
 

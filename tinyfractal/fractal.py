@@ -29,7 +29,7 @@ from typing import Any
 import numpy
 
 from . import ops
-from .backend import rng
+from .backend import own, rng, whole
 from .errors import ShapeError
 from .module import Module
 from .nn import (
@@ -116,7 +116,7 @@ class FractalBlock(Module):
 def _join(branches: Sequence[Tensor | None], alive: numpy.ndarray) -> Tensor:
     """The mean of the branches that were computed, sample by sample where `alive` says so."""
     computed = [i for i, branch in enumerate(branches) if branch is not None]
-    mask = alive[:, computed] if alive.ndim == 2 else None
+    mask = own(alive[:, computed]) if alive.ndim == 2 else None
     return ops.join([branches[i] for i in computed], mask)
 
 
@@ -206,7 +206,7 @@ class FractalNet(Module):
         if not self.training or self.drop_path.p == 0:
             return keep_all
         if self.drop_path.per_sample:
-            return self.keep_by_sample(n)
+            return self.keep_by_sample(whole(n))
         if rng().random() < self.global_ratio:
             return self.keep_column(int(rng().integers(self.columns)))
         return self.keep_local()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from . import ops
-from .backend import rng, xp
+from .backend import own, rng, whole, xp
 from .init import Initializer, xavier_uniform
 from .module import Buffer, Module, Parameter
 from .tensor import Tensor
@@ -336,7 +336,7 @@ class DropPath(Module):
         if not self.training or self.p == 0:
             return ops.join(xs)
         if self.per_sample:
-            return ops.join(xs, self.sample(len(xs), rows=len(xs[0])))
+            return ops.join(xs, own(self.sample(len(xs), rows=whole(len(xs[0])))))
         (alive,) = self.sample(len(xs), rows=1)
         return ops.join([x for x, lives in zip(xs, alive) if lives])
 

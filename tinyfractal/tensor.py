@@ -12,7 +12,8 @@ passes on. What an operation is, and how it gets recorded, comes next, in `primi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from .anomaly import check_finite
@@ -35,7 +36,7 @@ class Tensor(Operators):
     Raises `DTypeError` if a gradient is asked of anything but floating-point numbers.
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "node", "version", "__weakref__")
+    __slots__ = ("data", "grad", "requires_grad", "node", "version", "hooks", "__weakref__")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         data = raw(data)
@@ -55,6 +56,7 @@ class Tensor(Operators):
         self.requires_grad = requires_grad
         self.node: Node | None = None  # the operation that made it; None for a leaf
         self.version: list[Any] = [0, ""]  # how often changed in place, and by what last
+        self.hooks: tuple[Hook, ...] = ()  # called when its gradient is complete
 
     @classmethod
     def of(cls, data: Any, node: Node | None = None, version: list[Any] | None = None) -> Tensor:
@@ -65,6 +67,7 @@ class Tensor(Operators):
         self.requires_grad = node is not None
         self.node = node
         self.version = version or [0, ""]
+        self.hooks = ()
         return self
 
     def backward(
@@ -79,10 +82,39 @@ class Tensor(Operators):
         Raises `GraphError` if nothing was recorded, if the graph was freed by an earlier
         backward, or if an array it needs was changed in place since.
         """
-        seed = first_gradient(self, gradient, "backward")
-        found = chain_rule([self], [seed], None, retain_graph or create_graph, create_graph)
-        for leaf, g in found.values():
+
+        def accumulate(leaf: Tensor, g: Tensor) -> None:
             leaf.grad = g if leaf.grad is None else leaf.grad + g
+            for hook in leaf.hooks:
+                hook(leaf)
+
+        seed = first_gradient(self, gradient, "backward")
+        keep = retain_graph or create_graph
+        found = chain_rule([self], [seed], None, keep, create_graph, accumulate)
+        for leaf, g in found.values():
+            accumulate(leaf, g)
+
+    def register_post_accumulate_grad_hook(self, hook: Hook) -> SimpleNamespace:
+        """Let every backward call `hook(leaf)` the moment the `grad` of this leaf is complete.
+
+        The rest of the graph is still waiting for its turn then, so that what has to be done with
+        a gradient (send it to another process, clip it, use it in a step of its own) can be done
+        meanwhile. Hooks are called in the order in which they were registered; `remove()` of what
+        comes back takes this one away again. Raises `GraphError` for a Tensor that is not a leaf
+        or needs no gradient.
+        """
+        if self.node is not None or not self.requires_grad:
+            raise GraphError(
+                "register_post_accumulate_grad_hook: only a leaf with requires_grad has a grad "
+                f"that backward adds to; this Tensor of shape {self.shape} "
+                + ("needs no gradient" if self.node is None else "was computed from others")
+            )
+        self.hooks += (hook,)
+
+        def remove() -> None:
+            self.hooks = tuple(other for other in self.hooks if other is not hook)
+
+        return SimpleNamespace(remove=remove)
 
     def detach(self) -> Tensor:
         """The same array without its history."""
@@ -92,6 +124,9 @@ class Tensor(Operators):
         """Note that `data` was changed in place, so that backward refuses stale values."""
         self.version[0] += 1
         self.version[1] = by
+
+
+Hook = Callable[[Tensor], Any]
 
 
 class Node:
@@ -178,11 +213,14 @@ def chain_rule(
     targets: Sequence[Tensor] | None,
     retain_graph: bool,
     create_graph: bool,
+    early: Callable[[Tensor, Tensor], None] | None = None,
 ) -> dict[int, tuple[Any, Tensor]]:
     """{id: (leaf or node, gradient)} for the targets, or for every leaf where that is None.
 
     On the way the gradients are arrays, and nothing is recorded; with `create_graph` they are
-    Tensors, and the rules are recorded like any other computation.
+    Tensors, and the rules are recorded like any other computation. Where there is `early`, it is
+    called with each leaf that has hooks, and its gradient, as soon as that is complete; these
+    leaves are not in the result.
     """
     gradients: dict[int, tuple[Any, Any]] = {}
 
@@ -190,12 +228,17 @@ def chain_rule(
         before = gradients.get(id(place))
         gradients[id(place)] = (place, g if before is None else before[1] + g)
 
+    def own(g: Any) -> Tensor:  # an array of its own: a rule may have passed g on to several
+        g = 0 + g
+        return g if isinstance(g, Tensor) else Tensor.of(g)
+
     with setting(recording=create_graph):
         for output, seed in zip(outputs, seeds):
             add(output.node or output, seed if create_graph else raw(seed))
         order = backward_order([output.node for output in outputs if output.node is not None])
         asked = None if targets is None else {id(target.node or target) for target in targets}
         useful = None if asked is None else leading_to(asked, order)
+        last = {} if early is None else last_uses(order)
         for node in order:
             if id(node) not in gradients:
                 continue
@@ -221,11 +264,23 @@ def chain_rule(
                     add(parent, part)
             if not retain_graph:
                 node.free()
-        found = {}
-        for key, (place, g) in gradients.items():
-            g = 0 + g  # an array of its own, though a rule may have passed g on to several
-            found[key] = (place, g if isinstance(g, Tensor) else Tensor.of(g))
-    return found
+            for leaf in last.get(node, ()):
+                cast(Callable, early)(leaf, own(gradients.pop(id(leaf))[1]))
+        return {key: (place, own(g)) for key, (place, g) in gradients.items()}
+
+
+def last_uses(order: Sequence[Node]) -> dict[Node, list[Tensor]]:
+    """The leaves with hooks, each under the last node that passes something on to it."""
+    last = {
+        parent: node
+        for node in order
+        for parent in cast(tuple, node.parents)
+        if isinstance(parent, Tensor) and parent.hooks
+    }
+    leaves: dict[Node, list[Tensor]] = {}
+    for leaf, node in last.items():
+        leaves.setdefault(node, []).append(leaf)
+    return leaves
 
 
 def leading_to(asked: set[int], order: Sequence[Node]) -> set[int]:

@@ -28,6 +28,7 @@ from .backend import asnumpy
 from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from .data import Dataset, Loader
 from .data.dataset import to_unit
+from .distributed import ProcessGroup, Reducer
 from .errors import CheckpointError
 from .fractal import FractalNet
 from .mode import no_grad
@@ -68,6 +69,7 @@ def fit(
     resume: bool = False,
     recipe: dict[str, Any] | None = None,
     quiet: bool = False,
+    group: ProcessGroup | None = None,
 ) -> list[dict[str, Any]]:
     """Train `model` and return the history, a dictionary for each epoch.
 
@@ -76,25 +78,36 @@ def fit(
     `folder`, checkpoint.npz and history.jsonl are written there after each epoch, atomically;
     `resume` goes on from that checkpoint if there is one. `recipe` is kept in the checkpoint for
     whoever loads it. `seed` decides the order of the images; what the model draws itself (dropout,
-    drop-path) follows `tinyfractal.seed`.
+    drop-path) follows `tinyfractal.seed`. The processes of a `group` share each batch of
+    `batch_size`; the first of them writes.
     Raises `FloatingPointError` when the loss is no longer a number, `CheckpointError` where a
     checkpoint does not fit.
     """
+    group = group or ProcessGroup()
     loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
     history: list[dict[str, Any]] = []
     path = Path(folder) / CHECKPOINT if folder is not None else None
     epochs = schedule.epochs if epochs is None else epochs
-    if path is not None and path.exists():
+    smallest = len(train) % batch_size or batch_size
+    if smallest < group.size:
+        raise ValueError(
+            f"fit: the last batch of an epoch has {smallest} of the {len(train)} images, fewer "
+            f"than the {group.size} processes that share it; choose another batch_size"
+        )
+    if path is not None and group.from_first(path.exists):
         if not resume:
             raise ValueError(
                 f"fit: {path} is there already, of an earlier run; go on with resume=True, or "
                 "choose another folder"
             )
-        history = restore(path, model, optimizer, schedule)
-    progress = Progress(len(train), epochs, done=len(history), quiet=quiet)
+        history = restore(path, model, optimizer, schedule, group)
+    group.broadcast([*model.parameters(), *model.buffers()])
+    reducer = Reducer(optimizer.parameters, group)
+    first = group.rank == 0
+    progress = Progress(len(train), epochs, done=len(history), quiet=quiet or not first)
 
     def save() -> None:
-        if path is not None:
+        if path is not None and first:
             # first the history, so that it is never behind a finished run
             lines = "".join(json.dumps(record) + "\n" for record in history)
             write_atomically(path.with_name(HISTORY), lines.encode())
@@ -116,16 +129,22 @@ def fit(
             lr = optimizer.lr
             progress.begin(epoch + 1)
             loader.set_epoch(epoch)
-            loss, accuracy = train_epoch(model, loader, optimizer, clip, label_smoothing, progress)
+            loss, accuracy = train_epoch(
+                model, loader, optimizer, clip, label_smoothing, progress, reducer
+            )
             schedule.step()
-            whole = evaluate(model, test, transform)
+            group.average(model.buffers())  # of batch norm's statistics each has its own
+            whole = evaluate(model, test, transform, group=group)
             if not math.isfinite(loss + whole.loss):  # the last step may have spoilt the weights
                 raise FloatingPointError(
                     f"fit: the loss became {loss} in training and {whole.loss} in testing in "
                     f"{progress.label()}. Try a smaller learning rate or clip=1.0; "
                     "`with tinyfractal.detect_anomaly():` finds the place."
                 )
-            columns = [evaluate(column, test, transform).accuracy for column in columns_of(model)]
+            columns = [
+                evaluate(column, test, transform, group=group).accuracy
+                for column in columns_of(model)
+            ]
             record = {
                 "epoch": epoch + 1,
                 "lr": lr,
@@ -151,6 +170,7 @@ def train_epoch(
     clip: float | None,
     label_smoothing: float,
     progress: Progress,
+    reducer: Reducer,
 ) -> tuple[float, float]:
     """One pass over the training images; mean loss and accuracy on the way."""
     model.train()
@@ -158,23 +178,27 @@ def train_epoch(
     right: Any = 0
     seen = 0
     for images, labels in loader:
-        x, y = Tensor.of(backend.asarray(images)), backend.asarray(labels)
-        logits = model(x)
-        loss = cross_entropy(logits, y, label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()
+        with reducer.group.sharing(len(labels)) as (part, weight):
+            x, y = Tensor.of(backend.asarray(images[part])), backend.asarray(labels[part])
+            logits = model(x)
+            loss = cross_entropy(logits, y, label_smoothing)
+            optimizer.zero_grad()
+            loss.backward(weight)
+        reducer.wait()
         if clip is not None:
             clip_grad_norm_(optimizer.parameters, clip)
         optimizer.step()
         # these stay on the device, so that it need not be waited for
-        total = total + loss.data * len(labels)
+        total = total + loss.data * len(y)
         right = right + (logits.data.argmax(axis=1) == y).sum()
-        seen += len(labels)
+        seen += len(y)
         if progress.wants_news():
             progress.advance(len(labels), loss=_mean(total, seen), accuracy=_mean(right, seen))
         else:
             progress.advance(len(labels))
-    return _mean(total, seen), _mean(right, seen)
+    totals = float(asnumpy(total)), float(asnumpy(right)), seen
+    loss_sum, hits, count = reducer.group.add_up(*totals)
+    return loss_sum / count, hits / count
 
 
 def _mean(total: Any, count: int) -> float:
@@ -196,20 +220,30 @@ def inference(model: Module) -> Iterator[None]:
 
 
 def evaluate(
-    model: Module, dataset: Dataset, transform: Callable | None = None, batch_size: int = 250
+    model: Module,
+    dataset: Dataset,
+    transform: Callable | None = None,
+    batch_size: int = 250,
+    group: ProcessGroup | None = None,
 ) -> Result:
-    """Loss, accuracy and time per image, in inference; the model is left in the mode it was in."""
+    """Loss, accuracy and time per image, in inference; the model is left in the mode it was in.
+
+    The processes of a `group` share the images, and each gives the result for all of them.
+    """
+    group = group or ProcessGroup()
+    part = dataset[group.part(len(dataset))]
     total: Any = 0.0
     right: Any = 0
     start = time.perf_counter()
     with inference(model):
-        for images, labels in Loader(dataset, batch_size, transform=transform):
+        for images, labels in Loader(part, batch_size, transform=transform) if len(part) else ():
             y = backend.asarray(labels)
             logits = model(Tensor.of(backend.asarray(images)))
             total = total + cross_entropy(logits, y, reduction="sum").data
             right = right + (logits.data.argmax(axis=1) == y).sum()
-    loss, accuracy = _mean(total, len(dataset)), _mean(right, len(dataset))
-    return Result(loss, accuracy, (time.perf_counter() - start) / len(dataset))
+    totals = float(asnumpy(total)), float(asnumpy(right))  # here a GPU is waited for
+    sums = group.add_up(*totals, time.perf_counter() - start)
+    return Result(*(number / len(dataset) for number in sums))
 
 
 def predict(model: Module, images: Any, transform: Callable | None = None) -> Any:
@@ -227,10 +261,18 @@ def columns_of(model: Module) -> list[Module]:
 
 
 def restore(
-    path: str | Path, model: Module, optimizer: Optimizer, schedule: Schedule
+    path: str | Path,
+    model: Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    group: ProcessGroup | None = None,
 ) -> list[dict[str, Any]]:
-    """Bring everything to where a checkpoint left it, and return the history so far."""
-    state = load_checkpoint(path)
+    """Bring everything to where a checkpoint left it, and return the history so far.
+
+    Of the processes of a `group` the first reads it for all.
+    """
+    group = group or ProcessGroup()
+    state = group.from_first(lambda: load_checkpoint(path))
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from ..backend import asarray, on_gpu, uniform, xp
+from ..backend import asarray, on_gpu, own, uniform, whole, xp
 from ..errors import DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, primitive
@@ -86,5 +86,6 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, per_channel: bool = F
     if not training or p == 0:
         return x
     shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape
-    keep = (uniform(shape) >= p).astype(x.dtype)
+    rows = map(whole, shape[:1])  # none for a single number
+    keep = own(uniform((*rows, *shape[1:])) >= p).astype(x.dtype)
     return x * (keep / (1 - p))
