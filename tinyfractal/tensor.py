@@ -12,6 +12,7 @@ passes on. What an operation is, and how it gets recorded, comes next, in `primi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -81,7 +82,7 @@ class Tensor(Operators):
         """
         seed = first_gradient(self, gradient, "backward")
         found = chain_rule([self], [seed], None, retain_graph or create_graph, create_graph)
-        for leaf, g in found.values():
+        for leaf, g in found.items():
             leaf.grad = g if leaf.grad is None else leaf.grad + g
 
     def detach(self) -> Tensor:
@@ -103,17 +104,27 @@ class Node:
     memory is given back the moment the last Tensor goes, without the garbage collector.
     """
 
-    __slots__ = ("primitive", "params", "parents", "inputs", "output", "saved", "kept", "line")
+    __slots__ = (
+        "primitive", "params", "parents", "shape", "inputs", "output", "saved", "kept", "line",
+    )  # fmt: skip
 
-    def __init__(self, primitive: Primitive, parents: tuple[Any, ...], params: dict) -> None:
+    def __init__(
+        self,
+        primitive: Primitive,
+        parents: Sequence[Node | Tensor | None],
+        params: dict[str, Any],
+        shape: tuple[int, ...],
+        saved: Any = None,
+    ) -> None:
         self.primitive = primitive
+        self.parents: Sequence[Node | Tensor | None] | None = parents
         self.params = params  # keyword arguments: they have no gradient
-        self.parents: tuple[Node | Tensor | None, ...] | None = parents
-        self.inputs: tuple[Any, ...] = ()
+        self.shape = shape  # of its output
+        self.saved = saved  # what a fused primitive keeps besides
+        self.inputs: Sequence[Any] = ()
         self.output: Array = None
-        self.saved: Any = None  # what a fused primitive keeps besides
         # (position, version, its count then) of what was kept; position 0 is the output
-        self.kept: list[tuple[int, list[Any], int]] = []
+        self.kept: Sequence[tuple[int, list[Any], int]] = ()
         self.line = ""  # of the user's code, in anomaly mode
 
     def free(self) -> None:
@@ -154,7 +165,7 @@ def backward_order(roots: Sequence[Node]) -> list[Node]:
                 "earlier backward. Pass retain_graph=True to that one, or run the forward again."
             )
         for parent in node.parents:
-            if isinstance(parent, Node):
+            if type(parent) is Node:
                 if parent not in uses:
                     uses[parent] = 0
                     stack.append(parent)
@@ -165,7 +176,7 @@ def backward_order(roots: Sequence[Node]) -> list[Node]:
         node = stack.pop()
         order.append(node)
         for parent in cast(tuple, node.parents):
-            if isinstance(parent, Node):
+            if type(parent) is Node:
                 uses[parent] -= 1
                 if uses[parent] == 0:
                     stack.append(parent)
@@ -178,58 +189,63 @@ def chain_rule(
     targets: Sequence[Tensor] | None,
     retain_graph: bool,
     create_graph: bool,
-) -> dict[int, tuple[Any, Tensor]]:
-    """{id: (leaf or node, gradient)} for the targets, or for every leaf where that is None.
+) -> dict[Node | Tensor, Tensor]:
+    """{leaf or node: gradient} for the targets, or for every leaf where that is None.
 
     On the way the gradients are arrays, and nothing is recorded; with `create_graph` they are
     Tensors, and the rules are recorded like any other computation.
     """
-    gradients: dict[int, tuple[Any, Any]] = {}
+    gradients: dict[Node | Tensor, Any] = {}
 
     def add(place: Node | Tensor, g: Any) -> None:  # where paths meet, gradients add up
-        before = gradients.get(id(place))
-        gradients[id(place)] = (place, g if before is None else before[1] + g)
+        before = gradients.get(place)
+        gradients[place] = g if before is None else before + g
 
     with setting(recording=create_graph):
+        seeds = [seed if create_graph else raw(seed) for seed in seeds]
         for output, seed in zip(outputs, seeds):
-            add(output.node or output, seed if create_graph else raw(seed))
+            add(output.node or output, seed)
         order = backward_order([output.node for output in outputs if output.node is not None])
-        asked = None if targets is None else {id(target.node or target) for target in targets}
-        useful = None if asked is None else leading_to(asked, order)
+        asked = {target.node or target for target in targets or ()}
+        useful = None if targets is None else leading_to(asked, order)
+        anomaly = mode.anomaly
         for node in order:
-            if id(node) not in gradients:
+            if node not in gradients:
                 continue
-            g = gradients[id(node)][1]
-            if asked is None or id(node) not in asked:
-                del gradients[id(node)]
-            parents = cast(tuple, node.parents)
-            wanted = [p is not None and (useful is None or id(p) in useful) for p in parents]
-            if not any(wanted):
-                continue
-            node.check_unchanged()
-            parts = node.primitive.gradients(node, g, wanted, create_graph)
-            for parent, want, part, given in zip(parents, wanted, parts, node.inputs):
-                if want:
-                    part = sum_to(part, given.shape)
-                    if mode.anomaly:
+            g = gradients[node] if node in asked else gradients.pop(node)
+            places = cast(Sequence, node.parents)
+            if useful is not None:
+                places = [place if place in useful else None for place in places]
+                if all(place is None for place in places):
+                    continue
+            if node.kept:
+                node.check_unchanged()
+            parts = node.primitive.gradients(node, g, places, create_graph)
+            for place, part in zip(places, parts):
+                if place is not None:
+                    if part.shape != place.shape:
+                        part = sum_to(part, place.shape)
+                    if anomaly:
                         what = f"the gradient of {node.primitive.__name__}"
                         check_finite(what, raw(part), [g], node.line)
-                    add(parent, part)
+                    before = gradients.get(place)
+                    gradients[place] = part if before is None else before + part
             if not retain_graph:
                 node.free()
-        found = {}
-        for key, (place, g) in gradients.items():
-            g = 0 + g  # an array of its own, though a rule may have passed g on to several
-            found[key] = (place, g if isinstance(g, Tensor) else Tensor.of(g))
-    return found
+        given_to = Counter(id(raw(g)) for g in (*seeds, *gradients.values()))
+        for place, g in gradients.items():
+            if raw(g).base is not None or given_to[id(raw(g))] > 1:
+                g = 0 + g  # a view, or one array for several: make it an array of its own
+            gradients[place] = g if isinstance(g, Tensor) else Tensor.of(g)
+    return gradients
 
 
-def leading_to(asked: set[int], order: Sequence[Node]) -> set[int]:
-    """The ids of what is asked for, and of the nodes behind which some of it lies."""
+def leading_to(asked: set[Node | Tensor], order: Sequence[Node]) -> set[Node | Tensor]:
+    """What is asked for, and the nodes behind which some of it lies."""
     leading = set(asked)
     for node in reversed(order):
-        if any(id(parent) in leading for parent in cast(tuple, node.parents)):
-            leading.add(id(node))
+        if not leading.isdisjoint(cast(tuple, node.parents)):
+            leading.add(node)
     return leading
 
 
@@ -288,7 +304,7 @@ def grad(
     found = chain_rule(outs, seeds, ins, retain_graph or create_graph, create_graph)
     results: list[Tensor | None] = []
     for position, tensor in enumerate(ins):
-        _, g = found.get(id(tensor.node or tensor), (None, None))
+        g = found.get(tensor.node or tensor)
         if g is None and not allow_unused:
             raise GraphError(
                 f"grad: the outputs do not depend on input {position} (shape {tensor.shape}); "
