@@ -50,7 +50,7 @@ class Primitive(Generic[P]):
         self.variadic = names[0].kind == names[0].VAR_POSITIONAL
         self.defaults = {n.name: n.default for n in names[len(rules) :] if n.default is not n.empty}
         self.uses = [names_used(rule) for rule in rules]
-        self.blind = all(map(takes_none, rules))
+        self.blind = all(len(inspect.signature(rule).parameters) == 1 for rule in rules)
         taken = PRIMITIVES.get(self.__name__)
         if taken is not None and taken.__module__ != self.__module__:
             raise ValueError(
@@ -153,6 +153,10 @@ class Primitive(Generic[P]):
         self, node: Node, g: Any, places: Sequence[Node | Tensor | None], tensors: bool
     ) -> Sequence[Any]:
         """The gradient for each of the places but None, given `g`, the gradient of the output."""
+        if self.blind:
+            return [
+                rule(g) if place is not None else None for rule, place in zip(self.rules, places)
+            ]
         output, inputs = node.output, node.inputs
         if tensors:  # the rules are to be recorded: give them the Tensors, history and all
             output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))
@@ -200,12 +204,6 @@ def names_used(rule: Callable) -> set[int]:
         for position, name in enumerate(names)
         if not name.name.startswith("_") and name.kind != name.KEYWORD_ONLY
     }
-
-
-def takes_none(rule: Callable) -> bool:
-    """Whether a rule takes the output and the arguments as `*_`, without a look at them."""
-    _, first, *_ = [*inspect.signature(rule).parameters.values(), None, None]
-    return first is not None and first.kind == first.VAR_POSITIONAL and first.name == "_"
 
 
 def with_history(node: Node, places: Sequence[Node | Tensor | None]) -> list[Any]:
@@ -345,7 +343,7 @@ def fused(
     return lambda value: Fused(value, gradient, reference)
 
 
-@primitive(lambda g, *_: g, view=True)
+@primitive(lambda g: g, view=True)
 def identity(x: Any) -> Any:
     """x itself."""
     return x
