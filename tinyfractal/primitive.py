@@ -87,7 +87,24 @@ class Primitive(Generic[P]):
 
     def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
         """Compute, check and record."""
-        arrays = operands(self.__name__, args)
+        arrays, parents = [], []
+        dtype, alike, needed = None, True, False
+        for arg in args:
+            parent = None
+            if isinstance(arg, Tensor):
+                if arg.requires_grad:
+                    parent = arg.node or arg
+                    needed = True
+                arg = arg.data
+                if arg.dtype is not dtype:
+                    alike = dtype is None and alike
+                    dtype = arg.dtype
+            else:
+                alike = False
+            arrays.append(arg)
+            parents.append(parent)
+        if not alike:
+            arrays = reconciled(self.__name__, arrays)
         try:
             data, saved = self.on_arrays(arrays, params)
         except ValueError as error:
@@ -100,30 +117,17 @@ class Primitive(Generic[P]):
         out = Tensor.of(data)
         if self.view and xp.may_share_memory(data, arrays[0]):
             out.version = args[0].version
+        line = ""
         if mode.anomaly:
-            check_finite(f"the value of {self.__name__}", out.data, args, user_line())
-        if mode.recording:
-            self.record(args, arrays, params, out, saved)
-        return out
-
-    def record(
-        self, args: tuple[Any, ...], arrays: Sequence[Any], params: dict, out: Tensor, saved: Any
-    ) -> None:
-        """Give `out` its node, if an argument needs a gradient."""
-        parents, needed = [], False
-        for arg in args:
-            if isinstance(arg, Tensor) and arg.requires_grad:
-                parents.append(arg.node or arg)
-                needed = True
-            else:
-                parents.append(None)
-        if needed:
+            line = user_line()
+            check_finite(f"the value of {self.__name__}", out.data, args, line)
+        if needed and mode.recording:
             out.requires_grad = True
             out.node = Node(self, parents, params, out.data.shape, saved)
             if not self.blind:
                 self.keep(out.node, args, arrays, out)
-            if mode.anomaly:
-                out.node.line = user_line()
+            out.node.line = line
+        return out
 
     def keep(
         self, node: Node, args: tuple[Any, ...], arrays: Sequence[Any], out: Tensor
