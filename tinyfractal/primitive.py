@@ -158,9 +158,8 @@ class Primitive(Generic[P]):
     ) -> Sequence[Any]:
         """The gradient for each of the places but None, given `g`, the gradient of the output."""
         if self.blind:
-            return [
-                rule(g) if place is not None else None for rule, place in zip(self.rules, places)
-            ]
+            rules = self.rules
+            return [place is not None and rules[i](g) for i, place in enumerate(places)]
         output, inputs = node.output, node.inputs
         if tensors:  # the rules are to be recorded: give them the Tensors, history and all
             output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))

@@ -221,8 +221,9 @@ def chain_rule(
             if node.kept:
                 node.check_unchanged()
             parts = node.primitive.gradients(node, g, places, create_graph)
-            for place, part in zip(places, parts):
+            for i, place in enumerate(places):
                 if place is not None:
+                    part = parts[i]
                     if part.shape != place.shape:
                         part = sum_to(part, place.shape)
                     if anomaly:
