@@ -114,19 +114,19 @@ class Primitive(Generic[P]):
             raise ShapeError(
                 f"{self.__name__}: cannot work on arguments of shape {shapes} ({error})"
             ) from error
-        out = Tensor.of(data)
+        node = None
+        if needed and mode.recording:
+            node = Node(self, parents, params, data.shape, saved)
+        out = Tensor.of(data, node)
         if self.view and xp.may_share_memory(data, arrays[0]):
             out.version = args[0].version
-        line = ""
+        if node is not None and not self.blind:
+            self.keep(node, args, arrays, out)
         if mode.anomaly:
             line = user_line()
             check_finite(f"the value of {self.__name__}", out.data, args, line)
-        if needed and mode.recording:
-            out.requires_grad = True
-            out.node = Node(self, parents, params, out.data.shape, saved)
-            if not self.blind:
-                self.keep(out.node, args, arrays, out)
-            out.node.line = line
+            if node is not None:
+                node.line = line
         return out
 
     def keep(
@@ -158,8 +158,10 @@ class Primitive(Generic[P]):
     ) -> Sequence[Any]:
         """The gradient for each of the places but None, given `g`, the gradient of the output."""
         if self.blind:
-            rules = self.rules
-            return [place is not None and rules[i](g) for i, place in enumerate(places)]
+            parts = []
+            for rule, place in zip(self.rules, places):
+                parts.append(None if place is None else rule(g))
+            return parts
         output, inputs = node.output, node.inputs
         if tensors:  # the rules are to be recorded: give them the Tensors, history and all
             output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))
