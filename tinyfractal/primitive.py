@@ -49,6 +49,7 @@ class Primitive(Generic[P]):
         names = list(self.signature.parameters.values())
         self.variadic = names[0].kind == names[0].VAR_POSITIONAL
         self.defaults = {n.name: n.default for n in names[len(rules) :] if n.default is not n.empty}
+        self.arity = -1 if self.defaults or self.variadic else len(rules)
         self.uses = [names_used(rule) for rule in rules]
         self.blind = all(len(inspect.signature(rule).parameters) == 1 for rule in rules)
         taken = PRIMITIVES.get(self.__name__)
@@ -61,7 +62,7 @@ class Primitive(Generic[P]):
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
         tensors, settings = args, params
-        if self.defaults or len(args) != len(self.rules):
+        if len(args) != self.arity:
             tensors, settings = self.sort_arguments(args, params)
         for x in tensors:
             if isinstance(x, Tensor):
@@ -158,9 +159,9 @@ class Primitive(Generic[P]):
     ) -> Sequence[Any]:
         """The gradient for each of the places but None, given `g`, the gradient of the output."""
         if self.blind:
-            parts = []
-            for rule, place in zip(self.rules, places):
-                parts.append(None if place is None else rule(g))
+            parts, rules = [], self.rules
+            for i, place in enumerate(places):
+                parts.append(None if place is None else rules[i](g))
             return parts
         output, inputs = node.output, node.inputs
         if tensors:  # the rules are to be recorded: give them the Tensors, history and all

@@ -166,10 +166,11 @@ def backward_order(roots: Sequence[Node]) -> list[Node]:
             )
         for parent in node.parents:
             if type(parent) is Node:
-                if parent not in uses:
-                    uses[parent] = 0
+                count = uses.get(parent)
+                if count is None:
+                    count = 0
                     stack.append(parent)
-                uses[parent] += 1
+                uses[parent] = count + 1
     order = []
     stack = [root for root in dict.fromkeys(roots) if uses[root] == 0]
     while stack:
@@ -177,8 +178,8 @@ def backward_order(roots: Sequence[Node]) -> list[Node]:
         order.append(node)
         for parent in cast(tuple, node.parents):
             if type(parent) is Node:
-                uses[parent] -= 1
-                if uses[parent] == 0:
+                uses[parent] = left = uses[parent] - 1
+                if left == 0:
                     stack.append(parent)
     return order
 
