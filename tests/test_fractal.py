@@ -73,14 +73,15 @@ def test_column_c_is_2_to_the_c_units_and_all_columns_are_the_block(columns):
 def test_a_unit_is_convolution_dropout_batch_norm_relu():
     unit = ConvUnit(2, 3, dropout=0.2)
     assert [type(child).__name__ for _, child in unit.children()] == [
-        "Conv2d", "Dropout", "BatchNorm2d", "ReLU"
+        "Conv2d", "Dropout", "BatchNorm2d"
     ]  # fmt: skip
     assert unit.conv.bias is None
+    assert unit.norm.relu
     x, order = images(2, 4, 4, 2, dtype=np.float32), []
     for name, child in unit.children():
         child.forward = lambda x, name=name: order.append(name) or x
     assert unit(x) is x
-    assert order == ["conv", "dropout", "norm", "relu"]
+    assert order == ["conv", "dropout", "norm"]
 
 
 @given(

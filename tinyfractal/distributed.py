@@ -43,7 +43,7 @@ from .errors import DistributedError
 from .module import Module
 from .nn import BatchNorm2d
 from .operators import raw
-from .ops import sqrt
+from .ops import relu, sqrt
 from .primitive import primitive
 from .tensor import Tensor
 
@@ -288,7 +288,8 @@ class SyncBatchNorm(BatchNorm2d):
             (self.running_var, raw(variance) * (n / (n - 1))),
         ):
             running.copy_((1 - self.momentum) * running.data + self.momentum * batch)
-        return centered * (self.weight / sqrt(variance + self.eps)) + self.bias
+        y = centered * (self.weight / sqrt(variance + self.eps)) + self.bias
+        return relu(y) if self.relu else y
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, group: ProcessGroup) -> Module:

@@ -181,9 +181,9 @@ def layout_graph(tensor: Tensor, limit: int = 60) -> GraphLayout:
     shapes, depth = {id(tensor.node): tensor.shape}, {id(tensor.node): 0}
     uses: dict[tuple[int, int], int] = {}
     for node in backward_order([tensor.node]):  # each after all the nodes that use it
-        for parent, given in zip(node.parents or (), node.inputs):
+        for parent in node.parents or ():
             if parent is not None:
-                places[id(parent)], shapes[id(parent)] = parent, given.shape
+                places[id(parent)], shapes[id(parent)] = parent, parent.shape
                 depth[id(parent)] = max(depth.get(id(parent), 0), depth[id(node)] + 1)
                 uses[id(parent), id(node)] = uses.get((id(parent), id(node)), 0) + 1
     if len(places) > limit:

@@ -39,10 +39,6 @@ def _beside(name: str, other: Any) -> Any:
     return other
 
 
-def _call(name: str, *args: Any, **params: Any) -> Tensor:
-    return PRIMITIVES[name](*args, **params)
-
-
 class Operators:
     """The operators and methods of `Tensor`, each the primitive of the same name."""
 
@@ -130,46 +126,46 @@ class Operators:
     # ----- Arithmetic -----
 
     def __add__(self, other: Any) -> Tensor:
-        return _call("add", self, other)
+        return PRIMITIVES["add"](self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return _call("add", other, self)
+        return PRIMITIVES["add"](other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _call("sub", self, other)
+        return PRIMITIVES["sub"](self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _call("sub", other, self)
+        return PRIMITIVES["sub"](other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _call("mul", self, other)
+        return PRIMITIVES["mul"](self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return _call("mul", other, self)
+        return PRIMITIVES["mul"](other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return _call("div", self, other)
+        return PRIMITIVES["div"](self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _call("div", other, self)
+        return PRIMITIVES["div"](other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return _call("pow", self, other)
+        return PRIMITIVES["pow"](self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _call("pow", other, self)
+        return PRIMITIVES["pow"](other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _call("matmul", self, other)
+        return PRIMITIVES["matmul"](self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return _call("matmul", other, self)
+        return PRIMITIVES["matmul"](other, self)
 
     def __neg__(self) -> Tensor:
-        return _call("neg", self)
+        return PRIMITIVES["neg"](self)
 
     def __abs__(self) -> Tensor:
-        return _call("abs", self)
+        return PRIMITIVES["abs"](self)
 
     # ----- Comparison: Tensors of booleans, which have no gradient -----
 
@@ -197,56 +193,56 @@ class Operators:
     # ----- Indexing and shape -----
 
     def __getitem__(self, index: Any) -> Tensor:
-        return _call("getitem", self, index=index)
+        return PRIMITIVES["getitem"](self, index=index)
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same numbers in another shape: `x.reshape(2, 3)`, `x.reshape((2, -1))`."""
-        return _call("reshape", self, shape=_flat(shape))
+        return PRIMITIVES["reshape"](self, shape=_flat(shape))
 
     def transpose(self, *axes: Any) -> Tensor:
         """Axes reordered: `x.transpose(0, 2, 1)`; without arguments reversed, as `x.T`."""
-        return _call("transpose", self, axes=_flat(axes) or None)
+        return PRIMITIVES["transpose"](self, axes=_flat(axes) or None)
 
     def swapaxes(self, first: SupportsIndex, second: SupportsIndex) -> Tensor:
         """Two axes exchanged."""
         axes = list(range(self.ndim))
         axes[first], axes[second] = axes[second], axes[first]
-        return _call("transpose", self, axes=tuple(axes))
+        return PRIMITIVES["transpose"](self, axes=tuple(axes))
 
     @property
     def T(self) -> Tensor:
         """All axes reversed."""
-        return _call("transpose", self, axes=None)
+        return PRIMITIVES["transpose"](self, axes=None)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without its axes of length 1 (all of them, or those named)."""
-        return _call("squeeze", self, axis=axis)
+        return PRIMITIVES["squeeze"](self, axis=axis)
 
     def astype(self, dtype: Any) -> Tensor:
         """The same values as another floating-point type."""
-        return _call("astype", self, dtype=dtype)
+        return PRIMITIVES["astype"](self, dtype=dtype)
 
     # ----- Reductions -----
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Sum over `axis` (all axes where None)."""
-        return _call("sum", self, axis=axis, keepdims=keepdims)
+        return PRIMITIVES["sum"](self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Mean over `axis`."""
-        return _call("mean", self, axis=axis, keepdims=keepdims)
+        return PRIMITIVES["mean"](self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
         """Variance over `axis`, the sum of squares divided by n - ddof."""
-        return _call("var", self, axis=axis, keepdims=keepdims, ddof=ddof)
+        return PRIMITIVES["var"](self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Largest value over `axis`."""
-        return _call("max", self, axis=axis, keepdims=keepdims)
+        return PRIMITIVES["max"](self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Smallest value over `axis`."""
-        return _call("min", self, axis=axis, keepdims=keepdims)
+        return PRIMITIVES["min"](self, axis=axis, keepdims=keepdims)
 
     def argmax(self: Any, axis: int | None = None) -> Tensor:
         """Where the largest value is, along `axis`: integers, which have no gradient."""

@@ -49,7 +49,9 @@ class Primitive(Generic[P]):
         names = list(self.signature.parameters.values())
         self.variadic = names[0].kind == names[0].VAR_POSITIONAL
         self.defaults = {n.name: n.default for n in names[len(rules) :] if n.default is not n.empty}
+        self.arity = -1 if self.defaults or self.variadic else len(rules)
         self.uses = [names_used(rule) for rule in rules]
+        self.blind = all(len(inspect.signature(rule).parameters) == 1 for rule in rules)
         taken = PRIMITIVES.get(self.__name__)
         if taken is not None and taken.__module__ != self.__module__:
             raise ValueError(
@@ -59,7 +61,9 @@ class Primitive(Generic[P]):
         PRIMITIVES[self.__name__] = self
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        tensors, settings = self.sort_arguments(args, params)
+        tensors, settings = args, params
+        if len(args) != self.arity:
+            tensors, settings = self.sort_arguments(args, params)
         for x in tensors:
             if isinstance(x, Tensor):
                 return self.on_tensors(tensors, settings)
@@ -84,7 +88,24 @@ class Primitive(Generic[P]):
 
     def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
         """Compute, check and record."""
-        arrays = operands(self.__name__, args)
+        arrays, parents = [], []
+        dtype, alike, needed = None, True, False
+        for arg in args:
+            parent = None
+            if isinstance(arg, Tensor):
+                if arg.requires_grad:
+                    parent = arg.node or arg
+                    needed = True
+                arg = arg.data
+                if arg.dtype is not dtype:
+                    alike = dtype is None and alike
+                    dtype = arg.dtype
+            else:
+                alike = False
+            arrays.append(arg)
+            parents.append(parent)
+        if not alike:
+            arrays = reconciled(self.__name__, arrays)
         try:
             data, saved = self.on_arrays(arrays, params)
         except ValueError as error:
@@ -96,61 +117,63 @@ class Primitive(Generic[P]):
             ) from error
         except MemoryError as error:
             raise out_of_memory(self.__name__, arrays, error) from error
-        shared = self.view and xp.may_share_memory(data, arrays[0])
-        out = Tensor.of(data, version=args[0].version if shared else None)
+        node = None
+        if needed and mode.recording:
+            node = Node(self, parents, params, data.shape, saved)
+        out = Tensor.of(data, node)
+        if self.view and xp.may_share_memory(data, arrays[0]):
+            out.version = args[0].version
+        if node is not None and not self.blind:
+            self.keep(node, args, arrays, out)
         if mode.anomaly:
-            check_finite(f"the value of {self.__name__}", out.data, args, user_line())
-        if mode.recording:
-            for arg in args:
-                if isinstance(arg, Tensor) and arg.requires_grad:
-                    out.node = self.record(args, arrays, params, out, saved)
-                    out.requires_grad = True
-                    break
+            line = user_line()
+            check_finite(f"the value of {self.__name__}", out.data, args, line)
+            if node is not None:
+                node.line = line
         return out
 
-    def record(
-        self, args: tuple[Any, ...], arrays: Sequence[Any], params: dict, out: Tensor, saved: Any
-    ) -> Node:
-        """The node of this call, with the arrays that its gradient rules will ask for."""
-        parents = tuple(
-            (arg.node or arg) if isinstance(arg, Tensor) and arg.requires_grad else None
-            for arg in args
-        )
-        node = Node(self, parents, params)
+    def keep(self, node: Node, args: tuple[Any, ...], arrays: Sequence[Any], out: Tensor) -> None:
+        """Leave with the node the arrays that its gradient rules will ask for."""
         used: set[int] = set()  # positions: 0 is the output, 1 the first argument
-        for parent, uses in zip(parents, self.uses * len(args) if self.variadic else self.uses):
+        for parent, uses in zip(
+            node.parents, self.uses * len(args) if self.variadic else self.uses
+        ):
             if parent is not None:
                 used |= uses
         if self.variadic and 1 in used:
             used.update(range(2, len(args) + 1))
-        node.inputs = tuple(
-            array if position in used or not isinstance(array, xp.ndarray) else Forgotten(array)
-            for position, array in enumerate(arrays, 1)
-        )
-        node.kept = [
-            (position, arg.version, arg.version[0])
-            for position, arg in enumerate(args, 1)
-            if position in used and isinstance(arg, Tensor)
-        ]
+        inputs, kept = [], []
         if 0 in used:
             node.output = out.data
-            node.kept.append((0, out.version, out.version[0]))
-        node.saved = saved
-        if mode.anomaly:
-            node.line = user_line()
-        return node
+            kept.append((0, out.version, out.version[0]))
+        for position, array in enumerate(arrays, 1):
+            if position in used:
+                arg = args[position - 1]
+                if isinstance(arg, Tensor):
+                    kept.append((position, arg.version, arg.version[0]))
+            elif isinstance(array, xp.ndarray):
+                array = Forgotten(array)
+            inputs.append(array)
+        node.inputs, node.kept = inputs, kept
 
-    def gradients(self, node: Node, g: Any, wanted: list[bool], tensors: bool) -> Sequence[Any]:
-        """The gradient of each wanted argument, given `g`, the gradient of the output."""
-        output = node.output
-        inputs: Sequence[Any] = node.inputs
+    def gradients(
+        self, node: Node, g: Any, places: Sequence[Node | Tensor | None], tensors: bool
+    ) -> Sequence[Any]:
+        """The gradient for each of the places but None, given `g`, the gradient of the output."""
+        if self.blind:
+            parts, rules = [], self.rules
+            for i, place in enumerate(places):
+                parts.append(None if place is None else rules[i](g))
+            return parts
+        output, inputs = node.output, node.inputs
         if tensors:  # the rules are to be recorded: give them the Tensors, history and all
             output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))
         if self.variadic:
             return self.rules[0](g, output, *inputs, **node.params)
+        params = node.params
         return [
-            rule(g, output, *inputs, **node.params) if want else None
-            for rule, want in zip(self.rules, wanted)
+            rule(g, output, *inputs, **params) if place is not None else None
+            for rule, place in zip(self.rules, places)
         ]
 
 
@@ -207,13 +230,26 @@ def with_history(node: Node, places: Sequence[Node | Tensor | None]) -> list[Any
 
 def operands(name: str, args: tuple[Any, ...]) -> list[Any]:
     """The arrays behind the arguments, of one floating-point type; numbers stay numbers."""
+    arrays, dtype, alike = [], None, True
+    for arg in args:
+        if isinstance(arg, Tensor):
+            arg = arg.data
+            if dtype is None:
+                dtype = arg.dtype
+            elif arg.dtype is not dtype:
+                alike = False
+        else:
+            alike = False
+        arrays.append(arg)
+    return arrays if alike else reconciled(name, arrays)
+
+
+def reconciled(name: str, args: Sequence[Any]) -> list[Any]:
+    """Arrays and numbers, brought to one floating-point type."""
     arrays = []
     dtypes = set()
     for position, arg in enumerate(args, 1):
-        if isinstance(arg, Tensor):
-            arg = arg.data
-            dtypes.add(arg.dtype)
-        elif type(arg) is not float and type(arg) is not int:
+        if type(arg) is not float and type(arg) is not int:
             if isinstance(arg, (numbers.Real, xp.generic)):  # np.float64(2) would widen float32
                 arg = float(arg)
             else:
@@ -271,7 +307,10 @@ class Fused(Primitive[P]):
         with one_blas_thread():
             return cast(tuple, self.value(*arrays, **params))
 
-    def gradients(self, node: Node, g: Any, wanted: list[bool], tensors: bool) -> Sequence[Any]:
+    def gradients(
+        self, node: Node, g: Any, places: Sequence[Node | Tensor | None], tensors: bool
+    ) -> Sequence[Any]:
+        wanted = [place is not None for place in places]
         if tensors:
             return self.gradients_of_reference(node, g, wanted)
         with one_blas_thread():
@@ -287,14 +326,17 @@ class Fused(Primitive[P]):
         the door gets its parent, and the history of the gradients is whole.
         """
         parents = cast(tuple, node.parents)
-        doors = [Node(identity, (), {}) if parent is not None else None for parent in parents]
+        doors = [
+            Node(identity, (), {}, array.shape) if parent is not None else None
+            for parent, array in zip(parents, node.inputs)
+        ]
         _, *inputs = with_history(node, (None, *doors))
         y = self.reference(*inputs, **node.params)
         targets = [x for x, want in zip(inputs, wanted) if want]
         found = iter(grad(y, targets, g, create_graph=True, allow_unused=True))
-        for door, parent, array in zip(doors, parents, node.inputs):
+        for door, parent in zip(doors, parents):
             if door:
-                door.parents, door.inputs = (parent,), (Forgotten(array),)
+                door.parents = (parent,)
         parts = [next(found) if want else None for want in wanted]
         return [
             Tensor.of(xp.zeros_like(array)) if want and part is None else part
@@ -309,7 +351,7 @@ def fused(
     return lambda value: Fused(value, gradient, reference)
 
 
-@primitive(lambda g, _y, _x: g, view=True)
+@primitive(lambda g: g, view=True)
 def identity(x: Any) -> Any:
     """x itself."""
     return x

@@ -12,6 +12,7 @@ passes on. What an operation is, and how it gets recorded, comes next, in `primi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -91,7 +92,7 @@ class Tensor(Operators):
         seed = first_gradient(self, gradient, "backward")
         keep = retain_graph or create_graph
         found = chain_rule([self], [seed], None, keep, create_graph, accumulate)
-        for leaf, g in found.values():
+        for leaf, g in found.items():
             accumulate(leaf, g)
 
     def register_post_accumulate_grad_hook(self, hook: Hook) -> SimpleNamespace:
@@ -138,17 +139,27 @@ class Node:
     memory is given back the moment the last Tensor goes, without the garbage collector.
     """
 
-    __slots__ = ("primitive", "params", "parents", "inputs", "output", "saved", "kept", "line")
+    __slots__ = (
+        "primitive", "params", "parents", "shape", "inputs", "output", "saved", "kept", "line",
+    )  # fmt: skip
 
-    def __init__(self, primitive: Primitive, parents: tuple[Any, ...], params: dict) -> None:
+    def __init__(
+        self,
+        primitive: Primitive,
+        parents: Sequence[Node | Tensor | None],
+        params: dict[str, Any],
+        shape: tuple[int, ...],
+        saved: Any = None,
+    ) -> None:
         self.primitive = primitive
+        self.parents: Sequence[Node | Tensor | None] | None = parents
         self.params = params  # keyword arguments: they have no gradient
-        self.parents: tuple[Node | Tensor | None, ...] | None = parents
-        self.inputs: tuple[Any, ...] = ()
+        self.shape = shape  # of its output
+        self.saved = saved  # what a fused primitive keeps besides
+        self.inputs: Sequence[Any] = ()
         self.output: Array = None
-        self.saved: Any = None  # what a fused primitive keeps besides
         # (position, version, its count then) of what was kept; position 0 is the output
-        self.kept: list[tuple[int, list[Any], int]] = []
+        self.kept: Sequence[tuple[int, list[Any], int]] = ()
         self.line = ""  # of the user's code, in anomaly mode
 
     def free(self) -> None:
@@ -189,20 +200,21 @@ def backward_order(roots: Sequence[Node]) -> list[Node]:
                 "earlier backward. Pass retain_graph=True to that one, or run the forward again."
             )
         for parent in node.parents:
-            if isinstance(parent, Node):
-                if parent not in uses:
-                    uses[parent] = 0
+            if type(parent) is Node:
+                count = uses.get(parent)
+                if count is None:
+                    count = 0
                     stack.append(parent)
-                uses[parent] += 1
+                uses[parent] = count + 1
     order = []
     stack = [root for root in dict.fromkeys(roots) if uses[root] == 0]
     while stack:
         node = stack.pop()
         order.append(node)
         for parent in cast(tuple, node.parents):
-            if isinstance(parent, Node):
-                uses[parent] -= 1
-                if uses[parent] == 0:
+            if type(parent) is Node:
+                uses[parent] = left = uses[parent] - 1
+                if left == 0:
                     stack.append(parent)
     return order
 
@@ -214,59 +226,69 @@ def chain_rule(
     retain_graph: bool,
     create_graph: bool,
     early: Callable[[Tensor, Tensor], None] | None = None,
-) -> dict[int, tuple[Any, Tensor]]:
-    """{id: (leaf or node, gradient)} for the targets, or for every leaf where that is None.
+) -> dict[Node | Tensor, Tensor]:
+    """{leaf or node: gradient} for the targets, or for every leaf where that is None.
 
     On the way the gradients are arrays, and nothing is recorded; with `create_graph` they are
     Tensors, and the rules are recorded like any other computation. Where there is `early`, it is
     called with each leaf that has hooks, and its gradient, as soon as that is complete; these
     leaves are not in the result.
     """
-    gradients: dict[int, tuple[Any, Any]] = {}
+    gradients: dict[Node | Tensor, Any] = {}
 
     def add(place: Node | Tensor, g: Any) -> None:  # where paths meet, gradients add up
-        before = gradients.get(id(place))
-        gradients[id(place)] = (place, g if before is None else before[1] + g)
+        before = gradients.get(place)
+        gradients[place] = g if before is None else before + g
 
     def own(g: Any) -> Tensor:  # an array of its own: a rule may have passed g on to several
         g = 0 + g
         return g if isinstance(g, Tensor) else Tensor.of(g)
 
     with setting(recording=create_graph):
+        seeds = [seed if create_graph else raw(seed) for seed in seeds]
         for output, seed in zip(outputs, seeds):
-            add(output.node or output, seed if create_graph else raw(seed))
+            add(output.node or output, seed)
         order = backward_order([output.node for output in outputs if output.node is not None])
-        asked = None if targets is None else {id(target.node or target) for target in targets}
-        useful = None if asked is None else leading_to(asked, order)
+        asked = {target.node or target for target in targets or ()}
+        useful = None if targets is None else leading_to(asked, order)
         last = {} if early is None else last_uses(order)
+        anomaly = mode.anomaly
         for node in order:
-            if id(node) not in gradients:
+            if node not in gradients:
                 continue
-            g = gradients[id(node)][1]
-            if asked is None or id(node) not in asked:
-                del gradients[id(node)]
-            parents = cast(tuple, node.parents)
-            wanted = [p is not None and (useful is None or id(p) in useful) for p in parents]
-            if not any(wanted):
-                continue
-            node.check_unchanged()
+            g = gradients[node] if node in asked else gradients.pop(node)
+            places = cast(Sequence, node.parents)
+            if useful is not None:
+                places = [place if place in useful else None for place in places]
+                if all(place is None for place in places):
+                    continue
+            if node.kept:
+                node.check_unchanged()
             try:
-                parts = node.primitive.gradients(node, g, wanted, create_graph)
+                parts = node.primitive.gradients(node, g, places, create_graph)
             except MemoryError as error:
                 what = f"the gradient of {node.primitive.__name__}"
-                raise out_of_memory(what, node.inputs, error) from error
-            for parent, want, part, given in zip(parents, wanted, parts, node.inputs):
-                if want:
-                    part = sum_to(part, given.shape)
-                    if mode.anomaly:
+                raise out_of_memory(what, [g], error) from error
+            for i, place in enumerate(places):
+                if place is not None:
+                    part = parts[i]
+                    if part.shape != place.shape:
+                        part = sum_to(part, place.shape)
+                    if anomaly:
                         what = f"the gradient of {node.primitive.__name__}"
                         check_finite(what, raw(part), [g], node.line)
-                    add(parent, part)
+                    before = gradients.get(place)
+                    gradients[place] = part if before is None else before + part
             if not retain_graph:
                 node.free()
             for leaf in last.get(node, ()):
-                cast(Callable, early)(leaf, own(gradients.pop(id(leaf))[1]))
-        return {key: (place, own(g)) for key, (place, g) in gradients.items()}
+                cast(Callable, early)(leaf, own(gradients.pop(leaf)))
+        given_to = Counter(id(raw(g)) for g in (*seeds, *gradients.values()))
+        for place, g in gradients.items():
+            if raw(g).base is not None or given_to[id(raw(g))] > 1:
+                g = 0 + g  # a view, or one array for several: make it an array of its own
+            gradients[place] = g if isinstance(g, Tensor) else Tensor.of(g)
+    return gradients
 
 
 def last_uses(order: Sequence[Node]) -> dict[Node, list[Tensor]]:
@@ -283,12 +305,12 @@ def last_uses(order: Sequence[Node]) -> dict[Node, list[Tensor]]:
     return leaves
 
 
-def leading_to(asked: set[int], order: Sequence[Node]) -> set[int]:
-    """The ids of what is asked for, and of the nodes behind which some of it lies."""
+def leading_to(asked: set[Node | Tensor], order: Sequence[Node]) -> set[Node | Tensor]:
+    """What is asked for, and the nodes behind which some of it lies."""
     leading = set(asked)
     for node in reversed(order):
-        if any(id(parent) in leading for parent in cast(tuple, node.parents)):
-            leading.add(id(node))
+        if not leading.isdisjoint(cast(tuple, node.parents)):
+            leading.add(node)
     return leading
 
 
@@ -347,7 +369,7 @@ def grad(
     found = chain_rule(outs, seeds, ins, retain_graph or create_graph, create_graph)
     results: list[Tensor | None] = []
     for position, tensor in enumerate(ins):
-        _, g = found.get(id(tensor.node or tensor), (None, None))
+        g = found.get(tensor.node or tensor)
         if g is None and not allow_unused:
             raise GraphError(
                 f"grad: the outputs do not depend on input {position} (shape {tensor.shape}); "

@@ -19,13 +19,13 @@ from ..tensor import Tensor
 # ----- Arithmetic -----
 
 
-@primitive(lambda g, _y, _a, _b: g, lambda g, _y, _a, _b: g)
+@primitive(lambda g: g, lambda g: g)
 def add(a: Any, b: Any) -> Any:
     """a + b."""
     return a + b
 
 
-@primitive(lambda g, _y, _a, _b: g, lambda g, _y, _a, _b: -g)
+@primitive(lambda g: g, lambda g: -g)
 def sub(a: Any, b: Any) -> Any:
     """a - b."""
     return a - b
@@ -43,7 +43,7 @@ def div(a: Any, b: Any) -> Any:
     return a / b
 
 
-@primitive(lambda g, _y, _x: -g)
+@primitive(lambda g: -g)
 def neg(x: Any) -> Any:
     """-x."""
     return -x

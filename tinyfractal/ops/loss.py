@@ -40,33 +40,37 @@ def cross_entropy(
         )
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"cross_entropy: labels are class numbers (integers), got {labels.dtype}")
+    _check_reduction("cross_entropy", reduction)
     classes = logits.shape[1]
     if not waits and labels.size and not 0 <= labels.min() <= labels.max() < classes:
         raise DataError(
             f"cross_entropy: logits {logits.shape} have classes 0 to {classes - 1}, but the labels "
             f"range from {labels.min()} to {labels.max()}"
         )
-    labels = asarray(labels)
-    q = xp.full(logits.shape, label_smoothing / classes, logits.dtype)
-    q[xp.arange(len(labels)), labels] += 1 - label_smoothing
+    right = asarray(labels)[:, None] == xp.arange(classes)  # (N, K): one place in each row
+    q = right.astype(logits.dtype)
+    if label_smoothing:
+        q = q * (1 - label_smoothing) + label_smoothing / classes
     if waits:
-        wrong = (labels < 0) | (labels >= classes)
-        q = xp.where(wrong[:, None], xp.nan, q)
-    return _reduce("cross_entropy", _cross_entropy(logits, q=q), reduction)
+        q = xp.where(right.any(axis=1, keepdims=True), q, xp.nan)
+    return _cross_entropy(logits, q=q, reduction=reduction)
 
 
-def _reference(logits: Any, q: Array) -> Any:
-    return -sum(q * log_softmax(logits, axis=1), axis=1)
+def _reference(logits: Any, q: Array, reduction: str) -> Any:
+    return _reduce(-sum(q * log_softmax(logits, axis=1), axis=1), reduction)
 
 
-def _gradient(g: Array, saved: Array, wanted: list[bool], logits: Array, q: Array) -> tuple[Array]:
-    return ((xp.exp(saved) - q) * g[:, None],)
+def _gradient(
+    g: Array, log_p: Array, wanted: list[bool], logits: Array, q: Array, reduction: str
+) -> tuple[Array]:
+    g = g[:, None] if reduction == "none" else g / len(q) if reduction == "mean" else g
+    return ((xp.exp(log_p) - q) * g,)
 
 
 @fused(_gradient, _reference)
-def _cross_entropy(logits: Array, *, q: Array) -> tuple[Array, Array]:
+def _cross_entropy(logits: Array, *, q: Array, reduction: str) -> tuple[Array, Array]:
     log_p = log_softmax.value(logits, axis=1)
-    return -(q * log_p).sum(axis=1), log_p
+    return _reduce(-(q * log_p).sum(axis=1), reduction), log_p
 
 
 def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -79,12 +83,14 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
         raise ShapeError(
             f"mse_loss: prediction has shape {prediction.shape}, target {target.shape}"
         )
-    return _reduce("mse_loss", (prediction - target) ** 2, reduction)
+    _check_reduction("mse_loss", reduction)
+    return _reduce((prediction - target) ** 2, reduction)
 
 
-def _reduce(name: str, losses: Any, reduction: str) -> Tensor:
+def _check_reduction(name: str, reduction: str) -> None:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'{name}: reduction is "mean", "sum" or "none", got {reduction!r}')
-    if reduction == "none":
-        return losses
-    return mean(losses) if reduction == "mean" else sum(losses)
+
+
+def _reduce(losses: Any, reduction: str) -> Any:
+    return losses if reduction == "none" else mean(losses) if reduction == "mean" else sum(losses)

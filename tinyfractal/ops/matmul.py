@@ -67,11 +67,36 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
             f"linear: x has {x.shape[-1] if x.ndim else 'no'} features (last axis of {x.shape}) "
             f"but the weight {weight.shape} expects {weight.shape[0]}"
         )
-    if bias is not None and bias.shape != weight.shape[1:]:
+    if bias is None:
+        return _product(x, weight)
+    if bias.shape != weight.shape[1:]:
         raise ShapeError(
             f"linear: bias has shape {bias.shape}, but the weight {weight.shape} gives "
             f"{weight.shape[1]} features"
         )
-    y = matmul(x.reshape(-1, weight.shape[0]), weight)  # one product, however many axes
-    y = y if bias is None else y + bias
-    return y.reshape(*x.shape[:-1], weight.shape[1])
+    return _linear(x, weight, bias)
+
+
+def _rows(x: Any) -> Any:
+    """All axes but the last made one: (…, n) → (rows, n)."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+def _product(x: Any, matrix: Any) -> Any:
+    """x @ matrix as one product, however many axes: (…, n) @ (n, m) → (…, m)."""
+    y = _rows(x) @ matrix
+    return y if x.ndim == 2 else y.reshape(*x.shape[:-1], matrix.shape[1])
+
+
+def _gradient_bias(g: Any, _y: Any, _x: Any, _weight: Any, _bias: Any) -> Any:
+    rows = _rows(g)
+    return xp.ones(len(rows), rows.dtype) @ rows  # their sum, quicker than by sum(axis=0)
+
+
+@primitive(
+    lambda g, _y, _x, weight, _bias: _product(g, weight.T),  # (…, out) @ (out, in)
+    lambda g, _y, x, _weight, _bias: _rows(x).T @ _rows(g),  # (in, rows) @ (rows, out)
+    _gradient_bias,
+)
+def _linear(x: Any, weight: Any, bias: Any) -> Any:
+    return _product(x, weight) + bias

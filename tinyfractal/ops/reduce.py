@@ -47,8 +47,8 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 )
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Σ x / n, n being how many numbers become one. Of integers or booleans: float32."""
-    dtype = None if x.dtype.kind == "f" else xp.float32
-    return xp.mean(x, axis=axis, keepdims=keepdims, dtype=dtype)
+    x = x if x.dtype.kind == "f" else x.astype(xp.float32)
+    return xp.sum(x, axis=axis, keepdims=keepdims) / _count(x.shape, axis)
 
 
 @primitive(
