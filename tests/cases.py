@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinyfractal as tf
 from tinyfractal import backend
+from tinyfractal.distributed import ProcessGroup, all_reduce
 
 from . import oracles
 from .oracles import reduced
@@ -76,6 +77,11 @@ def dropout(x, seed, **settings):
 def listed(name):
     """A function that takes its arrays as one list."""
     return lambda *xs, **settings: getattr(tf, name)(xs, **settings)
+
+
+def alone(x):
+    """A sum over the one process there is."""
+    return all_reduce(x, group=ProcessGroup())
 
 
 # ----- The table -----
@@ -170,5 +176,6 @@ CASES: dict[str, Case] = {
     "cross_entropy": Case(cross_entropy_calls(), oracles.cross_entropy),
     "mse_loss": Case(mse_loss_calls(), lambda p, t, reduction: reduced((p - t) ** 2, reduction)),
     "join": Case(join_calls(), oracles.join, listed("join")),
+    "all_reduce": Case(unary(lambda x: x).draw, lambda x: x, alone),
     "dropout": shaped(randomness, oracles.dropout, min_dims=1, apply=dropout),
 }

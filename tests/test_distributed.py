@@ -357,7 +357,8 @@ def pretended_gpu(monkeypatch):
     """CuPy as far as messages need it: arrays that come to the host and back only when told to."""
 
     class Device(np.ndarray):
-        def get(self, out):
+        def get(self, out=None):
+            out = np.empty(self.shape, self.dtype) if out is None else out
             assert out.flags.c_contiguous
             out[...] = self.view(np.ndarray)
             return out
@@ -371,6 +372,7 @@ def pretended_gpu(monkeypatch):
 
     cupy, calls = ModuleType("cupy"), []
     cupy.ndarray = Device
+    cupy.ones = lambda shape: np.ones(shape).view(Device)
     cupy.asarray = lambda x, dtype=None: np.asarray(x, dtype).view(Device)
     stream = SimpleNamespace(synchronize=lambda: calls.append("synchronize"))
     cupy.cuda = SimpleNamespace(
@@ -383,6 +385,7 @@ def pretended_gpu(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupyx", cupyx)
     with backend.using("cupy"):
+        calls.clear()
         yield calls
 
 

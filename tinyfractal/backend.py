@@ -18,6 +18,7 @@ seeded generator on the host, so both backends make the same decisions.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import os
 import platform

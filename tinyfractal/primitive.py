@@ -61,7 +61,8 @@ class Primitive(Generic[P]):
         PRIMITIVES[self.__name__] = self
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        tensors, settings = args, params
+        tensors: tuple[Any, ...] = args
+        settings: dict = params
         if len(args) != self.arity:
             tensors, settings = self.sort_arguments(args, params)
         for x in tensors:
@@ -135,9 +136,8 @@ class Primitive(Generic[P]):
     def keep(self, node: Node, args: tuple[Any, ...], arrays: Sequence[Any], out: Tensor) -> None:
         """Leave with the node the arrays that its gradient rules will ask for."""
         used: set[int] = set()  # positions: 0 is the output, 1 the first argument
-        for parent, uses in zip(
-            node.parents, self.uses * len(args) if self.variadic else self.uses
-        ):
+        parents = cast(Sequence, node.parents)
+        for parent, uses in zip(parents, self.uses * len(args) if self.variadic else self.uses):
             if parent is not None:
                 used |= uses
         if self.variadic and 1 in used:

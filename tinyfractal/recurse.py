@@ -27,7 +27,7 @@ def article_example() -> str:
     )
 
 
-def measured_depth(y: Tensor, kinds: tuple[str, ...] = ("conv2d", "matmul")) -> int:
+def measured_depth(y: Tensor, kinds: tuple[str, ...] = ("conv2d", "linear", "matmul")) -> int:
     """How many of the primitives `kinds` lie on the longest path behind y, in what was recorded."""
     if y.node is None:
         return 0

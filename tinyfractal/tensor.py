@@ -12,7 +12,6 @@ passes on. What an operation is, and how it gets recorded, comes next, in `primi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -93,7 +92,7 @@ class Tensor(Operators):
         keep = retain_graph or create_graph
         found = chain_rule([self], [seed], None, keep, create_graph, accumulate)
         for leaf, g in found.items():
-            accumulate(leaf, g)
+            accumulate(cast(Tensor, leaf), g)
 
     def register_post_accumulate_grad_hook(self, hook: Hook) -> SimpleNamespace:
         """Let every backward call `hook(leaf)` the moment the `grad` of this leaf is complete.
@@ -283,10 +282,11 @@ def chain_rule(
                 node.free()
             for leaf in last.get(node, ()):
                 cast(Callable, early)(leaf, own(gradients.pop(leaf)))
-        given_to = Counter(id(raw(g)) for g in (*seeds, *gradients.values()))
+        taken = {id(raw(seed)) for seed in seeds}
         for place, g in gradients.items():
-            if raw(g).base is not None or given_to[id(raw(g))] > 1:
+            if raw(g).base is not None or id(raw(g)) in taken:
                 g = 0 + g  # a view, or one array for several: make it an array of its own
+            taken.add(id(raw(g)))
             gradients[place] = g if isinstance(g, Tensor) else Tensor.of(g)
     return gradients
 

@@ -133,7 +133,7 @@ def _gradient(
     dilation: Pair,
     groups: int,
 ) -> tuple[Array | None, Array | None]:
-    """For x it is the full correlation of g with the flipped kernel, for weight that of x with g."""
+    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
     if winograd.suits(x, weight, border, stride, dilation, groups):
         return winograd.backward(g, x, weight, border, wanted)
     if patches.suits(weight, groups) and not wanted[0]:  # x is the images, mostly

@@ -14,9 +14,9 @@ from ..primitive import check_arrays, primitive
 from ..tensor import Tensor
 
 
-def _shares(g: Any, _y: Any, *xs: Any, weights: Any) -> list[Any]:
+def _shares(g: Any, _y: Any, *_xs: Any, weights: Any) -> list[Any]:
     if isinstance(weights, float):
-        return [g * weights] * len(xs)
+        return [g * weights] * len(_xs)
     return [g * weight for weight in weights]
 
 

@@ -60,23 +60,22 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: outside training it needs running_mean and running_var")
-        statistics = raw(running_mean), raw(running_var)
-        return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=statistics, fixed=True)
+        fixed: Any = raw(running_mean), raw(running_var)
+        return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=fixed, fixed=True)
     count = x.size // x.shape[-1]
     if count == 1:
         raise ShapeError(
             f"batch_norm: x {x.shape} has one number per channel, which has no variance; use "
             "larger batches or images in training, or call eval() first"
         )
+    statistics: Any = None
     if running_mean is not None and running_var is not None and count:
-        batch_mean, batch_var = statistics = _statistics(raw(x))
+        statistics = batch_mean, batch_var = _statistics(raw(x))
         for running, batch in ((running_mean, batch_mean), (running_var, batch_var)):
             unbiased = count / (count - 1) if batch is batch_var else 1.0
             raw(running)[...] = (1 - momentum) * raw(running) + momentum * unbiased * batch
             if isinstance(running, Tensor):
                 running.changed("batch_norm")
-    else:
-        statistics = None
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=statistics, fixed=False)
 
 
