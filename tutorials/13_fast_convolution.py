@@ -136,8 +136,9 @@ def windows(x):  # (N, H, W, C) → (N, H, W, 3, 3, C), a view
 
 
 def conv_windows(x, w):
-    rows = windows(x).reshape(-1, 9 * C)  # here they are copied
-    return (rows @ w.reshape(9 * C, D)).reshape(N, H, W, D)
+    matrix = w.reshape(-1, w.shape[3])  # (9 · C, D)
+    rows = windows(x).reshape(-1, len(matrix))  # here they are copied
+    return (rows @ matrix).reshape(*x.shape[:3], -1)
 
 
 y = conv_windows(x, w)
@@ -202,7 +203,7 @@ print("compared with all at once:       ", says(by_size[best], by_size[1024]))
 #
 # ## Nothing copied: a tap at a time
 #
-# Even in the cache, nine copies of each pixel are nine times work that computes nothing. The
+# Even in the cache, copying each pixel nine times computes nothing. The
 # definition in [`ops/conv.py`](../tinyfractal/ops/conv.py) makes no windows. For each **tap**
 # $(u, v)$ of the kernel, all pixels that it meets, times its matrix of weights, are added to the
 # output.
@@ -246,8 +247,8 @@ print("compared with the best chunks:", says(t["taps"], t["chunks"]))
 # [`ops/memory.py`](../tinyfractal/ops/memory.py) keeps all images of the library with the batch
 # inside. Their *index* is `(N, H, W, C)` as ever, and only the strides tell.
 #
-# Both ways are now near the floor, or as near as your machine lets them. To get below it one has to
-# do **fewer products**.
+# How near the floor these ways come is up to your machine. None can get below it: for that one has
+# to do **fewer products**.
 #
 # ## Fewer products
 #
@@ -369,7 +370,7 @@ for left, color in ((0, "tab:blue"), (4, "tab:orange")):
     ax.add_patch(Rectangle((left + 1, 1), 4, 4, fc="none", ec=color, lw=2, ls=":"))
     ax.text(left + 3, 3, "4×4\noutputs", ha="center", va="center", fontsize=8)
 ax.set(xlim=(-0.2, 10.2), ylim=(-0.2, 6.2), aspect="equal", xticks=range(11), yticks=range(7))
-ax.set_title("two tiles, four pixels apart", fontsize=10)
+ax.set_title("two tiles, and the pixels of their outputs", fontsize=10)
 ax.tick_params(labelbottom=False, labelleft=False, length=0)
 ax.spines[:].set(visible=False)
 plt.show()
@@ -446,7 +447,8 @@ times = race(ways)
 figure, ax = plt.subplots()
 colors = ["tab:blue"] * 3 + ["tab:orange"] * 2 + ["tab:green"]
 bars = ax.barh(list(times), [1000 * s for s in times.values()], color=colors, height=0.6)
-ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+for label in ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=9):
+    label.set_bbox({"fc": "white", "ec": "none", "pad": 1})
 for part, style, label in ((1, "--", "all products"), (1 / 4, ":", "a quarter of them")):
     ax.axvline(1000 * floor * part, color="black", lw=1.2, ls=style, label=f"floor: {label}")
 ax.invert_yaxis()
@@ -462,11 +464,21 @@ print(says(times["Winograd F(4×4, 3×3)"], times["windows, one product"]))
 print("The floor of all products was", "broken." if fastest < floor else "not broken here.")
 
 # %% [markdown]
-# A floor that is broken was a floor for *those products*. Winograd does fewer. But it comes nowhere
-# near a quarter of the time: the transformations before and after are many small sums, and every
-# number of a tile goes through memory more often. They cost the same for 8 channels and for 512,
-# per channel, while the products per channel grow with the number of channels on the other side. So
-# the more channels, the more it gains, and with few it is not worth it. `suits` draws the line.
+# A floor that can be broken was a floor for *those products*, and Winograd does fewer. What keeps it
+# from its own floor? We time its products alone, without what comes before and after:
+
+# %%
+V = rng.normal(size=(36, 4 * H * W // 16, C)).astype(np.float32)  # of four images
+U = rng.normal(size=(36, C, D)).astype(np.float32)
+alone = race({"products": lambda: V @ U})["products"] * N / 4
+print(f"F(4×4, 3×3): {1000 * times['Winograd F(4×4, 3×3)']:.1f} ms,", end=" ")
+print(f"of which the products take {1000 * alone:.1f} ms; their floor is {250 * floor:.1f} ms")
+
+# %% [markdown]
+# The rest is copying tiles and transforming them: many short sums. They cost as much for each
+# channel whether there are 8 or 512, while the products for each channel of the input grow with the
+# number of channels of the output. So Winograd gains more with more channels, and with few it is
+# not worth it. `suits` draws the line.
 #
 # **Backward** every step is transposed, in the opposite order, and the same products are saved:
 # $gV = gM\,U^T$ and $gU = V^T gM$, 36 of each.
@@ -480,8 +492,7 @@ print("The floor of all products was", "broken." if fastest < floor else "not br
 # %%
 F6 = scheme((0, 1, -1, 2, -2, 0.5, -0.5), 6)
 assert is_filter(*F6)
-N, H, W = 8, 12, 12  # 12 is a multiple of 2, 4 and 6
-small = x[:N, :H, :W]
+small = x[:8, :12, :12]  # 12 is a multiple of 2, 4 and 6
 truth = conv_windows(small.astype(np.float64), w.astype(np.float64))
 by_way = {
     "windows": conv_windows(small, w),
@@ -509,9 +520,10 @@ assert 2 * errors["windows"] < errors["tinyfractal"] < 1e-5
 
 # %% [markdown]
 # Larger tiles need more points, and larger or closer ones. Their powers are large factors, which
-# cancel in the end, but the rounding errors that they have multiplied do not. $F(4 \times 4, 3
-# \times 3)$ still has more than five right digits, and the noise of a mini-batch is far larger than
-# that. The next size saves less and costs more, so the library stops there.
+# cancel in the end, but the rounding errors that they have multiplied do not. The error of
+# $F(4 \times 4, 3 \times 3)$ is still below a hundred-thousandth. It saves three products in four;
+# the next size would save four in five, for a larger error, and larger transformations. The library
+# stops there.
 #
 # ## Pages
 #
@@ -519,20 +531,22 @@ assert 2 * errors["windows"] < errors["tinyfractal"] < 1e-5
 # library gets the memory from the operating system, and gives it back when the array is dropped.
 # Fresh memory comes in pages of 4 kB, and each one at its first touch interrupts the program (a
 # **page fault**) and is cleared. [`heap.py`](../tinyfractal/heap.py) tells the C library to keep
-# what is freed. The same little program, with and without:
+# what is freed. A relu of 17 MB, in a fresh process, without that and with it:
 
 # %%
 PROGRAM = """
 import resource, time
-import numpy as np, tinyfractal
+import numpy as np, tinyfractal as tf
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
+x = tf.Tensor(np.ones((64, 32, 32, 64), np.float32))
+tf.relu(x)
 before, start = faults(), time.perf_counter()
-for _ in range(100):
-    array = np.ones(600_000, np.float32)
-print(faults() - before, time.perf_counter() - start)
+for _ in range(20):
+    tf.relu(x)
+print((faults() - before) // 20, (time.perf_counter() - start) / 20)
 """
 for keep, words in (("0", "given back"), ("1", "kept")):
     environment = {**os.environ, "TINYFRACTAL_KEEP_MEMORY": keep}
@@ -542,7 +556,7 @@ for keep, words in (("0", "given back"), ("1", "kept")):
         print("memory", words, "- not measured: this system does not count page faults")
     else:
         count, seconds = done.stdout.split()
-        print(f"memory {words}: {count} page faults, {1000 * float(seconds):.1f} ms")
+        print(f"memory {words}: {count} page faults and {1000 * float(seconds):.1f} ms for a relu")
 
 # %% [markdown]
 # (Where both lines are alike, your system has another C library than glibc, and `heap.py` leaves it
@@ -580,8 +594,9 @@ else:
             print(f"steps of {1e6 * step:7.1f} µs: two threads are {t[1] / t[2]:.2f} times as fast")
 
 # %% [markdown]
-# Short steps gain little, or even lose. So each step must be long. But a chunk must be small to
-# stay in the cache, and between these two lies the library's `CHUNK`.
+# Where short steps gain little, or even lose, you see what the lock costs. So each step must be long
+# enough. But a chunk must be small, to stay in the cache, and the library's `CHUNK` is a compromise
+# between the two.
 # [`parallel.py`](../tinyfractal/parallel.py) gives each thread its own part of the batch, which
 # goes through all steps without asking the other. And it adds up what the threads found in a fixed
 # order, so that the same seed gives the same bits.
@@ -640,8 +655,8 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 # rm tutorials/pictures/conv_times.json && python -m tutorials 13
 # ```
 #
-# One convolution is not a network, and one machine is not all. But NumPy comes this near because
-# nearly everything above is a matrix product, and that part is not written in Python.
+# One convolution is not a network, and one machine is not all. But this is how NumPy can be compared
+# with it at all: nearly everything above is a matrix product, and BLAS is not written in Python.
 #
 # ## Now read the source
 #
@@ -666,16 +681,14 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #
 # Solutions: `solutions/13_fast_convolution.py`.
 #
-# **1. By hand.** $F(3, 2)$: a filter of two weights over four numbers gives three,
+# **1. By hand.** $F(3, 2)$: a filter of two weights `w` over four numbers `d` gives a list of three,
 # $y_i = d_i w_0 + d_{i+1} w_1$. Write it with four products of a sum of data and a sum of weights,
 # in place of six. (Multiplying or dividing by a constant such as 2 is free.) The same symmetry as
-# above will help: which two products does $y_1$ consist of, and what are they with $d_1$ and $d_2$
-# swapped?
+# above will help.
 
 
 # %%
-def filter_3_2(d, w):  # d: four numbers, w: two
-    return ...
+def filter_3_2(d, w): ...
 
 
 check_by_hand(filter_3_2)
