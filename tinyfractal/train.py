@@ -183,7 +183,7 @@ def train_epoch(
             logits = model(x)
             loss = cross_entropy(logits, y, label_smoothing)
             optimizer.zero_grad()
-            loss.backward(weight)
+            loss.backward(None if weight == 1 else weight)
         reducer.wait()
         if clip is not None:
             clip_grad_norm_(optimizer.parameters, clip)
