@@ -12,7 +12,6 @@ passes on. What an operation is, and how it gets recorded, comes next, in `primi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -234,10 +233,11 @@ def chain_rule(
                     gradients[place] = part if before is None else before + part
             if not retain_graph:
                 node.free()
-        given_to = Counter(id(raw(g)) for g in (*seeds, *gradients.values()))
+        taken = {id(raw(seed)) for seed in seeds}
         for place, g in gradients.items():
-            if raw(g).base is not None or given_to[id(raw(g))] > 1:
+            if raw(g).base is not None or id(raw(g)) in taken:
                 g = 0 + g  # a view, or one array for several: make it an array of its own
+            taken.add(id(raw(g)))
             gradients[place] = g if isinstance(g, Tensor) else Tensor.of(g)
     return gradients
 
