@@ -89,24 +89,7 @@ class Primitive(Generic[P]):
 
     def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
         """Compute, check and record."""
-        arrays, parents = [], []
-        dtype, alike, needed = None, True, False
-        for arg in args:
-            parent = None
-            if isinstance(arg, Tensor):
-                if arg.requires_grad:
-                    parent = arg.node or arg
-                    needed = True
-                arg = arg.data
-                if arg.dtype is not dtype:
-                    alike = dtype is None and alike
-                    dtype = arg.dtype
-            else:
-                alike = False
-            arrays.append(arg)
-            parents.append(parent)
-        if not alike:
-            arrays = reconciled(self.__name__, arrays)
+        arrays, parents = operands(self.__name__, args)
         try:
             data, saved = self.on_arrays(arrays, params)
         except ValueError as error:
@@ -119,7 +102,7 @@ class Primitive(Generic[P]):
         except MemoryError as error:
             raise out_of_memory(self.__name__, arrays, error) from error
         node = None
-        if needed and mode.recording:
+        if parents is not None and mode.recording:
             node = Node(self, parents, params, data.shape, saved)
         out = Tensor.of(data, node)
         if self.view and xp.may_share_memory(data, arrays[0]):
@@ -228,24 +211,32 @@ def with_history(node: Node, places: Sequence[Node | Tensor | None]) -> list[Any
     return found
 
 
-def operands(name: str, args: tuple[Any, ...]) -> list[Any]:
-    """The arrays behind the arguments, of one floating-point type; numbers stay numbers."""
-    arrays, dtype, alike = [], None, True
+def operands(
+    name: str, args: tuple[Any, ...]
+) -> tuple[list[Any], list[Node | Tensor | None] | None]:
+    """The arrays behind the arguments, of one type, and where those that need a gradient came from.
+
+    Numbers stay numbers. A parent is a node, or a leaf; without any the second list is None.
+    """
+    arrays, parents = [], []
+    dtype, alike, needed = None, True, False
     for arg in args:
+        parent = None
         if isinstance(arg, Tensor):
+            if arg.requires_grad:
+                parent, needed = arg.node or arg, True
             arg = arg.data
-            if dtype is None:
-                dtype = arg.dtype
-            elif arg.dtype is not dtype:
-                alike = False
+            if arg.dtype is not dtype:
+                dtype, alike = arg.dtype, alike and dtype is None
         else:
             alike = False
         arrays.append(arg)
-    return arrays if alike else reconciled(name, arrays)
+        parents.append(parent)
+    return arrays if alike else one_type(name, arrays), parents if needed else None
 
 
-def reconciled(name: str, args: Sequence[Any]) -> list[Any]:
-    """Arrays and numbers, brought to one floating-point type."""
+def one_type(name: str, args: Sequence[Any]) -> list[Any]:
+    """Arrays brought to one floating-point type; numbers stay numbers."""
     arrays = []
     dtypes = set()
     for position, arg in enumerate(args, 1):
