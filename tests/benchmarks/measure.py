@@ -1,0 +1,122 @@
+"""Timing: first do the libraries agree, then whose turn is it, then medians and ratios."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .workloads import Step, Steps
+
+TURN = 0.02  # seconds: quicker work is repeated within a turn, and its mean taken
+REST = 0.05  # seconds before a turn: threads of the library before go on spinning for a while
+TOLERANCE = 2e-3
+
+
+@dataclass
+class Times:
+    """Seconds of each turn of a library, and those of the turn of PyTorch's that came before it."""
+
+    seconds: list[float] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """In seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def ratios(self) -> tuple[float, float, float] | None:
+        """Of the ratios to the neighbouring turn of the base: quartile, median, quartile."""
+        ratios = [a / b for a, b in zip(self.seconds, self.beside)]
+        if len(ratios) < 2:
+            return (ratios[0],) * 3 if ratios else None
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        return low, middle, high
+
+
+def disagreements(work: dict[str, Steps], what: str, runs: int = 1) -> dict[str, str]:
+    """Libraries that fail or do not come to PyTorch's numbers (tinyfractal's without PyTorch).
+
+    A training step is run twice: only the second loss shows whether the gradients were right.
+    This is the warm-up too.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    wrong = {}
+    for name, steps in work.items():
+        step = steps[what]
+        try:
+            found[name] = [a for _ in range(runs) for a in step.numbers(step.run(step.prepare()))]
+        except Exception as error:
+            wrong[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+    base = "torch" if "torch" in found else "tinyfractal"
+    for name, arrays in found.items():
+        far = max(_distance(a, b) for a, b in zip(arrays, found.get(base, arrays)))
+        if not far < TOLERANCE:
+            wrong[name] = f"its numbers are {far:.1e} away from those of {base}"
+    return wrong
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference, as a fraction of the largest number."""
+    if a.shape != b.shape:
+        return float("inf")
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
+
+
+def measure(work: dict[str, Steps], what: str, seconds: float) -> dict[str, Times]:
+    """Turns, one library after the other, until the time is up; everyone has two at least.
+
+    All have the same share of the time, so a slow library sits out most of the rounds.
+    """
+    times = {name: Times() for name in work}
+    base = "torch" if "torch" in work else next(iter(work))
+    used = dict.fromkeys(work, 0.0)
+    repeats = {name: _repeats(steps[what]) for name, steps in work.items()}
+    start = time.monotonic()
+    while (now := time.monotonic() - start) < seconds or min(len(t.seconds) for t in times.values()) < 2:
+        for name in sorted(work, key=lambda name: name != base):
+            if len(times[name].seconds) >= 2 and used[name] > (now + TURN) / len(work):
+                continue
+            turn = time.monotonic()
+            times[name].seconds.append(_turn(work[name][what], repeats[name]))
+            times[name].beside.append(times[base].seconds[-1])
+            used[name] += time.monotonic() - turn
+    return times
+
+
+def _turn(step: Step, repeats: int) -> float:
+    time.sleep(REST)
+    total = 0.0
+    for _ in range(repeats):
+        ready = step.prepare()
+        start = time.perf_counter()
+        step.run(ready)
+        total += time.perf_counter() - start
+    return total / repeats
+
+
+def _repeats(step: Step) -> int:
+    _turn(step, 1)
+    return max(1, round(TURN / max(_turn(step, 1), 1e-6)))
+
+
+# ----- The table -----
+
+
+def row(workload: str, what: str, library: str, times: Times) -> dict:
+    """What the table and the JSON say of one library at one piece of work."""
+    low, ratio, high = times.ratios or (None, None, None)
+    return {
+        "workload": workload,
+        "what": what,
+        "library": library,
+        "median_ms": 1000 * times.median,
+        "ratio": ratio,
+        "low": low,
+        "high": high,
+        "turns": len(times.seconds),
+        "seconds": times.seconds,
+    }
