@@ -20,6 +20,7 @@ from typing import Any
 
 from tinyfractal import backend, parallel
 
+from . import errors, memory, scaling
 from .libraries import PEERS, build, find
 from .measure import disagreements, measure, row
 from .workloads import WORKLOADS, MLP, Network
@@ -32,6 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10, help="for each row of the table")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--chart", type=Path, help="draw the ratios (PNG)")
+    parser.add_argument("--memory", action="store_true", help="peak memory, and the import, instead")
+    parser.add_argument("--errors", action="store_true", help="distance to float64 instead")
+    parser.add_argument("--scaling", type=Path, metavar="PNG", help="batch, depth, odd sizes instead")
+    parser.add_argument("--all", action="store_true", help="the table, and these as well")
     args = parser.parse_args(argv)
     threads = parallel.threads()
     if hasattr(os, "sched_setaffinity"):  # JAX and tinygrad have no setting for it: fewer cores
@@ -39,10 +45,39 @@ def main(argv: list[str] | None = None) -> int:
     libraries, missing = find(tuple(filter(None, args.peers.split(","))), threads)
     result: dict[str, Any] = {"facts": facts(libraries, missing, threads)}
     print("\n".join(f"{key:14} {value}" for key, value in result["facts"].items()))
-    result |= table(args.workloads, libraries, args.seconds)
+    apart = args.memory or args.errors or args.scaling
+    if args.memory or args.all:
+        result["memory"] = memory.peaks(list(libraries), threads)
+        result["import_ms"] = memory.imports()
+        print("\n" + _memory_report(result))
+    if args.errors or args.all:
+        result["float32_errors"] = errors.errors(libraries)
+        print("\n" + errors.report(result["float32_errors"]))
+    if args.scaling:
+        some = {name: libraries[name] for name in ("tinyfractal", "torch") if name in libraries}
+        result["scaling"] = scaling.scaling(some, min(args.seconds, 3))
+        print("\n" + scaling.report(result["scaling"]))
+        from . import chart  # only here is matplotlib needed
+
+        write(args.scaling, chart.lines(result["scaling"]))
+    if args.all or not apart:
+        result |= table(args.workloads, libraries, args.seconds)
+        if args.chart:
+            from . import chart
+
+            write(args.chart, chart.bars(result))
     if args.json:
         write(args.json, json.dumps(result, indent=1).encode())
-    return len(result["errors"])
+    return len(result.get("errors", []))
+
+
+def _memory_report(result: dict[str, Any]) -> str:
+    lines = [f"{'MB, W1 training':20}{'at import':>10}{'peak':>10}{'step adds':>10}"]
+    for name, row in result["memory"].items():
+        cells = "".join(f"{row[k]:10.0f}" for k in ("import", "peak", "step") if k in row)
+        lines.append(f"{name:20}{cells}{row.get('error', '')}")
+    times = (f"{name} {ms:.0f} ms" for name, ms in result["import_ms"].items())
+    return "\n".join([*lines, f"{'import':20}{', '.join(times)}"])
 
 
 def facts(libraries: dict[str, ModuleType], missing: dict[str, str], threads: int) -> dict:

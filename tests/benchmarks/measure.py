@@ -10,8 +10,8 @@ import numpy as np
 
 from .workloads import Step, Steps
 
-TURN = 0.02  # seconds: quicker work is repeated within a turn, and its mean taken
-REST = 0.05  # seconds before a turn: threads of the library before go on spinning for a while
+TURN = 0.05  # seconds: quicker work is repeated within a turn, and its mean taken
+LONG = 0.5  # seconds: such work is run once a turn
 TOLERANCE = 2e-3
 
 
@@ -53,14 +53,14 @@ def disagreements(work: dict[str, Steps], what: str, runs: int = 1) -> dict[str,
             wrong[name] = f"{type(error).__name__}: {error}".splitlines()[0]
     base = "torch" if "torch" in found else "tinyfractal"
     for name, arrays in found.items():
-        far = max(_distance(a, b) for a, b in zip(arrays, found.get(base, arrays)))
+        far = max(distance(a, b) for a, b in zip(arrays, found.get(base, arrays)))
         if not far < TOLERANCE:
             wrong[name] = f"its numbers are {far:.1e} away from those of {base}"
     return wrong
 
 
-def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference, as a fraction of the largest number."""
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Of a from b: the largest difference, as a fraction of the largest number."""
     if a.shape != b.shape:
         return float("inf")
     return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
@@ -78,7 +78,7 @@ def measure(work: dict[str, Steps], what: str, seconds: float) -> dict[str, Time
     start = time.monotonic()
     while (now := time.monotonic() - start) < seconds or min(len(t.seconds) for t in times.values()) < 2:
         for name in sorted(work, key=lambda name: name != base):
-            if len(times[name].seconds) >= 2 and used[name] > (now + TURN) / len(work):
+            if len(times[name].seconds) >= 2 and used[name] > (now + 2 * TURN) / len(work):
                 continue
             turn = time.monotonic()
             times[name].seconds.append(_turn(work[name][what], repeats[name]))
@@ -88,19 +88,27 @@ def measure(work: dict[str, Steps], what: str, seconds: float) -> dict[str, Time
 
 
 def _turn(step: Step, repeats: int) -> float:
-    time.sleep(REST)
+    """Mean seconds of `repeats` runs, after as many that are not counted.
+
+    Without those the threads of the library before, which go on spinning for a while, and those
+    of this one, which sleep, are what is measured. Long work need not care.
+    """
     total = 0.0
-    for _ in range(repeats):
-        ready = step.prepare()
-        start = time.perf_counter()
-        step.run(ready)
-        total += time.perf_counter() - start
+    for counted in (False, True):
+        for _ in range(repeats):
+            ready = step.prepare()
+            start = time.perf_counter()
+            step.run(ready)
+            total += counted * (time.perf_counter() - start)
+        if total == 0 and time.perf_counter() - start > LONG:
+            return time.perf_counter() - start
     return total / repeats
 
 
 def _repeats(step: Step) -> int:
+    """How many runs fill a turn."""
     _turn(step, 1)
-    return max(1, round(TURN / max(_turn(step, 1), 1e-6)))
+    return max(1, round(TURN / max(_turn(step, 2), 1e-6)))
 
 
 # ----- The table -----
