@@ -4,7 +4,8 @@ Every library that is installed does the same work from the same weights, in the
 turns and after a warm-up, and is held to the same numbers. Printed are medians, and the ratio to
 PyTorch's time with its spread (quartiles). All get the same number of threads: as many as NumPy's
 BLAS has (OPENBLAS_NUM_THREADS sets them). Timings of a busy machine say little: look at the
-spread, and run it again. W1 to W6 are in workloads.py; `pip install -e '.[bench]'` brings the peers.
+spread, and run it again. The workloads are in workloads.py; the peers come with
+`pip install -e '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tinyfractal import backend, parallel
 from . import errors, memory, scaling
 from .libraries import PEERS, build, find
 from .measure import disagreements, measure, row
-from .workloads import WORKLOADS, MLP, Network
+from .workloads import MLP, WORKLOADS, Network
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,9 +35,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--chart", type=Path, help="draw the ratios (PNG)")
-    parser.add_argument("--memory", action="store_true", help="peak memory, and the import, instead")
+    parser.add_argument(
+        "--memory", action="store_true", help="peak memory, and the import, instead"
+    )
     parser.add_argument("--errors", action="store_true", help="distance to float64 instead")
-    parser.add_argument("--scaling", type=Path, metavar="PNG", help="batch, depth, odd sizes instead")
+    parser.add_argument(
+        "--scaling", type=Path, metavar="PNG", help="batch, depth, odd sizes instead"
+    )
     parser.add_argument("--all", action="store_true", help="the table, and these as well")
     args = parser.parse_args(argv)
     threads = parallel.threads()
@@ -73,9 +78,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _memory_report(result: dict[str, Any]) -> str:
     lines = [f"{'MB, W1 training':20}{'at import':>10}{'peak':>10}{'step adds':>10}"]
-    for name, row in result["memory"].items():
-        cells = "".join(f"{row[k]:10.0f}" for k in ("import", "peak", "step") if k in row)
-        lines.append(f"{name:20}{cells}{row.get('error', '')}")
+    for name, found in result["memory"].items():
+        cells = "".join(f"{found[k]:10.0f}" for k in ("import", "peak", "step") if k in found)
+        lines.append(f"{name:20}{cells}{found.get('error', '')}")
     times = (f"{name} {ms:.0f} ms" for name, ms in result["import_ms"].items())
     return "\n".join([*lines, f"{'import':20}{', '.join(times)}"])
 
@@ -84,7 +89,7 @@ def facts(libraries: dict[str, ModuleType], missing: dict[str, str], threads: in
     """Versions, threads and machine."""
     return {
         **backend.info(),
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores used",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {threads} used",
         "threads each": threads,
         **{name: module.VERSION for name, module in libraries.items()},
         **{name: f"left out: {reason}" for name, reason in missing.items()},

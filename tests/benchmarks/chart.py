@@ -107,7 +107,9 @@ def lines(found: dict[str, Any]) -> bytes:
         at = np.arange(len(found["odd"])) + (i - (len(libraries) - 1) / 2) * height
         values = [row[name] for row in found["odd"].values()]
         right.barh(at, values, height, color=COLOURS[name])
-    right.set_yticks(range(len(found["odd"])), [n.replace(" beside", "\nbeside") for n in found["odd"]])
+    right.set_yticks(
+        range(len(found["odd"])), [n.replace(" beside", "\nbeside") for n in found["odd"]]
+    )
     right.invert_yaxis()
     right.tick_params(axis="y", labelsize=8)
     right.axvline(1, color="#222222", linewidth=1)

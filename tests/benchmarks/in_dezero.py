@@ -14,8 +14,8 @@ import numpy as np
 
 np.int = int  # type: ignore[attr-defined]
 import dezero  # noqa: E402
-import dezero.functions as F  # noqa: E402
-import dezero.layers as L  # noqa: E402
+import dezero.functions as F  # noqa: E402, N812
+import dezero.layers as L  # noqa: E402, N812
 from dezero import Parameter, Variable, optimizers  # noqa: E402
 
 from .workloads import (  # noqa: E402

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import Linear, ReLU, Sequential
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from tinyfractal import nn
 
@@ -27,7 +28,7 @@ def network(spec: Network) -> Steps:
 
 def perceptron(spec: MLP) -> Steps:
     layers: list[Any] = []
-    for before, after in zip(spec.widths, spec.widths[1:]):
+    for before, after in pairwise(spec.widths):
         layers += [Linear(before, after), ReLU()]
     return learn(Sequential(*layers[:-1]), spec)
 
@@ -35,7 +36,8 @@ def perceptron(spec: MLP) -> Steps:
 def learn(net: torch.nn.Module, spec: Network | MLP) -> Steps:
     state = {name: torch.tensor(a) for name, a in nn.to_torch(spec.state).items()}
     missing, unexpected = net.load_state_dict(state, strict=False)
-    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
+    if unexpected or not all(name.endswith("num_batches_tracked") for name in missing):
+        raise KeyError(f"weights that do not match: {missing}, {unexpected}")
     x = torch.tensor(channels_first({"x": spec.x})["x"])
     labels = torch.tensor(spec.labels)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
@@ -97,8 +99,6 @@ def layer(spec: Layer) -> Steps:
         return list(channels_last(named).values())
 
     return {
-        "forward": Step(
-            forward, numbers=lambda y: [channels_last({"y": y.detach().numpy()})["y"]]
-        ),
+        "forward": Step(forward, numbers=lambda y: [channels_last({"y": y.detach().numpy()})["y"]]),
         "backward": Step(backward, forward, gradients),
     }

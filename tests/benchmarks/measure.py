@@ -74,9 +74,9 @@ def measure(work: dict[str, Steps], what: str, seconds: float) -> dict[str, Time
     """
     times = {name: Times() for name in work}
     base = "torch" if "torch" in work else next(iter(work))
-    first = {name: _turn(steps[what], 1) for name, steps in work.items()}
-    repeats = {name: max(1, round(TURN / max(t, 1e-6))) for name, t in first.items()}
-    least = {name: 1 if t > seconds else 2 for name, t in first.items()}
+    whole = {name: _whole(steps[what]) for name, steps in work.items()}
+    repeats = {name: max(1, round(TURN / t)) for name, t in whole.items()}
+    least = {name: 1 if t > max(seconds, LONG) else 2 for name, t in whole.items()}
     used = dict.fromkeys(work, 0.0)
     start = time.monotonic()
     while True:
@@ -100,6 +100,14 @@ def _turn(step: Step, repeats: int) -> float:
     """
     mean = _runs(step, repeats)
     return mean if mean > LONG else _runs(step, repeats)
+
+
+def _whole(step: Step) -> float:
+    """Seconds of a run with what prepares it."""
+    _runs(step, 1)
+    start = time.perf_counter()
+    _runs(step, 1)
+    return time.perf_counter() - start
 
 
 def _runs(step: Step, repeats: int) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from tinyfractal import nn
 
 @dataclass
 class Step:
-    """Work to time: run(prepare()). `prepare` is not timed; `numbers` turn the result into arrays."""
+    """Work to time: run(prepare()), without `prepare`. `numbers` makes the result arrays."""
 
     run: Callable[[Any], Any]
     prepare: Callable[[], Any] = lambda: None
@@ -79,7 +80,7 @@ class MLP:
 def mlp(widths: tuple[int, ...]) -> nn.Sequential:
     """The network of an `MLP` in tinyfractal."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:]):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
