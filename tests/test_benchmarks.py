@@ -194,6 +194,19 @@ def test_peak_memory_is_that_of_a_fresh_process():
     assert ballast.nbytes > 1e8
 
 
+def test_command_prints_memory_and_import_time(capsys, monkeypatch):
+    monkeypatch.setattr(memory, "imports", lambda: {"numpy": 80.0, "tinyfractal adds": 40.0})
+    monkeypatch.setattr(
+        memory,
+        "peaks",
+        lambda names, _: {n: dict(zip(("import", "peak", "step"), (5, 9, 4))) for n in names},
+    )
+    assert benchmarks.main(["--memory", "--peers", ""]) == 0
+    out = capsys.readouterr().out
+    assert "tinyfractal                  5         9         4" in out
+    assert "numpy 80 ms, tinyfractal adds 40 ms" in out
+
+
 def test_import_times_are_measured():
     found = memory.imports(runs=1)
     assert list(found) == ["numpy", "tinyfractal adds"]
@@ -206,9 +219,9 @@ def test_import_times_are_measured():
 def test_json_is_complete_and_the_chart_is_drawn(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.setitem(WORKLOADS, "W4 chain", Chain(3))
-    to, picture = tmp_path / "result.json", tmp_path / "chart.png"
-    files = ["--json", str(to), "--chart", str(picture)]
-    assert benchmarks.main(["W4 chain", "--seconds", "0", "--peers", "nosuchpeer", *files]) == 0
+    to, picture = tmp_path / "result.json", tmp_path / "result.png"
+    options = ["--seconds", "0", "--peers", "nosuchpeer", "--json", str(to)]
+    assert benchmarks.main(["W4 chain", *options]) == 0
     result = json.loads(to.read_text())
     facts = result["facts"]
     assert {"python", "numpy", "blas", "machine", "threads each", "tinyfractal"} <= set(facts)
@@ -217,7 +230,7 @@ def test_json_is_complete_and_the_chart_is_drawn(tmp_path, monkeypatch, capsys):
     assert (found["workload"], found["what"]) == ("W4 chain", "training")
     assert len(found["seconds"]) == found["turns"]
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["chart.png", "result.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["result.json", "result.png"]
     assert "left out" in capsys.readouterr().out
 
 

@@ -4,8 +4,8 @@ Every library that is installed does the same work from the same weights, in the
 turns and after a warm-up, and is held to the same numbers. Printed are medians, and the ratio to
 PyTorch's time with its spread (quartiles). All get the same number of threads: as many as NumPy's
 BLAS has (OPENBLAS_NUM_THREADS sets them). Timings of a busy machine say little: look at the
-spread, and run it again. The workloads are in workloads.py; the peers come with
-`pip install -e '.[bench]'`.
+spread, and run it again. Without names all workloads are run, and peak memory and
+import time follow. The workloads are in workloads.py; `pip install -e '.[bench]'` brings the peers.
 """
 
 from __future__ import annotations
@@ -33,16 +33,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("workloads", nargs="*", help="beginnings of names, such as W1; none: all")
     parser.add_argument("--seconds", type=float, default=10, help="for each row of the table")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s")
-    parser.add_argument("--json", type=Path, help="write everything measured to this file")
-    parser.add_argument("--chart", type=Path, help="draw the ratios (PNG)")
     parser.add_argument(
-        "--memory", action="store_true", help="peak memory, and the import, instead"
+        "--json", type=Path, help="write everything to this file, a chart beside it"
     )
-    parser.add_argument("--errors", action="store_true", help="distance to float64 instead")
-    parser.add_argument(
-        "--scaling", type=Path, metavar="PNG", help="batch, depth, odd sizes instead"
-    )
-    parser.add_argument("--all", action="store_true", help="the table, and these as well")
+    parser.add_argument("--chart", type=Path, help="draw the ratios as bars (PNG)")
+    only = parser.add_argument_group("instead of the table")
+    only.add_argument("--memory", action="store_true", help="peak memory, and import time")
+    only.add_argument("--errors", action="store_true", help="distance to float64")
+    only.add_argument("--scaling", type=Path, metavar="PNG", help="batch size, depth, odd sizes")
     args = parser.parse_args(argv)
     threads = parallel.threads()
     if hasattr(os, "sched_setaffinity"):  # JAX and tinygrad have no setting for it: fewer cores
@@ -50,39 +48,32 @@ def main(argv: list[str] | None = None) -> int:
     libraries, missing = find(tuple(filter(None, args.peers.split(","))), threads)
     result: dict[str, Any] = {"facts": facts(libraries, missing, threads)}
     print("\n".join(f"{key:14} {value}" for key, value in result["facts"].items()))
+    result["errors"] = []
     apart = args.memory or args.errors or args.scaling
-    if args.memory or args.all:
-        result["memory"] = memory.peaks(list(libraries), threads)
+    if not apart:
+        result |= table(args.workloads, libraries, args.seconds)
+        picture = args.chart or (args.json and args.json.with_suffix(".png"))
+        if picture:
+            from . import chart  # only here is matplotlib needed
+
+            write(picture, chart.bars(result))
+    if args.memory or not (apart or args.workloads):
+        result["memory_mb"] = memory.peaks(list(libraries), threads)
         result["import_ms"] = memory.imports()
-        print("\n" + _memory_report(result))
-    if args.errors or args.all:
+        print("\n" + memory.report(result["memory_mb"], result["import_ms"]))
+    if args.errors:
         result["float32_errors"] = errors.errors(libraries)
         print("\n" + errors.report(result["float32_errors"]))
     if args.scaling:
+        from . import chart
+
         some = {name: libraries[name] for name in ("tinyfractal", "torch") if name in libraries}
         result["scaling"] = scaling.scaling(some, min(args.seconds, 3))
         print("\n" + scaling.report(result["scaling"]))
-        from . import chart  # only here is matplotlib needed
-
         write(args.scaling, chart.lines(result["scaling"]))
-    if args.all or not apart:
-        result |= table(args.workloads, libraries, args.seconds)
-        if args.chart:
-            from . import chart
-
-            write(args.chart, chart.bars(result))
     if args.json:
         write(args.json, json.dumps(result, indent=1).encode())
-    return len(result.get("errors", []))
-
-
-def _memory_report(result: dict[str, Any]) -> str:
-    lines = [f"{'MB, W1 training':20}{'at import':>10}{'peak':>10}{'step adds':>10}"]
-    for name, found in result["memory"].items():
-        cells = "".join(f"{found[k]:10.0f}" for k in ("import", "peak", "step") if k in found)
-        lines.append(f"{name:20}{cells}{found.get('error', '')}")
-    times = (f"{name} {ms:.0f} ms" for name, ms in result["import_ms"].items())
-    return "\n".join([*lines, f"{'import':20}{', '.join(times)}"])
+    return len(result["errors"])
 
 
 def facts(libraries: dict[str, ModuleType], missing: dict[str, str], threads: int) -> dict:

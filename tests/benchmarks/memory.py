@@ -77,5 +77,15 @@ def imports(runs: int = 9) -> dict[str, float]:
     return {"numpy": numpy, "tinyfractal adds": added}
 
 
+def report(peaks: dict[str, Any], imports: dict[str, float]) -> str:
+    """A table."""
+    lines = [f"{'MB, W1 training':20}{'at import':>10}{'peak':>10}{'step adds':>10}"]
+    for name, found in peaks.items():
+        cells = "".join(f"{found[k]:10.0f}" for k in ("import", "peak", "step") if k in found)
+        lines.append(f"{name:20}{cells}{found.get('error', '')}")
+    times = (f"{name} {ms:.0f} ms" for name, ms in imports.items())
+    return "\n".join([*lines, f"{'import':20}{', '.join(times)}"])
+
+
 if __name__ == "__main__":
     print(json.dumps(peak(sys.argv[1], int(sys.argv[2]), NETWORKS[sys.argv[3]])))
