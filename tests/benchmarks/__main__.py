@@ -1,92 +1,145 @@
-"""Time tinyfractal beside PyTorch: `python -m tests.benchmarks [W1 W3 …] [--seconds 20]`.
+"""Time tinyfractal beside its peers: `python -m tests.benchmarks [W1 W3 …]`.
 
-Both do the same work in the same process, in turns and after a warm-up, and must agree on the
-result; printed are medians and their ratio. Timings of a busy machine say little: look at the
-spread, and run it again. BLAS and PyTorch get the same number of threads (OPENBLAS_NUM_THREADS).
-With `--json FILE` everything measured is written there.
+Every library that is installed does the same work from the same weights, in the same process, in
+turns and after a warm-up, and is held to the same numbers. Printed are medians, and the ratio to
+PyTorch's time with its spread (quartiles). All get the same number of threads: as many as NumPy's
+BLAS has (OPENBLAS_NUM_THREADS sets them). Timings of a busy machine say little: look at the
+spread, and run it again. Without names all workloads are run, and peak memory and
+import time follow. The workloads are in workloads.py; `pip install -e '.[bench]'` brings the peers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import statistics
-import time
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from tinyfractal import backend, parallel
 
-from .workloads import HAS_TORCH, WORKLOADS, Work
+from . import errors, memory, scaling
+from .libraries import PEERS, build, find
+from .measure import disagreements, measure, row
+from .workloads import MLP, WORKLOADS, Network
 
 
-def measure(work: Work, what: str, seconds: float) -> dict[str, list[float]]:
-    """Seconds of each run, library by library, taken in turns until the time is up."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    stop = time.monotonic() + seconds
-    while time.monotonic() < stop or min(map(len, times.values())) < 5:
-        for name, functions in work.items():
-            start = time.perf_counter()
-            functions[what]()
-            times[name].append(time.perf_counter() - start)
-    return times
-
-
-def check_agree(name: str, work: Work, what: str) -> None:
-    """Raise where the libraries do not come to the same number (this is the warm-up too)."""
-    found = {library: functions[what]() for library, functions in work.items()}
-    if len({library for library in found if library in ("tinyfractal", "torch")}) == 2:
-        ours, theirs = found["tinyfractal"], found["torch"]
-        if abs(ours - theirs) > 1e-2 * abs(theirs):
-            raise AssertionError(f"{name}, {what}: tinyfractal gives {ours}, PyTorch {theirs}")
-
-
-def main() -> None:
-    """Measure, print a table, write JSON."""
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print what was asked for; return how many libraries were wrong somewhere."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("workloads", nargs="*", help="beginnings of names, such as W1")
-    parser.add_argument("--seconds", type=float, default=20, help="for each row")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    facts = {**backend.info(), "parts at once": parallel.threads()}
-    if HAS_TORCH:
-        import torch
+    parser.add_argument("workloads", nargs="*", help="beginnings of names, such as W1; none: all")
+    parser.add_argument("--seconds", type=float, default=10, help="for each row of the table")
+    parser.add_argument("--peers", default=",".join(PEERS), help="some of %(default)s")
+    parser.add_argument(
+        "--json", type=Path, help="write everything to this file, a chart beside it"
+    )
+    parser.add_argument("--chart", type=Path, help="draw the ratios as bars (PNG)")
+    only = parser.add_argument_group("instead of the table")
+    only.add_argument("--memory", action="store_true", help="peak memory, and import time")
+    only.add_argument("--errors", action="store_true", help="distance to float64")
+    only.add_argument("--scaling", type=Path, metavar="PNG", help="batch size, depth, odd sizes")
+    args = parser.parse_args(argv)
+    threads = parallel.threads()
+    if hasattr(os, "sched_setaffinity"):  # JAX and tinygrad have no setting for it: fewer cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    libraries, missing = find(tuple(filter(None, args.peers.split(","))), threads)
+    result: dict[str, Any] = {"facts": facts(libraries, missing, threads)}
+    print("\n".join(f"{key:14} {value}" for key, value in result["facts"].items()))
+    result["errors"] = []
+    apart = args.memory or args.errors or args.scaling
+    if not apart:
+        result |= table(args.workloads, libraries, args.seconds)
+        picture = args.chart or (args.json and args.json.with_suffix(".png"))
+        if picture:
+            from . import chart  # only here is matplotlib needed
 
-        torch.set_num_threads(parallel.threads())
-        facts["torch"] = f"{torch.__version__}, {torch.get_num_threads()} threads"
-    else:
-        facts["torch"] = "not installed: no ratios"
-    print("\n".join(f"{key:14} {value}" for key, value in facts.items()))
-    print(f"\n{'':16}{'':8}{'median ms':>28}{'ratio':>9}  (spread of the ratio)")
-    results = []
-    for name, build in WORKLOADS.items():
-        if args.workloads and not name.startswith(tuple(args.workloads)):
+            write(picture, chart.bars(result))
+    if args.memory or not (apart or args.workloads):
+        result["memory_mb"] = memory.peaks(list(libraries), threads)
+        result["import_ms"] = memory.imports()
+        print("\n" + memory.report(result["memory_mb"], result["import_ms"]))
+    if args.errors:
+        result["float32_errors"] = errors.errors(libraries)
+        print("\n" + errors.report(result["float32_errors"]))
+    if args.scaling:
+        from . import chart
+
+        some = {name: libraries[name] for name in ("tinyfractal", "torch") if name in libraries}
+        result["scaling"] = scaling.scaling(some, min(args.seconds, 3))
+        print("\n" + scaling.report(result["scaling"]))
+        write(args.scaling, chart.lines(result["scaling"]))
+    if args.json:
+        write(args.json, json.dumps(result, indent=1).encode())
+    return len(result["errors"])
+
+
+def facts(libraries: dict[str, ModuleType], missing: dict[str, str], threads: int) -> dict:
+    """Versions, threads and machine."""
+    return {
+        **backend.info(),
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {threads} used",
+        "threads each": threads,
+        **{name: module.VERSION for name, module in libraries.items()},
+        **{name: f"left out: {reason}" for name, reason in missing.items()},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def table(names: list[str], libraries: dict[str, ModuleType], seconds: float) -> dict[str, Any]:
+    """Run the workloads, and print row after row."""
+    rows: list[dict] = []
+    errors: list[str] = []
+    for name, spec in WORKLOADS.items():
+        if names and not name.startswith(tuple(names)):
             continue
-        work = build(name)
-        for what in next(iter(work.values())):
-            check_agree(name, work, what)
-            times = measure(work, what, args.seconds)
-            print(row(name, what, times), flush=True)
-            results.append({"workload": name, "what": what, "seconds": times})
-    if args.json is not None:
-        args.json.write_text(json.dumps({"facts": facts, "results": results}), "utf-8")
+        print(f"\n{name:33}{'median ms':>12}{'ratio':>9}  (quartiles)   turns")
+        work, without = build(spec, libraries)
+        for library, reason in without.items():
+            print(f"  {library}: {reason}")
+        whats = list(next(iter(work.values())))
+        several = spec != "drop-path"
+        for what in reversed(whats) if isinstance(spec, Network | MLP) and several else whats:
+            if several:
+                runs = 2 if what == "training" else 1
+                for library, reason in disagreements(work, what, runs).items():
+                    errors.append(f"{name}, {what}: {library}: {reason}")
+                    print("  ERROR " + errors[-1])
+                    del work[library]
+        for what in whats:
+            times = measure(work, what, seconds)
+            for library, t in times.items():
+                rows.append(row(name, what, library, t))
+                print(_line(rows[-1]), flush=True)
+            if not several:
+                without_, with_ = (statistics.mean(t.seconds) for t in times.values())
+                print(f"  of the means: {with_ / without_:.2f}")
+        del work
+    return {"rows": rows, "errors": errors}
 
 
-def row(name: str, what: str, times: dict[str, list[float]]) -> str:
-    """A line of the table: medians, and of the ratios of neighbouring runs median and quartiles.
+def _line(r: dict) -> str:
+    text = f"  {r['what']:12}{r['library']:19}{r['median_ms']:12.3f}"
+    if r["ratio"] is not None:
+        text += f"{r['ratio']:9.2f}  ({r['low']:.2f} to {r['high']:.2f})"
+    return f"{text:75}{r['turns']:4}"
 
-    Where chance decides how much there is to do (drop-path), the ratio is that of the means.
-    """
-    medians = "  ".join(f"{k} {1000 * statistics.median(v):.2f}" for k, v in times.items())
-    text = f"{name:16}{what:8}{medians:>44}"
-    if "torch" in times:
-        ratios = [a / b for a, b in zip(times["tinyfractal"], times["torch"])]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        text += f"{middle:9.2f}  ({low:.2f} to {high:.2f})"
-    elif len(times) == 2:
-        without, dropped = map(statistics.mean, times.values())
-        text += f"{dropped / without:9.2f}  (of the means)"
-    return text
+
+def write(path: Path, content: bytes) -> None:
+    """All of it or nothing: under another name first."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
