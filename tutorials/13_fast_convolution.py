@@ -464,7 +464,8 @@ print(says(times["Winograd F(4×4, 3×3)"], times["windows, one product"]))
 print("The floor of all products was", "broken." if fastest < floor else "not broken here.")
 
 # %% [markdown]
-# A floor that can be broken was a floor for *those products*, and Winograd does fewer. What keeps it
+# A floor that can be broken was a floor for *those products*, and Winograd does fewer. What keeps
+# it
 # from its own floor? We time its products alone, without what comes before and after:
 
 # %%
@@ -594,7 +595,8 @@ else:
             print(f"steps of {1e6 * step:7.1f} µs: two threads are {t[1] / t[2]:.2f} times as fast")
 
 # %% [markdown]
-# Where short steps gain little, or even lose, you see what the lock costs. So each step must be long
+# Where short steps gain little, or even lose, you see what the lock costs. So each step must be
+# long
 # enough. But a chunk must be small, to stay in the cache, and the library's `CHUNK` is a compromise
 # between the two.
 # [`parallel.py`](../tinyfractal/parallel.py) gives each thread its own part of the batch, which
@@ -655,7 +657,8 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 # rm tutorials/pictures/conv_times.json && python -m tutorials 13
 # ```
 #
-# One convolution is not a network, and one machine is not all. But this is how NumPy can be compared
+# One convolution is not a network, and one machine is not all. But this is how NumPy can be
+# compared
 # with it at all: nearly everything above is a matrix product, and BLAS is not written in Python.
 #
 # ## Now read the source
@@ -681,7 +684,8 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #
 # Solutions: `solutions/13_fast_convolution.py`.
 #
-# **1. By hand.** $F(3, 2)$: a filter of two weights `w` over four numbers `d` gives a list of three,
+# **1. By hand.** $F(3, 2)$: a filter of two weights `w` over four numbers `d` gives a list of
+# three,
 # $y_i = d_i w_0 + d_{i+1} w_1$. Write it with four products of a sum of data and a sum of weights,
 # in place of six. (Multiplying or dividing by a constant such as 2 is free.) The same symmetry as
 # above will help.
