@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 
 import tinyfractal as tf
+from tinyfractal import backend
 
 from .benchmarks import __main__ as benchmarks
 from .benchmarks import errors, memory, scaling
 from .benchmarks.libraries import PEERS, build, find
 from .benchmarks.measure import Times, disagreements, distance, measure, row
 from .benchmarks.workloads import MLP, NETWORKS, WORKLOADS, Chain, Layer, Network, Step
+
+pytestmark = pytest.mark.skipif(
+    backend.current() != "numpy", reason="times the CPU; GPUs have tests.gpu --bench"
+)
 
 TINY = {
     "network": Network((4, 6), (8, 8, 3), 4, columns=3),

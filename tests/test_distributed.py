@@ -22,6 +22,10 @@ from tinyfractal.train import CHECKPOINT
 
 from . import ranks
 
+pytestmark = pytest.mark.skipif(
+    backend.current() != "numpy", reason="the ranks compute on the host; a GPU is played here"
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 BESIDE = Path(sys.executable).with_name("mpiexec")  # of this virtual environment
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
