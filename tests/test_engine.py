@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinyfractal as tf
-from tinyfractal import Tensor
+from tinyfractal import Tensor, backend
 from tinyfractal.errors import GraphError
 from tinyfractal.tensor import Node, backward_order
 
@@ -418,3 +418,12 @@ def test_backward_normalization_in_evaluation():
     tf.batch_norm(x, weight, bias, *running, training=False, eps=0.0).sum().backward()
     close(x.grad, np.ones((3, 2)))
     close(weight.grad, [1.5, 1.5])
+
+
+def test_backward_normalization_in_evaluation_survives_a_training_step_in_between():
+    x, weight, bias = leaf(np.arange(8.0).reshape(4, 2)), leaf([1.0, 1.0]), leaf([0.0, 0.0])
+    running = backend.asarray(np.zeros(2)), backend.asarray(np.ones(2))
+    y = tf.batch_norm(x, weight, bias, *running, training=False, eps=0.0).sum()
+    tf.batch_norm(x.detach() + 5.0, weight.detach(), bias.detach(), *running)  # moves `running`
+    y.backward()
+    close(weight.grad, [12, 16])

@@ -60,7 +60,8 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: outside training it needs running_mean and running_var")
-        fixed: Any = raw(running_mean), raw(running_var)
+        # copies, since a later training step moves the running ones in place, before backward maybe
+        fixed: Any = raw(running_mean).copy(), raw(running_var).copy()
         return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=fixed, fixed=True)
     count = x.size // x.shape[-1]
     if count == 1:
