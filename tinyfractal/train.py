@@ -193,17 +193,17 @@ def train_epoch(
         right = right + (logits.data.argmax(axis=1) == y).sum()
         seen += len(y)
         if progress.wants_news():
-            progress.advance(len(labels), loss=_mean(total, seen), accuracy=_mean(right, seen))
+            loss_now, accuracy_now = _number(total) / seen, _number(right) / seen
+            progress.advance(len(labels), loss=loss_now, accuracy=accuracy_now)
         else:
             progress.advance(len(labels))
-    totals = float(asnumpy(total)), float(asnumpy(right)), seen
-    loss_sum, hits, count = reducer.group.add_up(*totals)
+    loss_sum, hits, count = reducer.group.add_up(_number(total), _number(right), seen)
     return loss_sum / count, hits / count
 
 
-def _mean(total: Any, count: int) -> float:
+def _number(total: Any) -> float:
     """A sum that was kept on the device, brought home: here a GPU is waited for."""
-    return float(asnumpy(total)) / count
+    return float(asnumpy(total))
 
 
 @contextmanager
@@ -241,8 +241,7 @@ def evaluate(
             logits = model(Tensor.of(backend.asarray(images)))
             total = total + cross_entropy(logits, y, reduction="sum").data
             right = right + (logits.data.argmax(axis=1) == y).sum()
-    totals = float(asnumpy(total)), float(asnumpy(right))  # here a GPU is waited for
-    sums = group.add_up(*totals, time.perf_counter() - start)
+    sums = group.add_up(_number(total), _number(right), time.perf_counter() - start)
     return Result(*(number / len(dataset) for number in sums))
 
 

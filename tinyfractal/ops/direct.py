@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..backend import Array, current, xp
+from ..backend import Array, xp
 from ..parallel import parts, run, runs
 from .memory import batch_first, batch_inside
 
@@ -137,7 +137,7 @@ def _along(length: int, size: int, offset: int, step: int) -> tuple[slice, slice
 def _images(numbers: int, size: Pair) -> int:
     """How many images at a time, for the cache's sake."""
     each = numbers * size[0] * size[1]
-    return max(1, CHUNK // max(1, each)) if current() == "numpy" else 1 << 62
+    return CHUNK // max(1, each)
 
 
 # ----- Products, group by group -----

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, current, xp
+from ..backend import Array, xp
 from ..parallel import parts, run, runs
 from .memory import batch_first, batch_inside
 
@@ -88,4 +88,4 @@ def windows(
 def _chunks(rows: slice, view: Array) -> list[slice]:
     """Runs of rows of the output whose windows fit into the cache."""
     each = view.size // max(1, len(view))
-    return runs(rows, max(1, CHUNK // max(1, each)) if current() == "numpy" else len(view))
+    return runs(rows, CHUNK // max(1, each))

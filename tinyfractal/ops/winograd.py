@@ -40,7 +40,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from ..backend import Array, constant, current, xp
+from ..backend import Array, constant, xp
 from ..parallel import parts, run, runs
 from .memory import batch_first, batch_inside
 
@@ -152,12 +152,9 @@ class Tiling:
 
     def chunks(self, images: slice) -> Iterator[tuple[Chunk, slice]]:
         """Runs of a few images, with the work arrays for them."""
-        step = max(1, images.stop - images.start)
-        if current() == "numpy":
-            tiles = max(CHUNK // max(self.c, self.o), TILES)
-            step = max(1, min(step, tiles // (self.rows * self.columns)))
+        tiles = max(CHUNK // max(self.c, self.o), TILES)
         chunk = None
-        for some in runs(images, step):
+        for some in runs(images, tiles // (self.rows * self.columns)):
             if chunk is None or chunk.n != some.stop - some.start:
                 chunk = Chunk(self, some.stop - some.start)
             yield chunk, some
