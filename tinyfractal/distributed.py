@@ -141,10 +141,11 @@ class ProcessGroup:
         except BaseException as error:
             if self.size == 1:
                 raise
-            time.sleep(min(self.rank, 1))  # where all fail alike, rank 0 says it for all
+            time.sleep(2 * min(self.rank, 1))  # where all fail alike, rank 0 says it for all
             status = report(error)
             sys.stdout.flush()
             sys.stderr.flush()
+            time.sleep(0.5)  # or mpiexec ends, now and then, before it has passed on the words
             self.comm.Abort(status)
 
 
