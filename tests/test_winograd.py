@@ -12,7 +12,7 @@ CASES = [
     ((2, 4, 4, 3, 2), ((1, 1), (1, 1))),
     ((3, 7, 9, 2, 5), ((1, 1), (1, 1))),
     ((2, 8, 8, 4, 3), ((0, 0), (0, 0))),
-    ((2, 6, 5, 3, 4), ((2, 1), (0, 3))),
+    ((2, 6, 5, 3, 4), ((2, 1), (0, 2))),
     ((2, 31, 33, 7, 7), ((1, 1), (1, 1))),
     ((9, 13, 12, 130, 3), ((1, 1), (1, 1))),
     ((40, 8, 8, 3, 70), ((1, 1), (1, 1))),
@@ -143,4 +143,4 @@ def test_conv2d_takes_it(monkeypatch):
     x, weight, _ = drawn((9, 16, 16, 8, 8), ((1, 1), (1, 1)), np.float32)
     y = conv.conv2d(Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True))
     y.sum().backward()
-    assert len(calls) == 2
+    assert len(calls) == 3  # backward is a forward too

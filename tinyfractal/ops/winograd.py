@@ -67,10 +67,10 @@ AT = [
     [0, 1, -1, 8, -8, 1],
 ]
 
-# Numbers of a chunk at each of the 36 points. 4096 (0.6 MB of float32) suit an L2 cache best, but
+# Numbers of a band at each of the 36 points. 4096 (0.6 MB of float32) suit an L2 cache best, but
 # then each step is so short that two threads spend their time waiting for Python's lock.
-CHUNK = 8192
-TILES = 64  # of a chunk at least, so that the products do not get small
+BAND = 8192
+TILES = 64  # of a band at least, so that the products do not get small
 FEW = 96  # tiles in all; with fewer there is more work in the kernel than in the images
 
 
@@ -81,7 +81,7 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
     quarter is used saves nothing; and the transformed kernel is four times the kernel.
     """
     ordinary = weight.shape[:2] == (3, 3) and (stride, dilation, groups) == ((1, 1), (1, 1), 1)
-    if not ordinary or min(weight.shape[2:]) < 8 or min(x.shape[1:3]) < 3:
+    if not ordinary or min(weight.shape[2:]) < 8 or min(x.shape[1:3]) < 3 or xp.max(border) > 2:
         return False
     (n, h, w, _), ((top, bottom), (left, right)) = x.shape, border
     tiles = n * -(-(h + top + bottom - 2) // 4) * -(-(w + left + right - 2) // 4)
@@ -90,46 +90,47 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
 
 def forward(x: Array, weight: Array, border: Any) -> Array:
     """x (N, H, W, C) and weight (3, 3, C, O) → (N, OH, OW, O)."""
-    t = Tiling(x, weight, border)
+    t = Tiling(x.shape, weight.shape, border, x.dtype)
     u = t.from_kernel(weight)
     x = batch_inside(x)
-    y = xp.empty((t.oh, t.ow, t.n, t.o), x.dtype)
+    y = xp.empty((4 * t.rows, t.ow, t.n, t.o), t.dtype)
 
     def part(images: slice) -> None:
-        for chunk, some in t.chunks(images):
-            v = chunk.from_input(x[:, :, some])
-            chunk.to_output(xp.matmul(v, u, out=chunk.m), y[:, :, some])
+        for band in t.bands(images):
+            v = band.from_input(x)
+            band.to_output(xp.matmul(v, u, out=band.m), y)
 
     run(part, parts(t.n, 9 * x.size))
-    return batch_first(y)
+    return batch_first(y[: t.oh])
 
 
 def backward(
     gy: Array, x: Array, weight: Array, border: Any, wanted: list[bool]
 ) -> tuple[Array | None, Array | None]:
     """The gradients of x and of weight, given gy (N, OH, OW, O)."""
-    t = Tiling(x, weight, border)
-    ut = t.from_kernel(weight).swapaxes(1, 2)
+    (top, bottom), (left, right) = border
+    around = (2 - top, 2 - bottom), (2 - left, 2 - right)
+    return (
+        forward(gy, weight[::-1, ::-1].swapaxes(2, 3), around) if wanted[0] else None,
+        kernel_gradient(gy, x, weight.shape, border) if wanted[1] else None,
+    )
+
+
+def kernel_gradient(gy: Array, x: Array, kernel: tuple[int, ...], border: Any) -> Array:
+    """The gradient of weight, given gy (N, OH, OW, O)."""
+    t = Tiling(x.shape, kernel, border, x.dtype)
     x, gy = batch_inside(x), batch_inside(gy)
-    gx = xp.empty(x.shape, x.dtype) if wanted[0] else None
 
     def part(images: slice) -> Any:
         gu: Any = None
-        for chunk, some in t.chunks(images):
-            gm = chunk.from_output(gy[:, :, some])
-            if wanted[1]:
-                gu = added(gu, chunk.from_input(x[:, :, some]).swapaxes(1, 2) @ gm)
-            if gx is not None:
-                chunk.to_input(xp.matmul(gm, ut, out=chunk.v), gx[:, :, some])
+        for band in t.bands(images):
+            gm = band.from_output(gy)
+            gu = added(gu, band.from_input(x).swapaxes(1, 2) @ gm)
         return gu
 
     gu = functools.reduce(added, run(part, parts(t.n, 9 * x.size)))
-    if wanted[1]:
-        gu = xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu  # of no images
-    return (
-        None if gx is None else batch_first(gx),
-        t.to_kernel(gu, weight.shape) if wanted[1] else None,
-    )
+    gu = xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu  # of no images
+    return t.to_kernel(gu)
 
 
 def added(total: Array | None, more: Array | None) -> Array | None:
@@ -140,32 +141,36 @@ def added(total: Array | None, more: Array | None) -> Array | None:
 class Tiling:
     """How images are cut into tiles of 6×6 pixels, four apart, for outputs of 4×4."""
 
-    def __init__(self, x: Array, weight: Array, border: Any) -> None:
-        self.n, self.h, self.w, self.c = x.shape
-        self.o = weight.shape[3]
-        self.dtype = x.dtype
+    def __init__(
+        self, image: tuple[int, ...], kernel: tuple[int, ...], border: Any, dtype: Any
+    ) -> None:
+        self.n, self.h, self.w, self.c = image
+        self.o = kernel[3]
+        self.dtype = dtype
         (self.top, bottom), (self.left, right) = border
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
-        self.exact = (self.oh, self.ow) == (4 * self.rows, 4 * self.columns)
-        self.bt, self.g, self.at = (constant(matrix, x.dtype) for matrix in (BT, G, AT))
+        self.bt, self.g, self.at = (constant(matrix, dtype) for matrix in (BT, G, AT))
 
-    def chunks(self, images: slice) -> Iterator[tuple[Chunk, slice]]:
-        """Runs of a few images, with the work arrays for them."""
-        tiles = max(CHUNK // max(self.c, self.o), TILES)
-        chunk = None
-        for some in runs(images, tiles // (self.rows * self.columns)):
-            if chunk is None or chunk.n != some.stop - some.start:
-                chunk = Chunk(self, some.stop - some.start)
-            yield chunk, some
+    def bands(self, images: slice) -> Iterator[Band]:
+        """A few rows of tiles, of a few images, at a time; the work arrays are the same ones."""
+        width = self.columns * max(self.c, self.o)
+        for some in runs(images, max(BAND // width, -(-TILES // self.columns))):
+            n = some.stop - some.start
+            band = None
+            for rows in runs(slice(0, self.rows), BAND // (width * n)):
+                if band is None or band.k != rows.stop - rows.start:
+                    band = Band(self, rows.stop - rows.start, n)
+                band.first, band.images = rows.start, some
+                yield band
 
     def from_kernel(self, weight: Array) -> Array:
         """U = G w Gᵀ: (3, 3, C, O) → (36, C, O)."""
         return both(self.g, weight).reshape(36, self.c, self.o)
 
-    def to_kernel(self, gu: Array, shape: tuple[int, ...]) -> Array:
+    def to_kernel(self, gu: Array) -> Array:
         """gw = Gᵀ gU G: (36, C, O) → (3, 3, C, O)."""
-        return both(self.g.T, gu.reshape(6, 6, -1)).reshape(shape)
+        return both(self.g.T, gu.reshape(6, 6, -1)).reshape(3, 3, self.c, self.o)
 
 
 def both(matrix: Array, x: Array) -> Array:
@@ -175,92 +180,78 @@ def both(matrix: Array, x: Array) -> Array:
     return matrix @ rows.reshape(size, points, -1)
 
 
-class Chunk:
-    """The work arrays for n images on their way through the steps.
+class Band:
+    """The work arrays for k rows of tiles, of n images, on their way through the steps.
 
     A step works along one axis of the tiles: its matrix times arrays (…, 6, numbers), the numbers
     being those of all images and channels. The arrays are views, so nothing is copied. Their axes:
     k and s, row and column of the tile; u and v, row and column in the tile.
     """
 
-    def __init__(self, t: Tiling, n: int) -> None:
-        self.t, self.n = t, n
-        k, s = t.rows, t.columns
-        self.canvas = xp.zeros((4 * k + 2, 4 * s + 2, n, t.c), t.dtype)  # x with its border
+    first: int  # row of tiles
+    images: slice
+
+    def __init__(self, t: Tiling, k: int, n: int) -> None:
+        self.t, self.k, self.n = t, k, n
+        s = t.columns
         self.half = xp.empty((k, 6, 4 * s + 2, n * t.c), t.dtype)  # transformed along the rows
+        self.half[:, :, : t.left] = 0
+        self.half[:, :, t.left + t.w :] = 0
         self.v = xp.empty((36, k * s * n, t.c), t.dtype)
         self.m = xp.empty((36, k * s * n, t.o), t.dtype)
         self.z = xp.empty((4, 6, k, s, n * t.o), t.dtype)  # (u, v, k, s, numbers): half way back
 
     def from_input(self, x: Array) -> Array:
-        """V = Bᵀ d B for every tile: (H, W, n, C) → (36, tiles, C)."""
+        """V = Bᵀ d B for every tile of x (H, W, N, C): (36, tiles, C)."""
         t, numbers = self.t, self.n * self.t.c
+        for k in range(self.k):
+            first = 4 * (self.first + k) - t.top
+            start, stop = min(max(first, 0), t.h), min(first + 6, t.h)
+            rows = x[start:stop, :, self.images].reshape(stop - start, t.w, numbers)
+            out = self.half[k, :, t.left : t.left + t.w].swapaxes(0, 1)
+            xp.matmul(t.bt[:, start - first : stop - first], rows.swapaxes(0, 1), out=out)
         line = (4 * t.columns + 2) * numbers
-        self.canvas[t.top : t.top + t.h, t.left : t.left + t.w] = x
-        tiles = windows(self.canvas, (t.rows, 6, line), (4 * line, line, 1))
-        xp.matmul(t.bt, tiles, out=self.half.reshape(tiles.shape))
         tiles = windows(
             self.half,
-            (t.rows, 6, t.columns, 6, numbers),
+            (self.k, 6, t.columns, 6, numbers),
             (6 * line, line, 4 * numbers, numbers, 1),
         )
         xp.matmul(t.bt, tiles, out=self.tiled(self.v, 6))
         return self.v
 
     def to_output(self, m: Array, y: Array) -> None:
-        """Y = Aᵀ M A, into y (OH, OW, n, O)."""
-        t = self.t
-        xp.matmul(t.at, m.reshape(6, -1), out=self.z.reshape(4, -1))
-        tiles = self.tiled(self.z, 4)
-        if t.exact:
-            xp.matmul(t.at, tiles, out=y.reshape(t.rows, 4, t.columns, 4, -1))
-        else:
-            whole = xp.matmul(t.at, tiles).reshape(4 * t.rows, 4 * t.columns, self.n, t.o)
-            y[...] = whole[: t.oh, : t.ow]
+        """Y = Aᵀ M A, into y (OH, OW, N, O)."""
+        t, z, numbers = self.t, self.z, self.n * self.t.o
+        m = m.reshape(6, 6, -1).swapaxes(0, 1)
+        xp.matmul(t.at, m, out=z.reshape(4, 6, -1).swapaxes(0, 1))
+        y = y[4 * self.first : 4 * (self.first + self.k), :, self.images]
+        y = y.reshape(self.k, 4, t.ow, numbers)
+        whole, z = t.ow // 4, self.tiled(z, 4)
+        out = y[:, :, : 4 * whole].reshape(self.k, 4, whole, 4, numbers)
+        xp.matmul(t.at, z[:, :, :whole], out=out)
+        if whole < t.columns:
+            xp.matmul(t.at[: t.ow % 4], z[:, :, whole], out=y[:, :, 4 * whole :])
 
     def from_output(self, gy: Array) -> Array:
-        """gM = A gY Aᵀ: (OH, OW, n, O) → (36, tiles, O)."""
-        t = self.t
-        if not t.exact:
-            whole = xp.zeros((4 * t.rows, 4 * t.columns, self.n, t.o), t.dtype)
-            whole[: t.oh, : t.ow] = gy
-            gy = whole
-        tiles = gy.reshape(t.rows, 4, t.columns, 4, -1)
-        xp.matmul(t.at.T, tiles, out=self.tiled(self.z, 4))
-        xp.matmul(t.at.T, self.z.reshape(4, -1), out=self.m.reshape(6, -1))
+        """gM = A gY Aᵀ for every tile of gy (OH, OW, N, O): (36, tiles, O)."""
+        t, a, numbers = self.t, self.t.at.T, self.n * self.t.o
+        whole, z = t.ow // 4, self.tiled(self.z, 4)
+        for k in range(self.k):
+            first = 4 * (self.first + k)
+            rows = min(4, t.oh - first)
+            g = gy[first : first + rows, :, self.images].reshape(rows, t.ow, numbers)
+            z[k, rows:] = 0
+            tiles = g[:, : 4 * whole].reshape(rows, whole, 4, numbers)
+            xp.matmul(a, tiles, out=z[k, :rows, :whole])
+            if whole < t.columns:
+                xp.matmul(a[:, : t.ow % 4], g[:, 4 * whole :], out=z[k, :rows, whole])
+        z = self.z.reshape(4, 6, -1).swapaxes(0, 1)
+        xp.matmul(a, z, out=self.m.reshape(6, 6, -1).swapaxes(0, 1))
         return self.m
-
-    def to_input(self, gv: Array, gx: Array) -> None:
-        """gd = B gV Bᵀ, added up where tiles overlap, into gx (H, W, n, C)."""
-        t = self.t
-        d = t.bt.T @ gv.reshape(6, -1)
-        d = d.reshape(6, 6, t.rows, t.columns, -1)  # (u, v, k, s, numbers)
-        d[:2, :, 1:] += d[4:, :, :-1]  # the last two rows lie in the next tile's first two
-        self.along_columns(d[:4], gx, first=-t.top)
-        self.along_columns(d[4:, :, -1:], gx, first=4 * t.rows - t.top)
-
-    def along_columns(self, d: Array, gx: Array, first: int) -> None:
-        """d Bᵀ, added up, as rows of gx from `first` on."""
-        t, b = self.t, self.t.bt.T
-        rows = d.shape[0] * d.shape[2]
-        start = max(first, 0)
-        stop = min(first + rows, t.h)
-        if start >= stop:
-            return
-        tiles = d.transpose(2, 0, 3, 1, 4)  # (k, u, s, v, numbers)
-        lines = xp.empty((rows, 4 * t.columns + 2, self.n * t.c), t.dtype)
-        own = lines[:, :-2].reshape(*tiles.shape[:3], 4, -1)
-        xp.matmul(b[:4], tiles, out=own)
-        over = xp.matmul(b[4:], tiles)
-        own[:, :, 1:, :2] += over[:, :, :-1]
-        lines.reshape(*tiles.shape[:2], *lines.shape[1:])[:, :, -2:] = over[:, :, -1]
-        lines = lines.reshape(rows, -1, self.n, t.c)
-        gx[start:stop] = lines[start - first : stop - first, t.left : t.left + t.w]
 
     def tiled(self, a: Array, size: int) -> Array:
         """What is stored as (u, v, k, s, numbers), seen as (k, u, s, v, numbers)."""
-        t = self.t
-        return a.reshape(size, 6, t.rows, t.columns, -1).transpose(2, 0, 3, 1, 4)
+        return a.reshape(size, 6, self.k, self.t.columns, -1).transpose(2, 0, 3, 1, 4)
 
 
 def windows(x: Array, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
