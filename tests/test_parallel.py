@@ -17,10 +17,9 @@ pytestmark = pytest.mark.usefixtures("on_numpy")
 @pytest.fixture
 def two_threads(monkeypatch):
     monkeypatch.setattr(parallel, "threads", lambda: 2)
-    parallel._pool.cache_clear()
+    parallel._inbox.cache_clear()
     yield
-    parallel._pool().shutdown()
-    parallel._pool.cache_clear()
+    parallel._inbox.cache_clear()
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 64])
@@ -50,8 +49,10 @@ def test_work_runs_at_once_and_results_come_in_order(two_threads):
 
 
 def test_an_error_in_a_part_is_raised(two_threads):
-    with pytest.raises(ZeroDivisionError):
-        parallel.run(lambda i: 1 / i, [1, 0])
+    for items in ([1, 0], [0, 1], [0, 0]):
+        with pytest.raises(ZeroDivisionError):
+            parallel.run(lambda i: 1 / i, items)
+    assert parallel.run(lambda i: 1 / i, [1, 2]) == [1, 0.5]  # and work goes on afterwards
 
 
 def test_blas_is_held_to_one_thread_and_let_go():

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from . import backend
@@ -45,8 +46,23 @@ def threads() -> int:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, threads() - 1), "tinyfractal")
+def _inbox() -> SimpleQueue:
+    """Where the other threads wait for work. (An executor's futures take twice as long.)"""
+    inbox: SimpleQueue = SimpleQueue()
+    for _ in range(threads() - 1):
+        threading.Thread(target=_serve, args=(inbox,), name="tinyfractal", daemon=True).start()
+    return inbox
+
+
+def _serve(inbox: SimpleQueue) -> None:
+    """What such a thread does: one piece of work after the other, until the process ends."""
+    while True:
+        position, work, answers = inbox.get()
+        try:
+            answers.put((position, work(), None))
+        except BaseException as error:  # the caller is to have it
+            answers.put((position, None, error))
+        del work, answers  # or the last arrays would stay alive until there is more to do
 
 
 @contextmanager
@@ -66,13 +82,17 @@ def one_blas_thread() -> Iterator[None]:
             library.set_num_threads(count)
 
 
+def at_once(numbers: int) -> int:
+    """How many parts of a computation on so many numbers run at once."""
+    return threads() if numbers >= SMALL and backend.current() == "numpy" else 1
+
+
 def parts(n: int, numbers: int) -> list[slice]:
     """0 … n - 1 in as many runs as there are threads, of about the same length.
 
     `numbers` says how many are to be worked on in all; for few there is one run.
     """
-    several = numbers >= SMALL and backend.current() == "numpy"
-    count = max(1, min(n, threads())) if several else 1
+    count = max(1, min(n, at_once(numbers)))
     edges = [n * i // count for i in range(count + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
@@ -94,8 +114,15 @@ def run(work: Callable[[S], T], items: Iterable[S]) -> list[T]:
     with one_blas_thread():
         if backend.current() != "numpy" or not others or threads() < 2:
             return [work(first), *map(work, others)]
-        futures = [_pool().submit(copy_context().run, work, item) for item in others]
+        answers: SimpleQueue = SimpleQueue()
+        for position, item in enumerate(others, 1):
+            _inbox().put((position, functools.partial(copy_context().run, work, item), answers))
         try:
-            return [work(first), *(future.result() for future in futures)]
-        finally:
-            wait(futures)  # nothing goes on behind the caller's back, even after an error
+            results: list[Any] = [work(first), *others]
+        finally:  # nothing goes on behind the caller's back, even after an error
+            answered = [answers.get() for _ in others]
+        for position, result, error in answered:
+            if error is not None:
+                raise error
+            results[position] = result
+        return results

@@ -38,10 +38,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 from ..backend import Array, constant, xp
-from ..parallel import parts, run, runs
+from ..parallel import at_once, parts, run, runs
 from .memory import batch_first, batch_inside
 
 BT = [
@@ -90,17 +91,10 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
 
 def forward(x: Array, weight: Array, border: Any) -> Array:
     """x (N, H, W, C) and weight (3, 3, C, O) → (N, OH, OW, O)."""
-    t = Tiling(x.shape, weight.shape, border, x.dtype)
+    t = Tiling(x.shape, weight.shape[3], border, x.dtype)
     u = t.from_kernel(weight)
-    x = batch_inside(x)
-    y = xp.empty((4 * t.rows, t.ow, t.n, t.o), t.dtype)
-
-    def part(images: slice) -> None:
-        for band in t.bands(images):
-            v = band.from_input(x)
-            band.to_output(xp.matmul(v, u, out=band.m), y)
-
-    run(part, parts(t.n, 9 * x.size))
+    x, y = batch_inside(x), t.empty_output()
+    run(lambda where: correlate(t, where, x, u, y), parts(t.bands, t.numbers))
     return batch_first(y[: t.oh])
 
 
@@ -110,27 +104,42 @@ def backward(
     """The gradients of x and of weight, given gy (N, OH, OW, O)."""
     (top, bottom), (left, right) = border
     around = (2 - top, 2 - bottom), (2 - left, 2 - right)
-    return (
-        forward(gy, weight[::-1, ::-1].swapaxes(2, 3), around) if wanted[0] else None,
-        kernel_gradient(gy, x, weight.shape, border) if wanted[1] else None,
+    t = Tiling(x.shape, weight.shape[3], border, x.dtype)
+    back = Tiling(gy.shape, weight.shape[2], around, x.dtype)
+    x, gy, gx, gw = batch_inside(x), batch_inside(gy), None, None
+    if wanted[0]:
+        u, gx = back.from_kernel(weight[::-1, ::-1].swapaxes(2, 3)), back.empty_output()
+
+    def part(where: tuple[slice, slice]) -> Any:
+        if wanted[0]:
+            correlate(back, where[0], gy, u, gx)
+        return points_gradient(t, where[1], gy, x) if wanted[1] else None
+
+    both = zip_longest(
+        parts(back.bands, back.numbers), parts(t.bands, t.numbers), fillvalue=slice(0, 0)
     )
+    found = run(part, both)
+    if wanted[1]:
+        gw = t.to_kernel(functools.reduce(added, found))
+    return None if gx is None else batch_first(gx[: back.oh]), gw
 
 
-def kernel_gradient(gy: Array, x: Array, kernel: tuple[int, ...], border: Any) -> Array:
-    """The gradient of weight, given gy (N, OH, OW, O)."""
-    t = Tiling(x.shape, kernel, border, x.dtype)
-    x, gy = batch_inside(x), batch_inside(gy)
+def correlate(t: Tiling, where: slice, x: Array, u: Array, y: Array) -> None:
+    """All the steps for some bands: from x (H, W, N, C) into y (OH, OW, N, O)."""
+    for band in t.walk(where):
+        band.from_input(x)
+        xp.matmul(band.v, u, out=band.m)
+        band.to_output(y)
 
-    def part(images: slice) -> Any:
-        gu: Any = None
-        for band in t.bands(images):
-            gm = band.from_output(gy)
-            gu = added(gu, band.from_input(x).swapaxes(1, 2) @ gm)
-        return gu
 
-    gu = functools.reduce(added, run(part, parts(t.n, 9 * x.size)))
-    gu = xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu  # of no images
-    return t.to_kernel(gu)
+def points_gradient(t: Tiling, where: slice, gy: Array, x: Array) -> Array:
+    """gU (36, C, O), as far as it comes from some bands."""
+    gu: Any = None
+    for band in t.walk(where):
+        band.from_output(gy)
+        band.from_input(x)
+        gu = added(gu, band.v.swapaxes(1, 2) @ band.m)
+    return xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu  # of no images
 
 
 def added(total: Array | None, more: Array | None) -> Array | None:
@@ -139,45 +148,66 @@ def added(total: Array | None, more: Array | None) -> Array | None:
 
 
 class Tiling:
-    """How images are cut into tiles of 6×6 pixels, four apart, for outputs of 4×4."""
+    """How images are cut into tiles of 6×6 pixels, four apart, for outputs of 4×4.
 
-    def __init__(
-        self, image: tuple[int, ...], kernel: tuple[int, ...], border: Any, dtype: Any
-    ) -> None:
+    And how the tiles are dealt into bands: `k` rows of tiles, of some of the images.
+    """
+
+    def __init__(self, image: tuple[int, ...], channels: int, border: Any, dtype: Any) -> None:
         self.n, self.h, self.w, self.c = image
-        self.o = kernel[3]
+        self.o = channels
         self.dtype = dtype
         (self.top, bottom), (self.left, right) = border
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
         self.bt, self.g, self.at = (constant(matrix, dtype) for matrix in (BT, G, AT))
+        self.numbers = 9 * self.n * self.h * self.w * self.c
+        width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
+        pieces = -(-self.n // max(BAND // width, -(-TILES // self.columns)))
+        most = max(1, BAND * pieces // max(1, width * self.n))
+        self.k = max(k for k in range(1, self.rows + 1) if self.rows % k == 0 and k <= most)
+        self.down = self.rows // self.k  # bands in an image
+        if self.down % at_once(self.numbers):
+            pieces += -pieces % at_once(self.numbers)  # so that each thread gets as many
+        self.pieces = min(pieces, self.n)
+        self.bands = self.pieces * self.down
 
-    def bands(self, images: slice) -> Iterator[Band]:
-        """A few rows of tiles, of a few images, at a time; the work arrays are the same ones."""
-        width = self.columns * max(self.c, self.o)
-        for some in runs(images, max(BAND // width, -(-TILES // self.columns))):
-            n = some.stop - some.start
-            band = None
-            for rows in runs(slice(0, self.rows), BAND // (width * n)):
-                if band is None or band.k != rows.stop - rows.start:
-                    band = Band(self, rows.stop - rows.start, n)
-                band.first, band.images = rows.start, some
-                yield band
+    def walk(self, where: slice) -> Iterator[Band]:
+        """Some bands, one after the other, in the same work arrays."""
+        band = None
+        for i in range(where.start, where.stop):
+            piece, row = divmod(i, self.down)
+            if row == 0 or band is None:
+                start, stop = (self.n * p // self.pieces for p in (piece, piece + 1))
+                band = Band(self, slice(start, stop))
+            band.first = row * self.k
+            yield band
+
+    def empty_output(self) -> Array:
+        """An array for (OH, OW, N, O), its height rounded up to whole tiles."""
+        return xp.empty((4 * self.rows, self.ow, self.n, self.o), self.dtype)
 
     def from_kernel(self, weight: Array) -> Array:
         """U = G w Gᵀ: (3, 3, C, O) → (36, C, O)."""
-        return both(self.g, weight).reshape(36, self.c, self.o)
+        return both(self.g, weight.reshape(3, 3, -1)).reshape(36, *weight.shape[2:])
 
     def to_kernel(self, gu: Array) -> Array:
         """gw = Gᵀ gU G: (36, C, O) → (3, 3, C, O)."""
-        return both(self.g.T, gu.reshape(6, 6, -1)).reshape(3, 3, self.c, self.o)
+        return both(self.g.T, gu.reshape(6, 6, -1)).reshape(3, 3, *gu.shape[1:])
 
 
 def both(matrix: Array, x: Array) -> Array:
-    """matrix · x · matrixᵀ over the first two axes of x, for everything behind them at once."""
-    size, points = matrix.shape
-    rows = matrix @ x.reshape(points, -1)
-    return matrix @ rows.reshape(size, points, -1)
+    """matrix · x · matrixᵀ over the first two axes of x (a, a, numbers)."""
+    size, numbers = len(matrix), x.shape[2]
+    out = xp.empty((size, size, numbers), x.dtype)
+
+    def part(where: slice) -> None:
+        for some in runs(where, BAND):
+            rows = xp.matmul(matrix, x[:, :, some].swapaxes(0, 1)).swapaxes(0, 1)
+            xp.matmul(matrix, rows, out=out[:, :, some])
+
+    run(part, parts(numbers, 36 * numbers))
+    return out
 
 
 class Band:
@@ -189,69 +219,68 @@ class Band:
     """
 
     first: int  # row of tiles
-    images: slice
 
-    def __init__(self, t: Tiling, k: int, n: int) -> None:
-        self.t, self.k, self.n = t, k, n
-        s = t.columns
-        self.half = xp.empty((k, 6, 4 * s + 2, n * t.c), t.dtype)  # transformed along the rows
-        self.half[:, :, : t.left] = 0
-        self.half[:, :, t.left + t.w :] = 0
-        self.v = xp.empty((36, k * s * n, t.c), t.dtype)
-        self.m = xp.empty((36, k * s * n, t.o), t.dtype)
-        self.z = xp.empty((4, 6, k, s, n * t.o), t.dtype)  # (u, v, k, s, numbers): half way back
-
-    def from_input(self, x: Array) -> Array:
-        """V = Bᵀ d B for every tile of x (H, W, N, C): (36, tiles, C)."""
-        t, numbers = self.t, self.n * self.t.c
-        for k in range(self.k):
-            first = 4 * (self.first + k) - t.top
-            start, stop = min(max(first, 0), t.h), min(first + 6, t.h)
-            rows = x[start:stop, :, self.images].reshape(stop - start, t.w, numbers)
-            out = self.half[k, :, t.left : t.left + t.w].swapaxes(0, 1)
-            xp.matmul(t.bt[:, start - first : stop - first], rows.swapaxes(0, 1), out=out)
-        line = (4 * t.columns + 2) * numbers
-        tiles = windows(
-            self.half,
-            (self.k, 6, t.columns, 6, numbers),
-            (6 * line, line, 4 * numbers, numbers, 1),
+    def __init__(self, t: Tiling, images: slice) -> None:
+        self.t, self.images = t, images
+        self.n = n = images.stop - images.start
+        k, s = t.k, t.columns
+        line = (4 * s + 2) * n * t.c
+        half = xp.empty((k, 6, 4 * s + 2, n * t.c), t.dtype)  # transformed along the rows
+        half[:, :, : t.left] = 0
+        half[:, :, t.left + t.w :] = 0
+        self.half = half[:, :, t.left : t.left + t.w].swapaxes(1, 2)
+        self.half_tiles = windows(
+            half, (k, 6, s, 6, n * t.c), (6 * line, line, 4 * n * t.c, n * t.c, 1)
         )
-        xp.matmul(t.bt, tiles, out=self.tiled(self.v, 6))
-        return self.v
+        self.v = xp.empty((36, k * s * n, t.c), t.dtype)
+        self.v_tiles = self.tiled(self.v, 6)
+        self.m = xp.empty((36, k * s * n, t.o), t.dtype)
+        self.m_points = self.m.reshape(6, 6, -1).swapaxes(0, 1)
+        z = xp.empty((4, 6, k, s, n * t.o), t.dtype)  # (u, v, k, s, numbers): half way back
+        self.z_points = z.reshape(4, 6, -1).swapaxes(0, 1)
+        self.z_tiles = self.tiled(z, 4)
 
-    def to_output(self, m: Array, y: Array) -> None:
+    def from_input(self, x: Array) -> None:
+        """V = Bᵀ d B for every tile of x (H, W, N, C): (36, tiles, C)."""
+        t = self.t
+        for k in range(t.k):
+            top = 4 * (self.first + k) - t.top
+            start, stop = min(max(top, 0), t.h), min(top + 6, t.h)
+            rows = x[start:stop, :, self.images].reshape(stop - start, t.w, self.n * t.c)
+            bt = t.bt[:, start - top : stop - top]
+            xp.matmul(bt, rows.swapaxes(0, 1), out=self.half[k])
+        xp.matmul(t.bt, self.half_tiles, out=self.v_tiles)
+
+    def to_output(self, y: Array) -> None:
         """Y = Aᵀ M A, into y (OH, OW, N, O)."""
-        t, z, numbers = self.t, self.z, self.n * self.t.o
-        m = m.reshape(6, 6, -1).swapaxes(0, 1)
-        xp.matmul(t.at, m, out=z.reshape(4, 6, -1).swapaxes(0, 1))
-        y = y[4 * self.first : 4 * (self.first + self.k), :, self.images]
-        y = y.reshape(self.k, 4, t.ow, numbers)
-        whole, z = t.ow // 4, self.tiled(z, 4)
-        out = y[:, :, : 4 * whole].reshape(self.k, 4, whole, 4, numbers)
+        t, z = self.t, self.z_tiles
+        xp.matmul(t.at, self.m_points, out=self.z_points)
+        y = y[4 * self.first : 4 * (self.first + t.k), :, self.images]
+        whole, rest = divmod(t.ow, 4)
+        out = y[:, : 4 * whole].reshape(t.k, 4, whole, 4, self.n * t.o)
         xp.matmul(t.at, z[:, :, :whole], out=out)
-        if whole < t.columns:
-            xp.matmul(t.at[: t.ow % 4], z[:, :, whole], out=y[:, :, 4 * whole :])
+        if rest:
+            out = y[:, 4 * whole :].reshape(t.k, 4, rest, self.n * t.o)
+            xp.matmul(t.at[:rest], z[:, :, whole], out=out)
 
-    def from_output(self, gy: Array) -> Array:
+    def from_output(self, gy: Array) -> None:
         """gM = A gY Aᵀ for every tile of gy (OH, OW, N, O): (36, tiles, O)."""
-        t, a, numbers = self.t, self.t.at.T, self.n * self.t.o
-        whole, z = t.ow // 4, self.tiled(self.z, 4)
-        for k in range(self.k):
-            first = 4 * (self.first + k)
-            rows = min(4, t.oh - first)
-            g = gy[first : first + rows, :, self.images].reshape(rows, t.ow, numbers)
-            z[k, rows:] = 0
-            tiles = g[:, : 4 * whole].reshape(rows, whole, 4, numbers)
+        t, a, z = self.t, self.t.at.T, self.z_tiles
+        whole, rest = divmod(t.ow, 4)
+        for k in range(t.k):
+            top = 4 * (self.first + k)
+            rows = min(4, t.oh - top)
+            g = gy[top : top + rows, :, self.images].reshape(rows, t.ow, self.n * t.o)
+            tiles = g[:, : 4 * whole].reshape(rows, whole, 4, self.n * t.o)
             xp.matmul(a, tiles, out=z[k, :rows, :whole])
-            if whole < t.columns:
-                xp.matmul(a[:, : t.ow % 4], g[:, 4 * whole :], out=z[k, :rows, whole])
-        z = self.z.reshape(4, 6, -1).swapaxes(0, 1)
-        xp.matmul(a, z, out=self.m.reshape(6, 6, -1).swapaxes(0, 1))
-        return self.m
+            if rest:
+                xp.matmul(a[:, :rest], g[:, 4 * whole :], out=z[k, :rows, whole])
+            z[k, rows:] = 0
+        xp.matmul(a, self.z_points, out=self.m_points)
 
     def tiled(self, a: Array, size: int) -> Array:
         """What is stored as (u, v, k, s, numbers), seen as (k, u, s, v, numbers)."""
-        return a.reshape(size, 6, self.k, self.t.columns, -1).transpose(2, 0, 3, 1, 4)
+        return a.reshape(size, 6, self.t.k, self.t.columns, -1).transpose(2, 0, 3, 1, 4)
 
 
 def windows(x: Array, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
