@@ -15,7 +15,7 @@ from ..backend import Array, xp
 from ..parallel import runs
 
 WIDE = 1024  # numbers; NumPy's loops have a fixed cost for each line
-RUN = 1 << 17  # numbers; 0.5 MB of float32, so that a few arrays stay in the processor's cache
+RUN = 1 << 18  # numbers; 1 MB of float32, for the cache's sake; and steps long enough for threads
 
 
 def batch_inside(x: Array) -> Array:

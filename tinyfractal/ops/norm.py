@@ -13,7 +13,6 @@ of x loses its own mean, and its part along the normalized x̂:
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from ..backend import Array, xp
@@ -81,34 +80,34 @@ def batch_norm(
 
 
 def _statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of each channel, (C,) each.
+    """Mean and variance of each channel, (C,) each, in one pass.
 
-    A run of lines at a time, twice over while it is in the cache: its mean, then its squared
-    distances from that. Means and squares of two runs are put together as Chan et al. (1979) did.
+    With c a first guess at the mean, from some of the lines, and d = x - c,
+
+        mean = c + Σ d / n,    variance = Σ d² / n - (Σ d / n)²
+
+    (Chan et al. 1983). Without c the variance would be a small difference of large numbers.
     """
     lines = Lines(x)
     numbers = lines.of(x)
+    some = numbers[:: max(1, lines.count // 16)]
+    guess = lines.gathered(some.sum(axis=0)) / max(1, len(some) * lines.side_by_side)
+    line = lines.spread(guess)
 
-    def part(where: slice) -> tuple[int, Array, Array]:
-        return functools.reduce(_together, map(of_run, lines.runs(where) or [where]))
+    def part(where: slice) -> tuple[Any, Any]:
+        total: Any = 0.0
+        squares: Any = 0.0
+        for some in lines.runs(where):
+            d = numbers[some] - line
+            total += xp.ones(len(d), x.dtype) @ d  # a product sums quicker than sum()
+            squares += xp.einsum("ij,ij->j", d, d)
+        return total, squares
 
-    def of_run(where: slice) -> tuple[int, Array, Array]:
-        some = numbers[where]
-        ones = xp.ones(len(some), x.dtype)
-        pixels = len(some) * lines.side_by_side
-        center = lines.gathered(ones @ some) / max(pixels, 1)  # a product sums quicker than sum()
-        some = some - lines.spread(center)
-        some *= some
-        return pixels, center, lines.gathered(ones @ some)
-
-    count, center, squares = functools.reduce(_together, run(part, parts(lines.count, x.size)))
-    return center, squares / max(count, 1)
-
-
-def _together(a: tuple[int, Array, Array], b: tuple[int, Array, Array]) -> tuple[int, Array, Array]:
-    """Count, mean and sum of squared distances from the mean, of two runs of pixels as one."""
-    n, apart = a[0] + b[0], b[1] - a[1]
-    return n, a[1] + apart * (b[0] / n), a[2] + b[2] + apart * apart * (a[0] * b[0] / n)
+    found = run(part, parts(lines.count, 4 * x.size))
+    apart, squares = (
+        lines.gathered(sum(several)) / max(1, lines.pixels) for several in zip(*found)
+    )
+    return guess + apart, squares - apart * apart
 
 
 # ----- A multiple of each channel, and ReLU: passes over lines of pixels -----
@@ -128,37 +127,31 @@ def _scaled(x: Array, scale: Array, shift: Array, rectify: bool) -> Array:
             if rectify:
                 xp.maximum(out, zeros, out=out)
 
-    run(part, parts(lines.count, x.size))
+    run(part, parts(lines.count, 2 * x.size))
     return lines.array(target)
 
 
-def _rectified_sums(
-    g: Array, x: Array, y: Array, center: Array, rectify: bool
-) -> tuple[Array, Array, Array]:
-    """The gradient of what ReLU was given, and of each channel Σ g and Σ g · (x - center)."""
+def _rectified_sums(g: Array, x: Array, y: Array, rectify: bool) -> tuple[Array, Array, Array]:
+    """The gradient of what ReLU was given, and of each channel Σ of it and Σ of it · x."""
     lines = Lines(x)
     g_in, x_in, y_in, out = lines.of(g), lines.of(x), lines.of(y), lines.new()
-    center = lines.spread(center)
 
     def part(where: slice) -> tuple[Any, Any]:
         total: Any = 0.0
         total_x: Any = 0.0
         for some in lines.runs(where):
-            ones = xp.ones(some.stop - some.start, x.dtype)
-            masked = g_in[some]
+            masked = out[some]
             if rectify:
-                alive = xp.greater(y_in[some], 0, out=out[some], casting="unsafe")
-                masked = xp.multiply(alive, masked, out=alive)
+                xp.greater(y_in[some], 0, out=masked, casting="unsafe")
+                masked *= g_in[some]
             else:
-                out[some] = masked
-            total += ones @ masked
-            centered = x_in[some] - center
-            centered *= masked
-            total_x += ones @ centered
+                masked[...] = g_in[some]
+            total += xp.ones(len(masked), x.dtype) @ masked
+            total_x += xp.einsum("ij,ij->j", masked, x_in[some])
         return total, total_x
 
-    found = run(part, parts(lines.count, x.size))
-    return lines.array(out), *(lines.gathered(sum(some)) for some in zip(*found))
+    found = run(part, parts(lines.count, 4 * x.size))
+    return lines.array(out), *(lines.gathered(sum(several)) for several in zip(*found))
 
 
 def _batch_reference(
@@ -183,8 +176,8 @@ def _batch_gradient(
     fixed: bool,
 ) -> tuple[Array, Array, Array]:
     y, center, scale = saved  # scale = 1 / √(variance + eps)
-    gx, g_bias, g_weight = _rectified_sums(g, x, y, center, relu)
-    g_weight = g_weight * scale
+    gx, g_bias, g_x = _rectified_sums(g, x, y, relu)
+    g_weight = (g_x - g_bias * center) * scale
     if fixed:  # the statistics do not depend on x
         return _scaled(gx, weight * scale, xp.zeros_like(scale), rectify=False), g_weight, g_bias
     # gx = weight · scale · (g - mean(g) - x̂ · mean(g·x̂)), as one multiple of g, one of x, and rest
@@ -204,7 +197,7 @@ def _batch_gradient(
             out *= a
             out += of_x
 
-    run(part, parts(lines.count, x.size))
+    run(part, parts(lines.count, 2 * x.size))
     return gx, g_weight, g_bias
 
 

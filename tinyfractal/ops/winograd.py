@@ -82,7 +82,12 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
     quarter is used saves nothing; and the transformed kernel is four times the kernel.
     """
     ordinary = weight.shape[:2] == (3, 3) and (stride, dilation, groups) == ((1, 1), (1, 1), 1)
-    if not ordinary or min(weight.shape[2:]) < 8 or min(x.shape[1:3]) < 3 or xp.max(border) > 2:
+    if (
+        not ordinary
+        or min(weight.shape[2:]) < 8
+        or min(x.shape[1:3]) < 3
+        or max(map(max, border)) > 2
+    ):
         return False
     (n, h, w, _), ((top, bottom), (left, right)) = x.shape, border
     tiles = n * -(-(h + top + bottom - 2) // 4) * -(-(w + left + right - 2) // 4)
