@@ -58,7 +58,7 @@ class Lines:
 
     def spread(self, vector: Array) -> Array:
         """Numbers of the channels (C,), as one line."""
-        return xp.tile(vector, self.side_by_side)
+        return vector.reshape(1, -1).repeat(self.side_by_side, axis=0).reshape(-1)
 
     def gathered(self, line: Array) -> Array:
         """Sums over a line, channel by channel: (side_by_side · C,) → (C,)."""
