@@ -37,6 +37,7 @@ with them; `tests/test_winograd.py` holds the bound.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
@@ -131,7 +132,7 @@ def backward(
 
 def correlate(t: Tiling, where: slice, x: Array, u: Array, y: Array) -> None:
     """All the steps for some bands: from x (H, W, N, C) into y (OH, OW, N, O)."""
-    for band in t.walk(where):
+    for band in t.walk(where, over=True):
         band.from_input(x)
         xp.matmul(band.v, u, out=band.m)
         band.to_output(y)
@@ -140,9 +141,9 @@ def correlate(t: Tiling, where: slice, x: Array, u: Array, y: Array) -> None:
 def points_gradient(t: Tiling, where: slice, gy: Array, x: Array) -> Array:
     """gU (36, C, O), as far as it comes from some bands."""
     gu: Any = None
-    for band in t.walk(where):
-        band.from_output(gy)
+    for band in t.walk(where, over=False):
         band.from_input(x)
+        band.from_output(gy)
         gu = added(gu, band.v.swapaxes(1, 2) @ band.m)
     return xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu  # of no images
 
@@ -177,14 +178,14 @@ class Tiling:
         self.pieces = min(pieces, self.n)
         self.bands = self.pieces * self.down
 
-    def walk(self, where: slice) -> Iterator[Band]:
+    def walk(self, where: slice, over: bool) -> Iterator[Band]:
         """Some bands, one after the other, in the same work arrays."""
         band = None
         for i in range(where.start, where.stop):
             piece, row = divmod(i, self.down)
             if row == 0 or band is None:
                 start, stop = (self.n * p // self.pieces for p in (piece, piece + 1))
-                band = Band(self, slice(start, stop))
+                band = Band(self, slice(start, stop), over)
             band.first = row * self.k
             yield band
 
@@ -225,29 +226,34 @@ class Band:
 
     first: int  # row of tiles
 
-    def __init__(self, t: Tiling, images: slice) -> None:
+    def __init__(self, t: Tiling, images: slice, over: bool) -> None:
         self.t, self.images = t, images
         self.n = n = images.stop - images.start
         k, s = t.k, t.columns
-        line = (4 * s + 2) * n * t.c
-        half = xp.empty((k, 6, 4 * s + 2, n * t.c), t.dtype)  # transformed along the rows
-        half[:, :, : t.left] = 0
-        half[:, :, t.left + t.w :] = 0
+        width, tiles = 4 * s + 2, k * s * n
+        first = xp.empty(max(k * 6 * width * n * t.c, 36 * tiles * t.o), t.dtype)
+        second = xp.empty(36 * tiles * max(t.c, t.o), t.dtype)
+        third = second if over else xp.empty(24 * tiles * t.o, t.dtype)
+        half = cut(first, (k, 6, width, n * t.c))  # transformed along the rows
+        self.left, self.right = half[:, :, : t.left], half[:, :, t.left + t.w :]
         self.half = half[:, :, t.left : t.left + t.w].swapaxes(1, 2)
+        line = width * n * t.c
         self.half_tiles = windows(
             half, (k, 6, s, 6, n * t.c), (6 * line, line, 4 * n * t.c, n * t.c, 1)
         )
-        self.v = xp.empty((36, k * s * n, t.c), t.dtype)
+        self.v = cut(second, (36, tiles, t.c))
         self.v_tiles = self.tiled(self.v, 6)
-        self.m = xp.empty((36, k * s * n, t.o), t.dtype)
+        self.m = cut(first, (36, tiles, t.o))
         self.m_points = self.m.reshape(6, 6, -1).swapaxes(0, 1)
-        z = xp.empty((4, 6, k, s, n * t.o), t.dtype)  # (u, v, k, s, numbers): half way back
+        z = cut(third, (4, 6, k, s, n * t.o))  # (u, v, k, s, numbers): half way back
         self.z_points = z.reshape(4, 6, -1).swapaxes(0, 1)
         self.z_tiles = self.tiled(z, 4)
 
     def from_input(self, x: Array) -> None:
         """V = Bᵀ d B for every tile of x (H, W, N, C): (36, tiles, C)."""
         t = self.t
+        self.left[...] = 0
+        self.right[...] = 0
         for k in range(t.k):
             top = 4 * (self.first + k) - t.top
             start, stop = min(max(top, 0), t.h), min(top + 6, t.h)
@@ -286,6 +292,11 @@ class Band:
     def tiled(self, a: Array, size: int) -> Array:
         """What is stored as (u, v, k, s, numbers), seen as (k, u, s, v, numbers)."""
         return a.reshape(size, 6, self.t.k, self.t.columns, -1).transpose(2, 0, 3, 1, 4)
+
+
+def cut(memory: Array, shape: tuple[int, ...]) -> Array:
+    """An array in the first part of some memory."""
+    return memory[: math.prod(shape)].reshape(shape)
 
 
 def windows(x: Array, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
