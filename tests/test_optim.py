@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tinyfractal import Tensor, nn
+from tinyfractal import Tensor, nn, parallel
 from tinyfractal.errors import CheckpointError, GraphError
 from tinyfractal.optim import (
     SGD,
@@ -135,6 +135,25 @@ def test_a_step_between_forward_and_backward_is_noticed(kind, settings):
     layer(x).sum().backward()  # a new forward pass is fine
 
 
+@every
+def test_threads_take_the_same_steps(kind, settings, monkeypatch):
+    def steps(small):
+        monkeypatch.setattr(parallel, "SMALL", small)
+        parameters = weights()
+        optimizer = kind(parameters, **settings)
+        for step in range(3):
+            give_gradients(parameters, step)
+            if step == 1:
+                parameters[0].grad = None
+            optimizer.step()
+        return [p.data for p in parameters] + [p.version for p in parameters]
+
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
+    alone, shared = steps(1 << 20), steps(0)
+    for a, b in zip(alone, shared):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_descending_finds_the_least_squares():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
@@ -159,6 +178,8 @@ def test_mistakes_are_named():
         Adam([])
     with pytest.raises(ValueError, match=r"SGD: lr must not be negative, got -1"):
         SGD(weights(), lr=-1)
+    with pytest.raises(ValueError, match="SGD: a parameter is listed twice"):
+        SGD(weights()[:1] * 2)
     with pytest.raises(ValueError, match="CosineLR: epochs must be at least 1, got 0"):
         CosineLR(SGD(weights()), 0)
     optimizer = Optimizer(weights(), 0.1, 0.0)

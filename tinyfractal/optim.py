@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .backend import Array, asarray, asnumpy, xp
 from .errors import CheckpointError
+from .parallel import parts, run
 from .tensor import Tensor
 
 
@@ -32,12 +33,17 @@ class Optimizer:
             raise ValueError(f"{name}: there is no parameter to optimize")
         if not all(isinstance(p, Tensor) for p in self.parameters):
             raise TypeError(f"{name}: parameters are Tensors, such as net.parameters()")
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError(
+                f"{name}: a parameter is listed twice and would take two steps at once"
+            )
         for setting, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not value >= 0:
                 raise ValueError(f"{name}: {setting} must not be negative, got {value}")
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
+        self.size = sum(p.size for p in self.parameters)
         self.memory: dict[str, list[Array]] = {
             name: [xp.zeros_like(p.data) for p in self.parameters] for name in self.memories
         }
@@ -45,11 +51,22 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         self.steps += 1
-        for i, parameter in enumerate(self.parameters):
-            if parameter.grad is not None:
-                memory = [self.memory[name][i] for name in self.memories]
-                self.update(parameter.data, parameter.grad.data, *memory)
-                parameter.changed(f"{type(self).__name__}.step")
+        moving = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        shares = len(parts(len(moving), self.size))
+        if shares == 1:
+            self._move(moving)
+        else:  # the large ones dealt out first, so that the threads have equally much to do
+            moving.sort(key=lambda i: -self.parameters[i].size)
+            run(self._move, [moving[k::shares] for k in range(shares)])
+
+    def _move(self, share: Sequence[int]) -> None:
+        """Change the parameters of these numbers."""
+        by = f"{type(self).__name__}.step"
+        for i in share:
+            parameter = self.parameters[i]
+            memory = [arrays[i] for arrays in self.memory.values()]
+            self.update(parameter.data, cast(Tensor, parameter.grad).data, *memory)
+            parameter.changed(by)
 
     def update(self, w: Array, g: Array, *memory: Array) -> None:
         """Change one parameter, and its memory, in place."""
