@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from .backend import Array, asarray, asnumpy, xp
 from .errors import CheckpointError
@@ -43,7 +43,8 @@ class Optimizer:
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
-        self.size = sum(p.size for p in self.parameters)
+        sizes = [p.size for p in self.parameters]
+        self.size, self.by_size = sum(sizes), sorted(range(len(sizes)), key=sizes.__getitem__)
         self.memory: dict[str, list[Array]] = {
             name: [xp.zeros_like(p.data) for p in self.parameters] for name in self.memories
         }
@@ -51,22 +52,21 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         self.steps += 1
-        moving = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        shares = len(parts(len(moving), self.size))
+        shares = len(parts(len(self.by_size), self.size))
         if shares == 1:
-            self._move(moving)
-        else:  # the large ones dealt out first, so that the threads have equally much to do
-            moving.sort(key=lambda i: -self.parameters[i].size)
-            run(self._move, [moving[k::shares] for k in range(shares)])
+            self._move(self.by_size)
+        else:  # dealt out like cards, so that the threads have equally much to do
+            run(self._move, [self.by_size[k::shares] for k in range(shares)])
 
     def _move(self, share: Sequence[int]) -> None:
         """Change the parameters of these numbers."""
         by = f"{type(self).__name__}.step"
         for i in share:
             parameter = self.parameters[i]
-            memory = [arrays[i] for arrays in self.memory.values()]
-            self.update(parameter.data, cast(Tensor, parameter.grad).data, *memory)
-            parameter.changed(by)
+            if parameter.grad is not None:
+                memory = [arrays[i] for arrays in self.memory.values()]
+                self.update(parameter.data, parameter.grad.data, *memory)
+                parameter.changed(by)
 
     def update(self, w: Array, g: Array, *memory: Array) -> None:
         """Change one parameter, and its memory, in place."""
@@ -163,9 +163,10 @@ class Adam(Optimizer):
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        m_hat = m / (1 - beta1**self.steps)
-        v_hat = v / (1 - beta2**self.steps)
-        w -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
+        root = xp.sqrt(v)  # √v̂, after the next line
+        root /= math.sqrt(1 - beta2**self.steps)
+        root += self.eps
+        w -= self.lr / (1 - beta1**self.steps) * m / root
 
 
 class AdamW(Adam):
