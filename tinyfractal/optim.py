@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .backend import Array, asarray, asnumpy, xp
 from .errors import CheckpointError
-from .parallel import parts, run
+from .parallel import parts, run, runs
 from .tensor import Tensor
+
+RUN = 1 << 18  # numbers of a parameter at a time, for the cache's sake
 
 
 class Optimizer:
@@ -43,8 +45,7 @@ class Optimizer:
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
-        sizes = [p.size for p in self.parameters]
-        self.size, self.by_size = sum(sizes), sorted(range(len(sizes)), key=sizes.__getitem__)
+        self.size = sum(p.size for p in self.parameters)
         self.memory: dict[str, list[Array]] = {
             name: [xp.zeros_like(p.data) for p in self.parameters] for name in self.memories
         }
@@ -52,24 +53,30 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         self.steps += 1
-        shares = len(parts(len(self.by_size), self.size))
-        if shares == 1:
-            self._move(self.by_size)
-        else:  # dealt out like cards, so that the threads have equally much to do
-            run(self._move, [self.by_size[k::shares] for k in range(shares)])
-
-    def _move(self, share: Sequence[int]) -> None:
-        """Change the parameters of these numbers."""
-        by = f"{type(self).__name__}.step"
-        for i in share:
-            parameter = self.parameters[i]
+        pieces = [
+            (i, some)
+            for i, p in enumerate(self.parameters)
+            if p.grad is not None
+            for some in (runs(slice(0, p.size), RUN) if p.data.flags.c_contiguous else [...])
+        ]
+        shares = len(parts(len(pieces), self.size))
+        run(self._move, [pieces[k::shares] for k in range(shares)])
+        for parameter in self.parameters:
             if parameter.grad is not None:
-                memory = [arrays[i] for arrays in self.memory.values()]
-                self.update(parameter.data, parameter.grad.data, *memory)
-                parameter.changed(by)
+                parameter.changed(f"{type(self).__name__}.step")
+
+    def _move(self, pieces: Sequence[tuple[int, Any]]) -> None:
+        """Change these pieces of the parameters: (which, numbers from … to)."""
+        for i, some in pieces:
+            parameter = self.parameters[i]
+            arrays = [parameter.data, cast(Tensor, parameter.grad).data]
+            arrays += [memory[i] for memory in self.memory.values()]
+            if some is not ... and some.stop - some.start < parameter.size:
+                arrays = [array.reshape(-1)[some] for array in arrays]
+            self.update(*arrays)
 
     def update(self, w: Array, g: Array, *memory: Array) -> None:
-        """Change one parameter, and its memory, in place."""
+        """Change one parameter, or a piece of it, and its memory, in place."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:

@@ -195,24 +195,25 @@ class Tiling:
 
     def from_kernel(self, weight: Array) -> Array:
         """U = G w Gᵀ: (3, 3, C, O) → (36, C, O)."""
-        return both(self.g, weight.reshape(3, 3, -1)).reshape(36, *weight.shape[2:])
+        return both(self.g, weight).reshape(36, *weight.shape[2:])
 
     def to_kernel(self, gu: Array) -> Array:
         """gw = Gᵀ gU G: (36, C, O) → (3, 3, C, O)."""
-        return both(self.g.T, gu.reshape(6, 6, -1)).reshape(3, 3, *gu.shape[1:])
+        return both(self.g.T, gu.reshape(6, 6, *gu.shape[1:]))
 
 
 def both(matrix: Array, x: Array) -> Array:
-    """matrix · x · matrixᵀ over the first two axes of x (a, a, numbers)."""
-    size, numbers = len(matrix), x.shape[2]
-    out = xp.empty((size, size, numbers), x.dtype)
+    """matrix · x · matrixᵀ over the first two axes of x (a, a, C, O)."""
+    size, points = matrix.shape
+    out = xp.empty((size, size, *x.shape[2:]), x.dtype)
+    source, target = x.reshape(points, points, -1), out.reshape(size, size, -1)
 
     def part(where: slice) -> None:
         for some in runs(where, BAND):
-            rows = xp.matmul(matrix, x[:, :, some].swapaxes(0, 1)).swapaxes(0, 1)
-            xp.matmul(matrix, rows, out=out[:, :, some])
+            rows = xp.matmul(matrix, source[:, :, some].swapaxes(0, 1)).swapaxes(0, 1)
+            xp.matmul(matrix, rows, out=target[:, :, some])
 
-    run(part, parts(numbers, 36 * numbers))
+    run(part, parts(source.shape[2], 36 * source.shape[2]))
     return out
 
 
