@@ -17,6 +17,7 @@ weights than in the images, and for kernels, strides and dilations of any size.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,7 @@ from .memory import batch_first, batch_inside
 Pair = tuple[int, int]
 Work = list[tuple[slice, slice]]
 
-CHUNK = 1 << 18  # numbers that a tap works on at a time: 1 MB of float32, an L2 cache
+CHUNK = 1 << 20  # numbers that a tap works on at a time; fewer images are short runs of memory
 
 
 def forward(
@@ -70,11 +71,16 @@ def backward(
     x, gy = batch_inside(x), batch_inside(gy)
     gx = xp.zeros(x.shape, x.dtype) if wanted[0] else None
     meetings = list(meet(x.shape, weight.shape, size, border, stride, dilation))
+    work = split(n, c, x, weight, groups)
+    by_inputs = work[0][0] == slice(0, n)  # each part has other inputs, or other images
+    whole: Any = xp.zeros(weight.shape, x.dtype) if wanted[1] and by_inputs else None
 
     def part(work: tuple[slice, slice]) -> Any:
         images, inputs = work
         matrices = weight[:, :, inputs]
-        gw: Any = xp.zeros(matrices.shape, x.dtype) if wanted[1] else None
+        gw: Any = None
+        if wanted[1]:
+            gw = whole[:, :, inputs] if by_inputs else xp.zeros(weight.shape, x.dtype)
         for some in runs(images, _images(c + 2 * o, size)):
             for u, v, to, source in meetings:
                 g = gy[to][:, :, some].reshape(-1, o)
@@ -86,12 +92,8 @@ def backward(
                     target += times(g, back(matrices[u, v], groups), groups).reshape(target.shape)
         return gw
 
-    work = split(n, c, x, weight, groups)
     found = run(part, work)
-    gw = None
-    if wanted[1]:
-        by_inputs = work[0][0] == slice(0, n)  # each part has other inputs, or other images
-        gw = xp.concatenate(found, axis=2) if by_inputs else sum(found)
+    gw = functools.reduce(xp.add, found) if wanted[1] and not by_inputs else whole
     return None if gx is None else batch_first(gx), gw
 
 
