@@ -12,6 +12,7 @@ from ..errors import DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, primitive
 from ..tensor import Tensor
+from .memory import in_slabs
 
 
 def _shares(g: Any, _y: Any, *_xs: Any, weights: Any) -> list[Any]:
@@ -22,15 +23,22 @@ def _shares(g: Any, _y: Any, *_xs: Any, weights: Any) -> list[Any]:
 
 @primitive(_shares)
 def _join(*xs: Any, weights: Any) -> Any:
-    if isinstance(weights, float):  # one for all: sum first
-        y = xs[0] + xs[1]
-        for x in xs[2:]:
-            y += x
-        y *= weights
-        return y
-    y = xs[0] * weights[0]
-    for x, weight in zip(xs[1:], weights[1:]):
-        y += x * weight
+    y = xp.empty_like(xs[0])
+
+    def slab(index: Any) -> None:
+        out = y[index]
+        if isinstance(weights, float):  # one for all: sum first
+            xp.add(xs[0][index], xs[1][index], out=out)
+            for x in xs[2:]:
+                out += x[index]
+            out *= weights
+        else:
+            each = [xp.broadcast_to(weight, y.shape)[index] for weight in weights]
+            xp.multiply(xs[0][index], each[0], out=out)
+            for x, weight in zip(xs[1:], each[1:]):
+                out += x[index] * weight
+
+    in_slabs(slab, y, 2 * len(xs) * y.size)
     return y
 
 

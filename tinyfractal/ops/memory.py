@@ -10,9 +10,11 @@ needs to be copied together first. NumPy's elementwise functions keep the order 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from ..backend import Array, xp
-from ..parallel import runs
+from ..parallel import parts, run, runs
 
 WIDE = 1024  # numbers; NumPy's loops have a fixed cost for each line
 RUN = 1 << 18  # numbers; 1 MB of float32, for the cache's sake; and steps long enough for threads
@@ -26,6 +28,24 @@ def batch_inside(x: Array) -> Array:
 def batch_first(x: Array) -> Array:
     """(H, W, N, C) → (N, H, W, C): a view."""
     return x.transpose(2, 0, 1, 3)
+
+
+def in_slabs(work: Callable[[Any], None], x: Array, numbers: int) -> None:
+    """work(index) for slabs of x, one behind the other in memory; together they are all of x.
+
+    `numbers` are to be worked on in all, for several slabs at once (see `parallel.parts`).
+    """
+    axis = max(range(x.ndim), key=lambda a: x.strides[a]) if x.ndim else 0
+    if x.ndim == 0 or x.shape[axis] < 2:
+        work(...)
+        return
+    step = RUN * x.shape[axis] // max(1, x.size)
+
+    def part(where: slice) -> None:
+        for some in runs(where, step):
+            work((*(slice(None),) * axis, some))
+
+    run(part, parts(x.shape[axis], numbers))
 
 
 class Lines:

@@ -5,7 +5,6 @@ Images are (N, H, W, C). A window of `kernel_size` moves by `stride` (its own si
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from ..backend import Array, xp
@@ -14,6 +13,7 @@ from ..primitive import fused
 from ..tensor import Tensor
 from .conv import Pair, check_images, pair, taps
 from .elementwise import where
+from .memory import in_slabs
 from .reduce import mean, sum
 from .shape import pad, stack
 
@@ -86,16 +86,30 @@ def _max_gradient(
     y = saved
     if any(map(any, widths)):
         x = xp.pad(x, widths, constant_values=-xp.inf)
-    gx = xp.zeros_like(x)
-    taken: Any = None  # outputs whose largest pixel was found already
-    for _, _, tap in taps(x.shape, size, stride):
-        largest = x[tap] == y
-        if taken is None:
-            taken = largest.copy(order="K")
-        else:
-            largest &= ~taken
-            taken |= largest
-        gx[tap] += g * largest
+    places = [tap for _, _, tap in taps(x.shape, size, stride)]
+    apart = size[0] <= stride[0] and size[1] <= stride[1]  # no pixel in two windows
+    covered = apart and x.size == len(places) * y.size  # and each in one
+    gx = xp.empty_like(x) if covered else xp.zeros_like(x)
+
+    def slab(index: Any) -> None:
+        taken: Any = None  # outputs whose largest pixel was found already
+        largest_y, g_y = y[index], g[index]
+        for tap in places:
+            largest = x[tap][index] == largest_y
+            if taken is None:
+                taken = largest.copy(order="K")
+            else:
+                largest &= ~taken
+                taken |= largest
+            if apart:
+                xp.multiply(g_y, largest, out=gx[tap][index])
+            else:
+                gx[tap][index] += g_y * largest
+
+    if apart:
+        in_slabs(slab, y, 4 * x.size)
+    else:
+        slab(...)
     return (_without_border(widths, gx),)
 
 
@@ -103,8 +117,14 @@ def _max_gradient(
 def _max_pool2d(x: Array, *, size: Pair, stride: Pair, widths: Any) -> tuple[Array, Array]:
     if any(map(any, widths)):
         x = xp.pad(x, widths, constant_values=-xp.inf)
-    y = functools.reduce(xp.maximum, (x[tap] for _, _, tap in taps(x.shape, size, stride)))
-    y = y.copy() if size == (1, 1) else y  # not a view of x
+    first, *others = [x[tap] for _, _, tap in taps(x.shape, size, stride)]
+    y = first.copy(order="K")
+
+    def slab(index: Any) -> None:
+        for other in others:
+            xp.maximum(y[index], other[index], out=y[index])
+
+    in_slabs(slab, y, 2 * x.size)
     return y, y
 
 
