@@ -22,6 +22,7 @@ def conv2d(
     padding_mode="zeros",
     dilation=1,
     groups=1,
+    relu=False,
 ):
     """One output number at a time."""
     (sh, sw), (dh, dw) = pair(stride), pair(dilation)
@@ -45,7 +46,8 @@ def conv2d(
         for u, v, c in np.ndindex(kh, kw, channels):
             pixel = x[image, i * sh + u * dh, j * sw + v * dw, first + c]
             y[image, i, j, out] += pixel * weight[u, v, c, out]
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return np.maximum(y, 0) if relu else y
 
 
 def _grown(x, border):

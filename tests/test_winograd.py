@@ -133,6 +133,16 @@ def test_it_is_used_where_it_pays_and_only_there():
     assert not used((32, 8, 8, 16, 16), groups=2)
 
 
+@pytest.mark.parametrize("channels", [3, 8, 40])  # windows, Winograd, a tap after the other
+@pytest.mark.parametrize("side", [3, 9])
+def test_bias_and_relu_are_added_on_the_way(channels, side):
+    x, weight, _ = drawn((9, side, side, channels, 2 * channels), ((1, 1), (1, 1)))
+    bias = np.random.default_rng(0).normal(size=2 * channels)
+    plain = conv.conv2d(asarray(x), asarray(weight), padding=1)
+    y = conv.conv2d(asarray(x), asarray(weight), asarray(bias), padding=1, relu=True)
+    np.testing.assert_allclose(asnumpy(y), np.maximum(asnumpy(plain) + bias, 0), atol=1e-11)
+
+
 def test_conv2d_takes_it(monkeypatch):
     calls = []
     for name in ("forward", "backward"):

@@ -167,6 +167,11 @@ class BatchNorm2d(Module):
             self.relu,
         )
 
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """What it does outside training: y = x · scale + shift, each (C,)."""
+        scale = self.weight / ops.sqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
+
     def describe(self) -> str:
         return f"{self.weight.size}, relu" if self.relu else str(self.weight.size)
 

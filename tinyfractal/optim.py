@@ -170,10 +170,9 @@ class Adam(Optimizer):
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        root = xp.sqrt(v)  # √v̂, after the next line
-        root /= math.sqrt(1 - beta2**self.steps)
-        root += self.eps
-        w -= self.lr / (1 - beta1**self.steps) * m / root
+        m_hat = m / (1 - beta1**self.steps)
+        v_hat = v / (1 - beta2**self.steps)
+        w -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
 
 
 class AdamW(Adam):

@@ -22,6 +22,8 @@ from ..errors import ShapeError
 from ..primitive import check_arrays, fused
 from ..tensor import Tensor
 from . import direct, patches, winograd
+from .elementwise import relu as max_with_zero
+from .memory import Finish
 from .shape import concatenate, pad, split
 
 Pair = tuple[int, int]
@@ -37,13 +39,15 @@ def conv2d(
     padding_mode: str = "zeros",
     dilation: int | Pair = 1,
     groups: int = 1,
+    relu: bool = False,
 ) -> Tensor:
     """Two-dimensional convolution: x (N, H, W, C_in) → (N, OH, OW, C_out).
 
     `weight` (kh, kw, C_in / groups, C_out), `bias` (C_out,) or None. `padding`: "valid" (none),
     "same" (OH = ⌈H / stride⌉; the odd pixel goes to the end), or pixels on each side, as an int or
     (rows, columns); `padding_mode` "zeros" or "reflect". `dilation` spreads the kernel's taps.
-    With `groups` the channels are dealt into that many convolutions side by side.
+    With `groups` the channels are dealt into that many convolutions side by side. With `relu` the
+    result is max(y, 0), in one go.
     OH = ⌊(H + padding - dilation·(kh - 1) - 1) / stride⌋ + 1.
     (The layer `nn.Conv2d` pads with "same" unless told otherwise.)
     Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
@@ -87,14 +91,28 @@ def conv2d(
         border = ((0, 0), (0, 0))
     elif padding_mode not in ("zeros", "reflect"):
         raise ValueError(f'conv2d: padding_mode is "zeros" or "reflect", got {padding_mode!r}')
-    y = _conv2d(x, weight, border=border, stride=stride, dilation=dilation, groups=groups)
-    return y if bias is None else y + bias
+    settings: dict[str, Any] = {
+        "border": border,
+        "stride": stride,
+        "dilation": dilation,
+        "groups": groups,
+    }
+    return _conv2d(x, weight, 0.0 if bias is None else bias, relu=relu, **settings)
 
 
 # ----- The definition -----
 
 
-def _reference(x: Any, weight: Any, border: Any, stride: Pair, dilation: Pair, groups: int) -> Any:
+def _reference(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    relu: bool,
+) -> Any:
     """For each tap of the kernel: the pixels it meets, times its matrix of weights; summed."""
     x = pad(x, ((0, 0), *border, (0, 0)))
     parts = []
@@ -102,7 +120,9 @@ def _reference(x: Any, weight: Any, border: Any, stride: Pair, dilation: Pair, g
         parts.append(
             sum(xg[tap] @ wg[u, v] for u, v, tap in taps(x.shape, weight.shape, stride, dilation))
         )
-    return parts[0] if groups == 1 else concatenate(parts, axis=3)
+    y = parts[0] if groups == 1 else concatenate(parts, axis=3)
+    y = y if isinstance(bias, float) else y + bias
+    return max_with_zero(y) if relu else y
 
 
 def taps(
@@ -124,37 +144,58 @@ def taps(
 
 def _gradient(
     g: Array,
-    saved: None,
+    saved: Any,
     wanted: list[bool],
     x: Array,
     weight: Array,
+    bias: Any,
     border: Any,
     stride: Pair,
     dilation: Pair,
     groups: int,
-) -> tuple[Array | None, Array | None]:
+    relu: bool,
+) -> tuple[Array | None, Array | None, Array | None]:
     """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
+    if relu:
+        g = g * (saved > 0)
+    g_bias = g.sum(axis=(0, 1, 2)) if wanted[2] else None
+    if not any(wanted[:2]):
+        return None, None, g_bias
     if winograd.suits(x, weight, border, stride, dilation, groups):
-        return winograd.backward(g, x, weight, border, wanted)
+        return *winograd.backward(g, x, weight, border, wanted), g_bias
     if patches.suits(weight, groups) and not wanted[0]:  # x is the images, mostly
-        return None, patches.kernel_gradient(g, x, weight, border, stride, dilation)
-    return direct.backward(g, x, weight, border, stride, dilation, groups, wanted)
+        return None, patches.kernel_gradient(g, x, weight, border, stride, dilation), g_bias
+    return *direct.backward(g, x, weight, border, stride, dilation, groups, wanted), g_bias
 
 
 @fused(_gradient, _reference)
 def _conv2d(
-    x: Array, weight: Array, *, border: Any, stride: Pair, dilation: Pair, groups: int
-) -> tuple[Array, None]:
-    # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other
+    x: Array,
+    weight: Array,
+    bias: Any,
+    *,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    relu: bool,
+) -> tuple[Array, Array | None]:
+    # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
+    # `finish` is done to some pixels of the output as soon as they are there, in the cache.
+    finish = Finish(bias, relu)
     if winograd.suits(x, weight, border, stride, dilation, groups):
-        return winograd.forward(x, weight, border), None
-    size = tuple(
-        (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a] + 1
-        for a in (0, 1)
-    )
-    if patches.suits(weight, groups):
-        return patches.forward(x, weight, size, border, stride, dilation), None
-    return direct.forward(x, weight, size, border, stride, dilation, groups), None
+        y = winograd.forward(x, weight, border, finish)
+    else:
+        size = tuple(
+            (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a]
+            + 1
+            for a in (0, 1)
+        )
+        if patches.suits(weight, groups):
+            y = patches.forward(x, weight, size, border, stride, dilation, finish)
+        else:
+            y = direct.forward(x, weight, size, border, stride, dilation, groups, finish)
+    return y, y if relu else None
 
 
 # ----- Arguments -----

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..parallel import parts, run, runs
-from .memory import batch_first, batch_inside
+from .memory import Finish, batch_first, batch_inside
 
 Pair = tuple[int, int]
 Work = list[tuple[slice, slice]]
@@ -32,7 +32,14 @@ CHUNK = 1 << 20  # numbers that a tap works on at a time; fewer images are short
 
 
 def forward(
-    x: Array, weight: Array, size: Pair, border: Any, stride: Pair, dilation: Pair, groups: int
+    x: Array,
+    weight: Array,
+    size: Pair,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    finish: Finish | None = None,
 ) -> Array:
     """x (N, H, W, C) and weight (kh, kw, C / groups, O) → (N, *size, O)."""
     n, c, o = len(x), x.shape[3], weight.shape[3]
@@ -49,6 +56,8 @@ def forward(
                 rows = x[source][:, :, some]
                 product = times(rows.reshape(-1, c), weight[u, v, :, outputs], groups)
                 target += product.reshape(target.shape)
+            if finish is not None:
+                finish(total, outputs)
             out[...] = total
 
     run(part, split(n, o, x, weight, groups))

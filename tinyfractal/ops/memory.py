@@ -48,6 +48,29 @@ def in_slabs(work: Callable[[Any], None], x: Array, numbers: int) -> None:
     run(part, parts(x.shape[axis], numbers))
 
 
+class Finish:
+    """y + bias, and max(that, 0) with `relu`, in place: for pieces of the output of a convolution.
+
+    `bias` (C,), or a number where there is none.
+    """
+
+    def __init__(self, bias: Any, relu: bool) -> None:
+        self.bias, self.relu = bias, relu
+
+    def __call__(self, y: Array, channels: slice = slice(None)) -> None:
+        """y (…, N, C), whose channels and images lie side by side in memory."""
+        lines = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
+        if not isinstance(self.bias, float):
+            lines += repeated(self.bias[channels], y.shape[-2])
+        if self.relu:
+            xp.maximum(lines, 0, out=lines)
+
+
+def repeated(vector: Array, times: int) -> Array:
+    """Numbers of the channels (C,) side by side so many times: (times · C,)."""
+    return vector.reshape(1, -1).repeat(times, axis=0).reshape(-1)
+
+
 class Lines:
     """Arrays (…, C) seen as a matrix whose lines are several pixels long, for quick passes.
 
@@ -78,7 +101,7 @@ class Lines:
 
     def spread(self, vector: Array) -> Array:
         """Numbers of the channels (C,), as one line."""
-        return vector.reshape(1, -1).repeat(self.side_by_side, axis=0).reshape(-1)
+        return repeated(vector, self.side_by_side)
 
     def gathered(self, line: Array) -> Array:
         """Sums over a line, channel by channel: (side_by_side · C,) → (C,)."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..parallel import parts, run, runs
-from .memory import batch_first, batch_inside
+from .memory import Finish, batch_first, batch_inside
 
 Pair = tuple[int, int]
 
@@ -30,7 +30,13 @@ def suits(weight: Array, groups: int) -> bool:
 
 
 def forward(
-    x: Array, weight: Array, size: Pair, border: Any, stride: Pair, dilation: Pair
+    x: Array,
+    weight: Array,
+    size: Pair,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    finish: Finish | None = None,
 ) -> Array:
     """x (N, H, W, C) and weight (kh, kw, C, O) → (N, *size, O)."""
     view = windows(x, weight.shape, size, border, stride, dilation)
@@ -41,6 +47,8 @@ def forward(
         for some in _chunks(rows, view):
             out = y[some].reshape(some.stop - some.start, -1, y.shape[3])
             xp.matmul(_copied(view[some]).swapaxes(1, 2), matrix, out=out)
+            if finish is not None:
+                finish(y[some])
 
     run(part, parts(size[0], view.size))
     return batch_first(y)

@@ -44,7 +44,7 @@ from typing import Any
 
 from ..backend import Array, constant, xp
 from ..parallel import at_once, parts, run, runs
-from .memory import batch_first, batch_inside
+from .memory import Finish, batch_first, batch_inside
 
 BT = [
     [4, 0, -5, 0, 1, 0],
@@ -95,12 +95,12 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
     return tiles >= FEW or weight.size < x.size
 
 
-def forward(x: Array, weight: Array, border: Any) -> Array:
+def forward(x: Array, weight: Array, border: Any, finish: Finish | None = None) -> Array:
     """x (N, H, W, C) and weight (3, 3, C, O) → (N, OH, OW, O)."""
     t = Tiling(x.shape, weight.shape[3], border, x.dtype)
     u = t.from_kernel(weight)
     x, y = batch_inside(x), t.empty_output()
-    run(lambda where: correlate(t, where, x, u, y), parts(t.bands, t.numbers))
+    run(lambda where: correlate(t, where, x, u, y, finish), parts(t.bands, t.numbers))
     return batch_first(y[: t.oh])
 
 
@@ -130,12 +130,16 @@ def backward(
     return None if gx is None else batch_first(gx[: back.oh]), gw
 
 
-def correlate(t: Tiling, where: slice, x: Array, u: Array, y: Array) -> None:
+def correlate(
+    t: Tiling, where: slice, x: Array, u: Array, y: Array, finish: Finish | None = None
+) -> None:
     """All the steps for some bands: from x (H, W, N, C) into y (OH, OW, N, O)."""
     for band in t.walk(where, over=True):
         band.from_input(x)
         xp.matmul(band.v, u, out=band.m)
-        band.to_output(y)
+        out = band.to_output(y)
+        if finish is not None:
+            finish(out)
 
 
 def points_gradient(t: Tiling, where: slice, gy: Array, x: Array) -> Array:
@@ -263,8 +267,8 @@ class Band:
             xp.matmul(bt, rows.swapaxes(0, 1), out=self.half[k])
         xp.matmul(t.bt, self.half_tiles, out=self.v_tiles)
 
-    def to_output(self, y: Array) -> None:
-        """Y = Aᵀ M A, into y (OH, OW, N, O)."""
+    def to_output(self, y: Array) -> Array:
+        """Y = Aᵀ M A, into y (OH, OW, N, O); gives that part of y."""
         t, z = self.t, self.z_tiles
         xp.matmul(t.at, self.m_points, out=self.z_points)
         y = y[4 * self.first : 4 * (self.first + t.k), :, self.images]
@@ -274,6 +278,7 @@ class Band:
         if rest:
             out = y[:, 4 * whole :].reshape(t.k, 4, rest, self.n * t.o)
             xp.matmul(t.at[:rest], z[:, :, whole], out=out)
+        return y
 
     def from_output(self, gy: Array) -> None:
         """gM = A gY Aᵀ for every tile of gy (OH, OW, N, O): (36, tiles, O)."""
