@@ -103,13 +103,17 @@ def parts(n: int, numbers: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def runs(where: slice, step: int) -> list[slice]:
-    """A run, cut into shorter ones of `step` at most: chunks that fit into the cache, say.
+def at_a_time(some: int, everything: int) -> int:
+    """`some` numbers at a time, for the cache's sake; on a GPU `everything`.
 
-    On a GPU it stays whole: thousands of small processors want to be asked once, for much.
+    Thousands of small processors want to be asked once, for much.
     """
-    if backend.current() != "numpy":
-        step = max(step, where.stop - where.start)
+    return some if backend.current() == "numpy" else max(some, everything)
+
+
+def runs(where: slice, step: int) -> list[slice]:
+    """A run, cut into shorter ones of `step` at most: chunks that fit into the cache, say."""
+    step = at_a_time(step, where.stop - where.start)
     starts = range(where.start, where.stop, max(1, step))
     return [slice(start, min(start + starts.step, where.stop)) for start in starts]
 

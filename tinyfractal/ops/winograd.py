@@ -43,7 +43,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ..backend import Array, constant, xp
-from ..parallel import at_once, parts, run, runs
+from ..parallel import at_a_time, at_once, parts, run, runs
 from .memory import Finish, batch_first, batch_inside
 
 BT = [
@@ -121,10 +121,8 @@ def backward(
             correlate(back, where[0], gy, u, gx)
         return points_gradient(t, where[1], gy, x) if wanted[1] else None
 
-    both = zip_longest(
-        parts(back.bands, back.numbers), parts(t.bands, t.numbers), fillvalue=slice(0, 0)
-    )
-    found = run(part, both)
+    ways = parts(back.bands, back.numbers), parts(t.bands, t.numbers)
+    found = run(part, zip_longest(*ways, fillvalue=slice(0, 0)))
     if wanted[1]:
         gw = t.to_kernel(functools.reduce(added, found))
     return None if gx is None else batch_first(gx[: back.oh]), gw
@@ -173,8 +171,9 @@ class Tiling:
         self.bt, self.g, self.at = (constant(matrix, dtype) for matrix in (BT, G, AT))
         self.numbers = 9 * self.n * self.h * self.w * self.c
         width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
-        pieces = -(-self.n // max(BAND // width, -(-TILES // self.columns)))
-        most = max(1, BAND * pieces // max(1, width * self.n))
+        band = at_a_time(BAND, self.rows * width * self.n)
+        pieces = -(-self.n // max(band // width, -(-TILES // self.columns)))
+        most = max(1, band * pieces // max(1, width * self.n))
         self.k = max(k for k in range(1, self.rows + 1) if self.rows % k == 0 and k <= most)
         self.down = self.rows // self.k  # bands in an image
         if self.down % at_once(self.numbers):
