@@ -1,6 +1,7 @@
 """Parts of one computation on threads: the same numbers, in the same order, every time."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -53,6 +54,17 @@ def test_an_error_in_a_part_is_raised(two_threads):
         with pytest.raises(ZeroDivisionError):
             parallel.run(lambda i: 1 / i, items)
     assert parallel.run(lambda i: 1 / i, [1, 2]) == [1, 0.5]  # and work goes on afterwards
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_forked_child_has_threads_of_its_own(two_threads):
+    parallel.run(lambda i: i, range(2))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # ends a child that waits for ever
+        os._exit(0 if parallel.run(lambda i: i, range(2)) == [0, 1] else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_blas_is_held_to_one_thread_and_let_go():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar, copy_context
@@ -51,6 +52,10 @@ def _inbox() -> SimpleQueue:
     for _ in range(threads() - 1):
         threading.Thread(target=_serve, args=(inbox,), name="tinyfractal", daemon=True).start()
     return inbox
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_inbox.cache_clear)  # a forked child has none of the threads
 
 
 def _serve(inbox: SimpleQueue) -> None:

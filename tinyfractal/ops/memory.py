@@ -108,8 +108,11 @@ class Lines:
         return line.reshape(-1, self.c).sum(axis=0)
 
     def runs(self, where: slice) -> list[slice]:
-        """Runs of lines that stay in the processor's cache from one step to the next."""
-        return runs(where, RUN // max(1, self.side_by_side * self.c))
+        """Runs of lines that stay in the processor's cache from one step to the next; at least one.
+
+        (Of no lines, sums are zeros.)
+        """
+        return runs(where, RUN // max(1, self.side_by_side * self.c)) or [where]
 
 
 def _power_of_two(most: int) -> int:

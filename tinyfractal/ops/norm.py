@@ -107,7 +107,7 @@ def _statistics(x: Array) -> tuple[Array, Array]:
     apart, squares = (
         lines.gathered(sum(several)) / max(1, lines.pixels) for several in zip(*found)
     )
-    return guess + apart, squares - apart * apart
+    return guess + apart, xp.maximum(squares - apart * apart, 0)  # rounding may go below
 
 
 # ----- A multiple of each channel, and ReLU: passes over lines of pixels -----
