@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from .backend import Array, asarray, asnumpy, xp
 from .errors import CheckpointError
-from .parallel import parts, run, runs
+from .parallel import at_once, run, runs
 from .tensor import Tensor
 
 RUN = 1 << 18  # numbers of a parameter at a time, for the cache's sake
@@ -53,25 +53,27 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         self.steps += 1
-        pieces = [
-            (i, some)
-            for i, p in enumerate(self.parameters)
-            if p.grad is not None
-            for some in (runs(slice(0, p.size), RUN) if p.data.flags.c_contiguous else [...])
-        ]
-        shares = len(parts(len(pieces), self.size))
-        run(self._move, [pieces[k::shares] for k in range(shares)])
-        for parameter in self.parameters:
+        pieces: list[tuple[int, Any]] = []
+        for i, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
+                if parameter.size > RUN and parameter.data.flags.c_contiguous:
+                    pieces += [(i, some) for some in runs(slice(0, parameter.size), RUN)]
+                else:
+                    pieces.append((i, None))
                 parameter.changed(f"{type(self).__name__}.step")
+        shares = at_once(self.size)
+        if shares == 1:
+            self._move(pieces)
+        else:
+            run(self._move, [pieces[k::shares] for k in range(shares)])
 
     def _move(self, pieces: Sequence[tuple[int, Any]]) -> None:
-        """Change these pieces of the parameters: (which, numbers from … to)."""
+        """Change these pieces of the parameters: (which, numbers from … to; None: all)."""
         for i, some in pieces:
             parameter = self.parameters[i]
             arrays = [parameter.data, cast(Tensor, parameter.grad).data]
             arrays += [memory[i] for memory in self.memory.values()]
-            if some is not ... and some.stop - some.start < parameter.size:
+            if some is not None:
                 arrays = [array.reshape(-1)[some] for array in arrays]
             self.update(*arrays)
 

@@ -24,7 +24,6 @@ from .backend import Array, check_array, out_of_memory, xp
 from .errors import DTypeError, ShapeError
 from .mode import mode
 from .operators import PRIMITIVES
-from .parallel import one_blas_thread
 from .tensor import Node, Tensor, grad
 
 P = ParamSpec("P")
@@ -295,8 +294,7 @@ class Fused(Primitive[P]):
         return super().__call__(*args, **params)
 
     def on_arrays(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
-        with one_blas_thread():
-            return cast(tuple, self.value(*arrays, **params))
+        return cast(tuple, self.value(*arrays, **params))
 
     def gradients(
         self, node: Node, g: Any, places: Sequence[Node | Tensor | None], tensors: bool
@@ -304,8 +302,7 @@ class Fused(Primitive[P]):
         wanted = [place is not None for place in places]
         if tensors:
             return self.gradients_of_reference(node, g, wanted)
-        with one_blas_thread():
-            return self.gradient(g, node.saved, wanted, *node.inputs, **node.params)
+        return self.gradient(g, node.saved, wanted, *node.inputs, **node.params)
 
     def gradients_of_reference(self, node: Node, g: Tensor, wanted: list[bool]) -> Sequence[Any]:
         """Run the reference on the same inputs and differentiate that, recording.

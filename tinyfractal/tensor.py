@@ -253,10 +253,12 @@ def chain_rule(
         last = {} if early is None else last_uses(order)
         anomaly = mode.anomaly
         for node in order:
-            if node not in gradients:
+            g = gradients.pop(node, None)
+            if g is None:
                 continue
-            g = gradients[node] if node in asked else gradients.pop(node)
-            places = cast(Sequence, node.parents)
+            if node in asked:
+                gradients[node] = g
+            places: Any = node.parents
             if useful is not None:
                 places = [place if place in useful else None for place in places]
                 if all(place is None for place in places):
@@ -280,8 +282,9 @@ def chain_rule(
                     gradients[place] = part if before is None else before + part
             if not retain_graph:
                 node.free()
-            for leaf in last.get(node, ()):
-                cast(Callable, early)(leaf, own(gradients.pop(leaf)))
+            if last:
+                for leaf in last.get(node, ()):
+                    cast(Callable, early)(leaf, own(gradients.pop(leaf)))
         taken = {id(raw(seed)) for seed in seeds}
         for place, g in gradients.items():
             if raw(g).base is not None or id(raw(g)) in taken:
