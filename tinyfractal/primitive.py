@@ -38,6 +38,8 @@ class Primitive(Generic[P]):
     primitives, runs on arrays in an ordinary backward, and on Tensors under `create_graph=True`.
     """
 
+    saves = False  # whether the value rule gives, besides, what the gradient wants saved
+
     def __init__(self, value: Callable[P, Any], rules: Sequence[Callable], view: bool) -> None:
         functools.update_wrapper(self, value)  # its name, docstring and signature
         self.__name__: str = value.__name__.strip("_")
@@ -67,7 +69,7 @@ class Primitive(Generic[P]):
         for x in tensors:
             if isinstance(x, Tensor):
                 return self.on_tensors(tensors, settings)
-        return self.on_arrays(tensors, settings)[0]
+        return self.value(*tensors, **settings)
 
     def sort_arguments(self, args: tuple[Any, ...], params: dict) -> tuple[tuple[Any, ...], dict]:
         """What is differentiated, and the settings by name with their defaults filled in."""
@@ -82,15 +84,11 @@ class Primitive(Generic[P]):
         tensors = tuple(value for _, value in values[: len(self.rules)])
         return tensors, dict(values[len(self.rules) :])
 
-    def on_arrays(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
-        """The value, and what the gradient wants saved besides (here nothing)."""
-        return self.value(*arrays, **params), None
-
     def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
         """Compute, check and record."""
         arrays, parents = operands(self.__name__, args)
         try:
-            data, saved = self.on_arrays(arrays, params)
+            data = self.value(*arrays, **params)
         except ValueError as error:
             if isinstance(error, ShapeError):
                 raise
@@ -100,7 +98,9 @@ class Primitive(Generic[P]):
             ) from error
         except MemoryError as error:
             raise out_of_memory(self.__name__, arrays, error) from error
-        node = None
+        saved = node = None
+        if self.saves:
+            data, saved = data
         if parents is not None and mode.recording:
             node = Node(self, parents, params, data.shape, saved)
         out = Tensor.of(data, node)
@@ -280,6 +280,8 @@ class Fused(Primitive[P]):
     together (None where not `wanted`), on arrays only.
     """
 
+    saves = True
+
     def __init__(self, value: Callable, gradient: Callable, reference: Callable[P, Any]) -> None:
         names = inspect.signature(value).parameters.values()
         rules = [gradient] * sum(name.kind == name.POSITIONAL_OR_KEYWORD for name in names)
@@ -291,10 +293,8 @@ class Fused(Primitive[P]):
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
         if mode.reference:
             return self.reference(*args, **params)
-        return super().__call__(*args, **params)
-
-    def on_arrays(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
-        return cast(tuple, self.value(*arrays, **params))
+        out = super().__call__(*args, **params)
+        return out if isinstance(out, Tensor) else out[0]
 
     def gradients(
         self, node: Node, g: Any, places: Sequence[Node | Tensor | None], tensors: bool

@@ -58,8 +58,8 @@ class Tensor(Operators):
         self.version: list[Any] = [0, ""]  # how often changed in place, and by what last
         self.hooks: tuple[Hook, ...] = ()  # called when its gradient is complete
 
-    @classmethod
-    def of(cls, data: Any, node: Node | None = None, version: list[Any] | None = None) -> Tensor:
+    @staticmethod
+    def of(data: Any, node: Node | None = None, version: list[Any] | None = None) -> Tensor:
         """A Tensor around an existing array, without the constructor's checks (for the engine)."""
         self = object.__new__(Tensor)
         self.data = data if isinstance(data, xp.ndarray) else xp.asarray(data)
@@ -273,8 +273,9 @@ def chain_rule(
             for i, place in enumerate(places):
                 if place is not None:
                     part = parts[i]
-                    if part.shape != place.shape:
-                        part = sum_to(part, place.shape)
+                    shape = place.shape
+                    if part.shape != shape:
+                        part = sum_to(part, shape)
                     if anomaly:
                         what = f"the gradient of {node.primitive.__name__}"
                         check_finite(what, raw(part), [g], node.line)

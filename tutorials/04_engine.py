@@ -110,7 +110,7 @@ print(f"The table has {len(PRIMITIVES)} rows.")
 # What happens when we write `x * w`? `Tensor.__mul__` looks up `PRIMITIVES["mul"]` and calls it:
 
 # %%
-source(Primitive.__call__, "tensors, settings", "return self.on_arrays")
+source(Primitive.__call__, "tensors, settings", "return self.value")
 
 # %% [markdown]
 # If there is a Tensor among the arguments, it computes and records. If not, it is just its value

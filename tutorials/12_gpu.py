@@ -346,13 +346,13 @@ def profile():
         return run
 
     for name, p in PRIMITIVES.items():
-        p.on_arrays = timed((name, "forward"), p.on_arrays)
+        p.on_tensors = timed((name, "forward"), p.on_tensors)
         p.gradients = timed((name, "backward"), p.gradients)
     try:
         yield spent
     finally:
         for p in PRIMITIVES.values():
-            del p.on_arrays, p.gradients
+            del p.on_tensors, p.gradients
 
 
 # %%

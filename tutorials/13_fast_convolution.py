@@ -597,10 +597,10 @@ else:
 # %% [markdown]
 # Where short steps gain little, or even lose, you see what the lock costs. So each step must be
 # long
-# enough. But a chunk must be small, to stay in the cache, and the library's `CHUNK` is a compromise
+# enough. But a chunk must be small, to stay in the cache, and the library's `BAND` is a compromise
 # between the two.
-# [`parallel.py`](../tinyfractal/parallel.py) gives each thread its own part of the batch, which
-# goes through all steps without asking the other. And it adds up what the threads found in a fixed
+# [`parallel.py`](../tinyfractal/parallel.py) gives each thread its own rows of tiles, which
+# go through all steps without asking the other. And it adds up what the threads found in a fixed
 # order, so that the same seed gives the same bits.
 #
 # ## Beside PyTorch
@@ -674,8 +674,8 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #   groups, and backward through the same places.
 # - [`ops/winograd.py`](../tinyfractal/ops/winograd.py): your `conv_winograd` without its copies.
 #   With the batch inside, tiles are a view with overlapping strides that BLAS multiplies where they
-#   lie. Tiles that stick out over the edge are cut, and the work arrays of a `Chunk` are used again
-#   for the next.
+#   lie. Tiles that stick out over the edge are cut, and the work arrays of a `Band`, a few
+#   rows of tiles, are used again for the next.
 #
 # S. Winograd, *Arithmetic Complexity of Computations*, SIAM 1980. A. Lavin and S. Gray, *Fast
 # Algorithms for Convolutional Neural Networks*, 2015, arXiv 1509.09308.
