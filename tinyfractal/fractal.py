@@ -67,7 +67,8 @@ class ConvUnit(Module):
         self.norm = BatchNorm2d(out_channels, relu=True)
 
     def forward(self, x: Any) -> Tensor:
-        if self.norm.training or self.dropout.training:
+        layers = (self.conv, self.dropout, self.norm)
+        if any(layer.training or "forward" in vars(layer) for layer in layers):  # or is watched
             return self.norm(self.dropout(self.conv(x)))
         # now batch norm is a fixed multiple of each channel, which the kernel can take over
         scale, shift = self.norm.scale_and_shift()
