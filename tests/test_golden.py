@@ -1,6 +1,8 @@
 """The promise of the front page: the default recipe learns the digits, whole and column by column.
 
-One lucky seed proves little, so three are trained, side by side, and the middle one counts.
+One lucky seed proves little, so three are trained, side by side, and the middle one counts. (Of
+fourteen runs with different seeds and roundings the worst had 97.8 %, the middle one 98.6 % and the
+best 99.2 %: an image of the 359 is 0.3 %.)
 """
 
 import multiprocessing
@@ -11,7 +13,7 @@ from statistics import median
 import pytest
 
 SEEDS = (0, 1, 2)
-WHOLE, COLUMN = 0.985, 0.95  # test accuracy
+WHOLE, COLUMN = 0.98, 0.95  # test accuracy
 
 
 def train(seed):
