@@ -17,10 +17,9 @@ from typing import Any, cast
 
 from .backend import Array, asarray, asnumpy, xp
 from .errors import CheckpointError
+from .ops.memory import RUN
 from .parallel import at_once, run, runs
 from .tensor import Tensor
-
-RUN = 1 << 18  # numbers of a parameter at a time, for the cache's sake
 
 
 class Optimizer:

@@ -15,8 +15,9 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar, copy_context
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -69,28 +70,21 @@ def _serve(inbox: SimpleQueue) -> None:
         del work, answers  # or the last arrays would stay alive until there is more to do
 
 
-_held = ContextVar("_held", default=False)  # whether BLAS is at one thread already
-
-
-class one_blas_thread:  # noqa: N801 - it reads as a statement
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Inside this block matrix products start no threads, so that ours do not compete with them."""
-
-    def __enter__(self) -> None:
-        self.before: list[tuple[Any, int]] = []
-        self.token = None
-        if _held.get() or backend.current() != "numpy":  # a GPU does not ask BLAS
-            return
-        threads()  # asked and remembered while BLAS still has them all
-        self.token = _held.set(True)
-        self.before = [(library, library.num_threads) for library in _blas()]
-        for library, _ in self.before:
-            library.set_num_threads(1)
-
-    def __exit__(self, *error: Any) -> None:
-        for library, count in self.before:
+    if backend.current() != "numpy":
+        yield  # a GPU does not ask BLAS
+        return
+    threads()  # asked and remembered while BLAS still has them all
+    before = [(library, library.num_threads) for library in _blas()]
+    for library, _ in before:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, count in before:
             library.set_num_threads(count)
-        if self.token is not None:
-            _held.reset(self.token)
 
 
 def at_once(numbers: int) -> int:

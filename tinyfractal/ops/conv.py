@@ -91,13 +91,16 @@ def conv2d(
         border = ((0, 0), (0, 0))
     elif padding_mode not in ("zeros", "reflect"):
         raise ValueError(f'conv2d: padding_mode is "zeros" or "reflect", got {padding_mode!r}')
-    settings: dict[str, Any] = {
-        "border": border,
-        "stride": stride,
-        "dilation": dilation,
-        "groups": groups,
-    }
-    return _conv2d(x, weight, 0.0 if bias is None else bias, relu=relu, **settings)
+    return _conv2d(
+        x,
+        weight,
+        0.0 if bias is None else bias,
+        border=border,
+        stride=stride,
+        dilation=dilation,
+        groups=groups,
+        relu=relu,
+    )
 
 
 # ----- The definition -----
@@ -182,7 +185,7 @@ def _conv2d(
 ) -> tuple[Array, Array | None]:
     # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
     # `finish` is done to some pixels of the output as soon as they are there, in the cache.
-    finish = Finish(bias, relu)
+    finish = Finish(bias, relu) if relu or not isinstance(bias, float) else None
     if winograd.suits(x, weight, border, stride, dilation, groups):
         y = winograd.forward(x, weight, border, finish)
     else:

@@ -17,18 +17,20 @@ gives 4×4 outputs with 36 products where 144 would be due:
 before going back. So at each of the 36 points there is a matrix product, (tiles × C) @ (C × O), and
 everything else is small matrices times large ones. The image is cut into tiles that overlap by two.
 
-**Backward** every step is transposed, in the opposite order: with M the products and V, U what came
-of the tiles and of the kernel,
+**Backward.** A pixel of x went into the outputs around it, each through another tap. So gx is again
+a 3×3 convolution, of gY with the kernel turned round and its two kinds of channels swapped: the
+same steps once more. For the kernel every step is transposed, in the opposite order,
 
-    gM = A gY Aᵀ      gV = gM Uᵀ      gU = Vᵀ gM      gd = B gV Bᵀ      gw = Gᵀ gU G
+    gM = A gY Aᵀ      gU = Vᵀ gM      gw = Gᵀ gU G
 
-V is computed again rather than kept: it has 36 numbers for every 16 of the image.
+with M the products, V and U what came of the tiles and of the kernel. V is computed again rather
+than kept: it has 36 numbers for every 16 of the image.
 
 **What makes it quick** besides. Images lie in memory as (H, W, N, C), the batch inside (`memory`):
-so the pixels of a column of all images are side by side, tiles need not be copied out, and every
-step is one matrix product that BLAS does on a view, overlapping tiles and all. And a few images go
-through all the steps while they are in the processor's cache, in work arrays that are used again
-for the next few.
+so the pixels of a row of all images are side by side, tiles need not be copied out, and every step
+is one matrix product that BLAS does on a view, overlapping tiles and all. And a *band*, a few rows
+of tiles, goes through all the steps while it is in the processor's cache, in work arrays that are
+used again for the next.
 
 **What it costs**: a few bits. The points 2 and -2 bring factors up to 8, and rounding errors grow
 with them; `tests/test_winograd.py` holds the bound.
@@ -226,6 +228,9 @@ class Band:
     A step works along one axis of the tiles: its matrix times arrays (…, 6, numbers), the numbers
     being those of all images and channels. The arrays are views, so nothing is copied. Their axes:
     k and s, row and column of the tile; u and v, row and column in the tile.
+
+    To stay in the cache they share memory, in turns: `m` lies over `half`. On the way from input to
+    output `over` lets `z` lie over `v` too, which the gradient of the kernel still needs.
     """
 
     first: int  # row of tiles
