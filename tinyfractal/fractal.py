@@ -67,12 +67,50 @@ class ConvUnit(Module):
         self.norm = BatchNorm2d(out_channels, relu=True)
 
     def forward(self, x: Any) -> Tensor:
-        layers = (self.conv, self.dropout, self.norm)
-        if any(layer.training or "forward" in vars(layer) for layer in layers):  # or is watched
-            return self.norm(self.dropout(self.conv(x)))
+        return self.each([self], x)[0]
+
+    @staticmethod
+    def each(units: Sequence[ConvUnit], x: Any) -> list[Tensor]:
+        """Several units on the same x, at once: see `ops.conv2d_each`."""
+        layers = [layer for unit in units for layer in (unit.conv, unit.dropout, unit.norm)]
+        if any("forward" in vars(layer) for layer in layers):  # somebody watches them
+            return [unit.norm(unit.dropout(unit.conv(x))) for unit in units]
+        weights, settings = [unit.conv.weight for unit in units], units[0].conv.settings
+        if any(layer.training for layer in layers):
+            ys = ops.conv2d_each(x, weights, **settings)
+            return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
         # now batch norm is a fixed multiple of each channel, which the kernel can take over
-        scale, shift = self.norm.scale_and_shift()
-        return ops.conv2d(x, self.conv.weight * scale, shift, **self.conv.settings, relu=True)
+        scales, shifts = zip(*(unit.norm.scale_and_shift() for unit in units))
+        scaled = [weight * scale for weight, scale in zip(weights, scales)]
+        return ops.conv2d_each(x, scaled, shifts, **settings, relu=True)
+
+
+class Fork:
+    """One input that several units read. They are computed together: when the first is asked for.
+
+    `fork.through(unit)` is a function that gives what unit(z) would give.
+    """
+
+    def __init__(self, z: Any) -> None:
+        self.z = z
+        self.units: list[ConvUnit] = []
+        self.results: dict[ConvUnit, Tensor] = {}
+
+    def through(self, unit: ConvUnit) -> Branch:
+        self.units.append(unit)
+
+        def result() -> Tensor:
+            if self.units:
+                units, self.units = self.units, []
+                watched = any("forward" in vars(unit) for unit in units)
+                ys = [unit(self.z) for unit in units] if watched else ConvUnit.each(units, self.z)
+                self.results.update(zip(units, ys))
+            return self.results.pop(unit)
+
+        return result
+
+
+Branch = Callable[[], Tensor]
 
 
 class FractalBlock(Module):
@@ -97,13 +135,17 @@ class FractalBlock(Module):
         alive = keep(self.columns)
         return _join(self.branches(z, alive, keep), alive)
 
-    def branches(self, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Tensor | None]:
+    def branches(self, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Branch | None]:
         """What the C columns bring to the join at the end; None, and not computed, where dead.
 
         This is the expansion rule with the last join left open: the branches of f_{C-1} ∘ f_{C-1},
         and conv(z) as one more beside them. So joins that meet become one by themselves.
+
+        All the blocks that begin here read the same z; their first convolutions wait at a `Fork`
+        until the innermost has come to its join.
         """
-        shallow = self.conv(z) if alive[..., 0].any() else None
+        z = z if isinstance(z, Fork) else Fork(z)
+        shallow = z.through(self.conv) if alive[..., 0].any() else None
         if self.columns == 1:
             return [shallow]
         if not alive[..., 1:].any():
@@ -118,11 +160,11 @@ class FractalBlock(Module):
         return self.first.column(c - 1) + self.second.column(c - 1)
 
 
-def _join(branches: Sequence[Tensor | None], alive: numpy.ndarray) -> Tensor:
-    """The mean of the branches that were computed, sample by sample where `alive` says so."""
+def _join(branches: Sequence[Branch | None], alive: numpy.ndarray) -> Tensor:
+    """The mean of the branches that are computed, sample by sample where `alive` says so."""
     computed = [i for i, branch in enumerate(branches) if branch is not None]
     mask = own(alive[:, computed]) if alive.ndim == 2 else None
-    return ops.join([branches[i] for i in computed], mask)
+    return ops.join([branch() for branch in branches if branch is not None], mask)
 
 
 class FractalNet(Module):

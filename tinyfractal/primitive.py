@@ -284,7 +284,9 @@ class Fused(Primitive[P]):
 
     def __init__(self, value: Callable, gradient: Callable, reference: Callable[P, Any]) -> None:
         names = inspect.signature(value).parameters.values()
-        rules = [gradient] * sum(name.kind == name.POSITIONAL_OR_KEYWORD for name in names)
+        rules = [gradient] * sum(
+            name.kind in (name.POSITIONAL_OR_KEYWORD, name.VAR_POSITIONAL) for name in names
+        )
         super().__init__(value, rules, view=False)
         self.gradient = gradient
         self.reference = reference

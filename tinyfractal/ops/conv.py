@@ -13,18 +13,19 @@ convolution is a correlation: the kernel is not flipped.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import index
 from typing import Any
 
-from ..backend import Array
+from ..backend import Array, xp
 from ..errors import ShapeError
-from ..primitive import check_arrays, fused
+from ..mode import mode
+from ..primitive import check_arrays, fused, primitive
 from ..tensor import Tensor
 from . import direct, patches, winograd
 from .elementwise import relu as max_with_zero
 from .memory import Finish
-from .shape import concatenate, pad, split
+from .shape import concatenate, pad, scatter, split, stack
 
 Pair = tuple[int, int]
 Padding = str | int | Pair
@@ -52,6 +53,51 @@ def conv2d(
     (The layer `nn.Conv2d` pads with "same" unless told otherwise.)
     Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
     """
+    x, settings = _plan(x, weight, bias, stride, padding, padding_mode, dilation, groups)
+    return _conv2d(x, weight, 0.0 if bias is None else bias, **settings, relu=relu)
+
+
+def conv2d_each(
+    x: Any, weights: Sequence[Any], biases: Sequence[Any] | None = None, **settings: Any
+) -> list[Tensor]:
+    """`conv2d` of the same x with each of several kernels: [y₁, y₂, …], each (N, OH, OW, C_out).
+
+    Gives what single calls would give, sooner: what is done to x alone is done once, and so are
+    the last steps of its gradient. `weights` are of one shape, `biases` as many, or None.
+    Settings and errors are those of `conv2d`.
+    """
+    relu = settings.pop("relu", False)
+    biases = [None] * len(weights) if biases is None else biases
+    if len(biases) != len(weights) or len({weight.shape for weight in weights}) > 1:
+        raise ShapeError(
+            "conv2d_each: weights of one shape and a bias for each, got "
+            f"{[weight.shape for weight in weights]} and {len(biases)} biases"
+        )
+    if mode.reference or len(weights) < 2:
+        return [conv2d(x, *each, **settings, relu=relu) for each in zip(weights, biases)]
+    for weight, bias in zip(weights, biases):
+        padded, plan = _plan(x, weight, bias, **settings)
+    if not (winograd.suits(padded, weight, **plan) or patches.suits(weight, plan["groups"])):
+        return [
+            _conv2d(padded, w, 0.0 if b is None else b, **plan, relu=relu)
+            for w, b in zip(weights, biases)
+        ]
+    given = [] if biases[0] is None else biases
+    ys = _conv2d_each(padded, *weights, *given, **plan, relu=relu, count=len(weights))
+    return [_row(ys, k=k) for k in range(len(weights))]
+
+
+def _plan(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: int | Pair = 1,
+    padding: Padding = "valid",
+    padding_mode: str = "zeros",
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> tuple[Any, dict[str, Any]]:
+    """The arguments checked: x, with its border where that is a reflection, and the settings."""
     check_images("conv2d", x)
     check_arrays("conv2d", weight=weight, **({} if bias is None else {"bias": bias}))
     if weight.ndim != 4:
@@ -91,16 +137,7 @@ def conv2d(
         border = ((0, 0), (0, 0))
     elif padding_mode not in ("zeros", "reflect"):
         raise ValueError(f'conv2d: padding_mode is "zeros" or "reflect", got {padding_mode!r}')
-    return _conv2d(
-        x,
-        weight,
-        0.0 if bias is None else bias,
-        border=border,
-        stride=stride,
-        dilation=dilation,
-        groups=groups,
-        relu=relu,
-    )
+    return x, {"border": border, "stride": stride, "dilation": dilation, "groups": groups}
 
 
 # ----- The definition -----
@@ -145,6 +182,61 @@ def taps(
 # ----- The fast rules: which way, by the shape -----
 
 
+def _values(
+    x: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Any],
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    relu: bool,
+) -> Array:
+    """(K, N, OH, OW, O): x with each of K kernels.
+
+    Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
+    `finish` is done to some pixels of the output as soon as they are there, in the cache.
+    """
+    weight = weights[0]
+    finishes = [Finish(b, relu) if relu or not isinstance(b, float) else None for b in biases]
+    if winograd.suits(x, weight, border, stride, dilation, groups):
+        return winograd.forward(x, weights, border, finishes)
+    size: Any = tuple(
+        (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a] + 1
+        for a in (0, 1)
+    )
+    if patches.suits(weight, groups):
+        return patches.forward(x, weights, size, border, stride, dilation, finishes)
+    ys = [
+        direct.forward(x, weight, size, border, stride, dilation, groups, finish)
+        for weight, finish in zip(weights, finishes)
+    ]
+    return ys[0][None] if len(ys) == 1 else xp.stack(ys)
+
+
+def _gradients(
+    gs: Sequence[Array],
+    wanted: Sequence[bool],
+    x: Array,
+    weights: Sequence[Array],
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+) -> tuple[Array | None, Sequence[Array | None]]:
+    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
+    if winograd.suits(x, weights[0], border, stride, dilation, groups):
+        return winograd.backward(gs, x, weights, border, wanted)
+    if patches.suits(weights[0], groups) and not wanted[0]:  # x is the images, mostly
+        return None, patches.kernel_gradients(gs, x, weights, border, stride, dilation)
+    each = [
+        direct.backward(g, x, weight, border, stride, dilation, groups, wanted)
+        for g, weight in zip(gs, weights)
+    ]
+    gxs, gws = zip(*each)
+    return sum(gxs[1:], start=gxs[0]) if wanted[0] else None, gws
+
+
 def _gradient(
     g: Array,
     saved: Any,
@@ -152,23 +244,16 @@ def _gradient(
     x: Array,
     weight: Array,
     bias: Any,
-    border: Any,
-    stride: Pair,
-    dilation: Pair,
-    groups: int,
     relu: bool,
+    **settings: Any,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
     if relu:
         g = g * (saved > 0)
     g_bias = g.sum(axis=(0, 1, 2)) if wanted[2] else None
     if not any(wanted[:2]):
         return None, None, g_bias
-    if winograd.suits(x, weight, border, stride, dilation, groups):
-        return *winograd.backward(g, x, weight, border, wanted), g_bias
-    if patches.suits(weight, groups) and not wanted[0]:  # x is the images, mostly
-        return None, patches.kernel_gradient(g, x, weight, border, stride, dilation), g_bias
-    return *direct.backward(g, x, weight, border, stride, dilation, groups, wanted), g_bias
+    gx, (gw,) = _gradients([g], wanted[:2], x, [weight], **settings)
+    return gx, gw, g_bias
 
 
 @fused(_gradient, _reference)
@@ -183,22 +268,77 @@ def _conv2d(
     groups: int,
     relu: bool,
 ) -> tuple[Array, Array | None]:
-    # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
-    # `finish` is done to some pixels of the output as soon as they are there, in the cache.
-    finish = Finish(bias, relu) if relu or not isinstance(bias, float) else None
-    if winograd.suits(x, weight, border, stride, dilation, groups):
-        y = winograd.forward(x, weight, border, finish)
-    else:
-        size = tuple(
-            (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a]
-            + 1
-            for a in (0, 1)
-        )
-        if patches.suits(weight, groups):
-            y = patches.forward(x, weight, size, border, stride, dilation, finish)
-        else:
-            y = direct.forward(x, weight, size, border, stride, dilation, groups, finish)
+    y = _values(x, [weight], [bias], border, stride, dilation, groups, relu)[0]
     return y, y if relu else None
+
+
+# ----- Several kernels -----
+
+
+def _reference_each(*arrays: Any, count: int, **settings: Any) -> Any:
+    """One convolution after the other; the results stacked."""
+    x, weights, biases = _sorted(arrays, count)
+    return stack([_reference(x, w, b, **settings) for w, b in zip(weights, biases)])
+
+
+def _gradient_each(
+    g: Any, saved: Any, wanted: list[bool], *arrays: Any, count: int, relu: bool, **settings: Any
+) -> list[Array | None]:
+    x, weights, _ = _sorted(arrays, count)
+    gs = [g[k] for k in range(count)]
+    if relu:
+        gs = [g * (y > 0) for g, y in zip(gs, saved)]
+    g_biases = [g.sum(axis=(0, 1, 2)) for g in gs] if any(wanted[1 + count :]) else []
+    wants = [wanted[0], any(wanted[1 : 1 + count])]
+    gx, gws = (
+        _gradients(gs, wants, x, weights, **settings) if any(wants) else (None, [None] * count)
+    )
+    return [gx, *gws, *g_biases]
+
+
+def _sorted(arrays: Sequence[Any], count: int) -> tuple[Any, Sequence[Any], Sequence[Any]]:
+    """x, the kernels and the biases (0.0 where there are none)."""
+    x, weights, biases = arrays[0], arrays[1 : 1 + count], arrays[1 + count :]
+    return x, weights, biases or [0.0] * count
+
+
+@fused(_gradient_each, _reference_each)
+def _conv2d_each(*arrays: Array, count: int, relu: bool, **settings: Any) -> Any:
+    ys = _values(*_sorted(arrays, count), **settings, relu=relu)
+    return ys, ys if relu else None
+
+
+def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:
+    if isinstance(g, Tensor) or mode.anomaly:  # anomaly mode looks at every array
+        return scatter(g, index=k, shape=_ys.shape)
+    return Rows(_ys.shape, {k: g})
+
+
+@primitive(_put_back, view=True)
+def _row(ys: Any, k: int) -> Any:
+    """ys[k], of what several kernels gave. Its gradient is not put back among zeros."""
+    return ys[k]
+
+
+class Rows:
+    """The gradient of several arrays in one, row by row: {k: gradient}.
+
+    The rows come from different places, one after the other, and `_conv2d_each`, for which alone
+    they are meant, takes them as they come; so they are never copied together.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rows: dict[int, Array]) -> None:
+        self.shape, self.rows = shape, rows
+
+    def __add__(self, other: Rows) -> Rows:
+        both = self.rows.keys() & other.rows.keys()
+        total = {k: self.rows[k] + other.rows[k] for k in both}
+        return Rows(self.shape, {**self.rows, **other.rows, **total})
+
+    def __getitem__(self, k: int) -> Array:
+        if k not in self.rows:  # nobody used it
+            return xp.zeros_like(next(iter(self.rows.values())))
+        return self.rows[k]
 
 
 # ----- Arguments -----

@@ -13,11 +13,13 @@ time, while they are in the processor's cache.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, xp
 from ..parallel import parts, run, runs
-from .memory import Finish, batch_first, batch_inside
+from .memory import Finish, batch_inside
 
 Pair = tuple[int, int]
 
@@ -31,44 +33,53 @@ def suits(weight: Array, groups: int) -> bool:
 
 def forward(
     x: Array,
-    weight: Array,
+    weights: Sequence[Array],
     size: Pair,
     border: Any,
     stride: Pair,
     dilation: Pair,
-    finish: Finish | None = None,
+    finishes: Sequence[Finish | None],
 ) -> Array:
-    """x (N, H, W, C) and weight (kh, kw, C, O) → (N, *size, O)."""
-    view = windows(x, weight.shape, size, border, stride, dilation)
-    y = xp.empty((*size, len(x), weight.shape[3]), x.dtype)
-    matrix = weight.reshape(-1, weight.shape[3])
+    """x (N, H, W, C) with each of K kernels (kh, kw, C, O) → (K, N, *size, O)."""
+    view = windows(x, weights[0].shape, size, border, stride, dilation)
+    ys = xp.empty((len(weights), *size, len(x), weights[0].shape[3]), x.dtype)
+    matrices = [weight.reshape(-1, weight.shape[3]) for weight in weights]
 
     def part(rows: slice) -> None:
         for some in _chunks(rows, view):
-            out = y[some].reshape(some.stop - some.start, -1, y.shape[3])
-            xp.matmul(_copied(view[some]).swapaxes(1, 2), matrix, out=out)
-            if finish is not None:
-                finish(y[some])
+            p = _copied(view[some]).swapaxes(1, 2)
+            for y, matrix, finish in zip(ys, matrices, finishes):
+                xp.matmul(p, matrix, out=y[some].reshape(len(p), -1, y.shape[3]))
+                if finish is not None:
+                    finish(y[some])
 
     run(part, parts(size[0], view.size))
-    return batch_first(y)
+    return ys.transpose(0, 3, 1, 2, 4)
 
 
-def kernel_gradient(
-    gy: Array, x: Array, weight: Array, border: Any, stride: Pair, dilation: Pair
-) -> Array:
-    """The gradient of weight, given gy (N, OH, OW, O)."""
-    view = windows(x, weight.shape, gy.shape[1:3], border, stride, dilation)
-    gy = batch_inside(gy)
+def kernel_gradients(
+    gys: Sequence[Array],
+    x: Array,
+    weights: Sequence[Array],
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+) -> list[Array]:
+    """The gradients of the kernels, given for each of them gy (N, OH, OW, O)."""
+    shape = weights[0].shape
+    view = windows(x, shape, gys[0].shape[1:3], border, stride, dilation)
+    gys = [batch_inside(gy) for gy in gys]
 
-    def part(rows: slice) -> Array:
-        gw = xp.zeros((weight[..., 0].size, weight.shape[3]), x.dtype)
+    def part(rows: slice) -> list[Array]:
+        gws = [xp.zeros((math.prod(shape[:3]), shape[3]), x.dtype) for _ in gys]
         for some in _chunks(rows, view):
-            g = gy[some].reshape(some.stop - some.start, -1, gw.shape[1])
-            gw += (_copied(view[some]) @ g).sum(axis=0)
-        return gw
+            p = _copied(view[some])
+            for gw, gy in zip(gws, gys):
+                gw += (p @ gy[some].reshape(len(p), -1, shape[3])).sum(axis=0)
+        return gws
 
-    return sum(run(part, parts(len(gy), view.size))).reshape(weight.shape)
+    found = run(part, parts(len(view), view.size))
+    return [sum(several).reshape(shape) for several in zip(*found)]
 
 
 def _copied(view: Array) -> Array:

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -97,59 +97,81 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
     return tiles >= FEW or weight.size < x.size
 
 
-def forward(x: Array, weight: Array, border: Any, finish: Finish | None = None) -> Array:
-    """x (N, H, W, C) and weight (3, 3, C, O) → (N, OH, OW, O)."""
-    t = Tiling(x.shape, weight.shape[3], border, x.dtype)
-    u = t.from_kernel(weight)
-    x, y = batch_inside(x), t.empty_output()
-    run(lambda where: correlate(t, where, x, u, y, finish), parts(t.bands, t.numbers))
-    return batch_first(y[: t.oh])
+def forward(
+    x: Array, weights: Sequence[Array], border: Any, finishes: Sequence[Finish | None]
+) -> Array:
+    """x (N, H, W, C) with each of K kernels (3, 3, C, O) → (K, N, OH, OW, O)."""
+    t = Tiling(x.shape, weights[0].shape[3], border, x.dtype)
+    us = [t.from_kernel(weight) for weight in weights]
+    x, ys = batch_inside(x), t.empty_outputs(len(us))
+
+    def part(where: slice) -> None:
+        for band in t.walk(where, keep="v" if len(us) > 1 else ""):
+            band.from_input(x)
+            for u, y, finish in zip(us, ys, finishes):
+                xp.matmul(band.v, u, out=band.m)
+                out = band.to_output(y)
+                if finish is not None:
+                    finish(out)
+
+    run(part, parts(t.bands, t.numbers))
+    return ys[:, : t.oh].transpose(0, 3, 1, 2, 4)
 
 
 def backward(
-    gy: Array, x: Array, weight: Array, border: Any, wanted: list[bool]
-) -> tuple[Array | None, Array | None]:
-    """The gradients of x and of weight, given gy (N, OH, OW, O)."""
+    gys: Sequence[Array],
+    x: Array,
+    weights: Sequence[Array],
+    border: Any,
+    wanted: Sequence[bool],
+) -> tuple[Array | None, Sequence[Array | None]]:
+    """The gradients of x and of the kernels, given for each of them gy (N, OH, OW, O)."""
+    gx_wanted, gw_wanted = wanted
     (top, bottom), (left, right) = border
     around = (2 - top, 2 - bottom), (2 - left, 2 - right)
-    t = Tiling(x.shape, weight.shape[3], border, x.dtype)
-    back = Tiling(gy.shape, weight.shape[2], around, x.dtype)
-    x, gy, gx, gw = batch_inside(x), batch_inside(gy), None, None
-    if wanted[0]:
-        u, gx = back.from_kernel(weight[::-1, ::-1].swapaxes(2, 3)), back.empty_output()
+    t = Tiling(x.shape, weights[0].shape[3], border, x.dtype)
+    back = Tiling(gys[0].shape, weights[0].shape[2], around, x.dtype)
+    x, gys = batch_inside(x), [batch_inside(gy) for gy in gys]
+    gx, gws = None, [None] * len(gys)
+    if gx_wanted:
+        us = [back.from_kernel(weight[::-1, ::-1].swapaxes(2, 3)) for weight in weights]
+        gx = back.empty_outputs(1)[0]
 
     def part(where: tuple[slice, slice]) -> Any:
-        if wanted[0]:
-            correlate(back, where[0], gy, u, gx)
-        return points_gradient(t, where[1], gy, x) if wanted[1] else None
+        if gx_wanted:
+            input_gradient(back, where[0], gys, us, gx)
+        return points_gradients(t, where[1], gys, x) if gw_wanted else None
 
     ways = parts(back.bands, back.numbers), parts(t.bands, t.numbers)
     found = run(part, zip_longest(*ways, fillvalue=slice(0, 0)))
-    if wanted[1]:
-        gw = t.to_kernel(functools.reduce(added, found))
-    return None if gx is None else batch_first(gx[: back.oh]), gw
+    if gw_wanted:
+        gws = [t.to_kernel(functools.reduce(added, gu)) for gu in zip(*found)]
+    return None if gx is None else batch_first(gx[: back.oh]), gws
 
 
-def correlate(
-    t: Tiling, where: slice, x: Array, u: Array, y: Array, finish: Finish | None = None
+def input_gradient(
+    t: Tiling, where: slice, gys: Sequence[Array], us: Sequence[Array], gx: Array
 ) -> None:
-    """All the steps for some bands: from x (H, W, N, C) into y (OH, OW, N, O)."""
-    for band in t.walk(where, over=True):
-        band.from_input(x)
-        xp.matmul(band.v, u, out=band.m)
-        out = band.to_output(y)
-        if finish is not None:
-            finish(out)
+    """gx (H, W, N, C), as far as some bands go: what comes of each gy, summed before going back."""
+    for band in t.walk(where, keep="m" if len(us) > 1 else ""):
+        for k, (gy, u) in enumerate(zip(gys, us)):
+            band.from_input(gy)
+            if k == 0:
+                xp.matmul(band.v, u, out=band.m)
+            else:
+                band.m += xp.matmul(band.v, u, out=band.spare)
+        band.to_output(gx)
 
 
-def points_gradient(t: Tiling, where: slice, gy: Array, x: Array) -> Array:
-    """gU (36, C, O), as far as it comes from some bands."""
-    gu: Any = None
-    for band in t.walk(where, over=False):
+def points_gradients(t: Tiling, where: slice, gys: Sequence[Array], x: Array) -> list[Array]:
+    """gU (36, C, O) of each kernel, as far as it comes from some bands."""
+    gus: list[Any] = [None] * len(gys)
+    for band in t.walk(where, keep="v"):
         band.from_input(x)
-        band.from_output(gy)
-        gu = added(gu, band.v.swapaxes(1, 2) @ band.m)
-    return xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu  # of no images
+        for k, gy in enumerate(gys):
+            band.from_output(gy)
+            gus[k] = added(gus[k], band.v.swapaxes(1, 2) @ band.m)
+    return [xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu for gu in gus]  # of no images
 
 
 def added(total: Array | None, more: Array | None) -> Array | None:
@@ -183,20 +205,20 @@ class Tiling:
         self.pieces = min(pieces, self.n)
         self.bands = self.pieces * self.down
 
-    def walk(self, where: slice, over: bool) -> Iterator[Band]:
+    def walk(self, where: slice, keep: str) -> Iterator[Band]:
         """Some bands, one after the other, in the same work arrays."""
         band = None
         for i in range(where.start, where.stop):
             piece, row = divmod(i, self.down)
             if row == 0 or band is None:
                 start, stop = (self.n * p // self.pieces for p in (piece, piece + 1))
-                band = Band(self, slice(start, stop), over)
+                band = Band(self, slice(start, stop), keep)
             band.first = row * self.k
             yield band
 
-    def empty_output(self) -> Array:
-        """An array for (OH, OW, N, O), its height rounded up to whole tiles."""
-        return xp.empty((4 * self.rows, self.ow, self.n, self.o), self.dtype)
+    def empty_outputs(self, count: int) -> Array:
+        """So many arrays for (OH, OW, N, O), the height rounded up to whole tiles."""
+        return xp.empty((count, 4 * self.rows, self.ow, self.n, self.o), self.dtype)
 
     def from_kernel(self, weight: Array) -> Array:
         """U = G w Gᵀ: (3, 3, C, O) → (36, C, O)."""
@@ -229,20 +251,21 @@ class Band:
     being those of all images and channels. The arrays are views, so nothing is copied. Their axes:
     k and s, row and column of the tile; u and v, row and column in the tile.
 
-    To stay in the cache they share memory, in turns: `m` lies over `half`. On the way from input to
-    output `over` lets `z` lie over `v` too, which the gradient of the kernel still needs.
+    To stay in the cache they share memory, in turns: `m` lies over `half`, `z` over `v`. What
+    several kernels need, `keep` gives memory of its own: "v", what came of the image, or "m", to
+    which another product is to be added, that of `spare`.
     """
 
     first: int  # row of tiles
 
-    def __init__(self, t: Tiling, images: slice, over: bool) -> None:
+    def __init__(self, t: Tiling, images: slice, keep: str) -> None:
         self.t, self.images = t, images
         self.n = n = images.stop - images.start
         k, s = t.k, t.columns
         width, tiles = 4 * s + 2, k * s * n
         first = xp.empty(max(k * 6 * width * n * t.c, 36 * tiles * t.o), t.dtype)
         second = xp.empty(36 * tiles * max(t.c, t.o), t.dtype)
-        third = second if over else xp.empty(24 * tiles * t.o, t.dtype)
+        third = xp.empty({"v": 24, "m": 36}.get(keep, 0) * tiles * t.o, t.dtype)
         half = cut(first, (k, 6, width, n * t.c))  # transformed along the rows
         self.left, self.right = half[:, :, : t.left], half[:, :, t.left + t.w :]
         self.half = half[:, :, t.left : t.left + t.w].swapaxes(1, 2)
@@ -252,9 +275,12 @@ class Band:
         )
         self.v = cut(second, (36, tiles, t.c))
         self.v_tiles = self.tiled(self.v, 6)
-        self.m = cut(first, (36, tiles, t.o))
+        self.spare = cut(first, (36, tiles, t.o))
+        self.m = cut(third, (36, tiles, t.o)) if keep == "m" else self.spare
         self.m_points = self.m.reshape(6, 6, -1).swapaxes(0, 1)
-        z = cut(third, (4, 6, k, s, n * t.o))  # (u, v, k, s, numbers): half way back
+        z = cut(
+            third if keep == "v" else second, (4, 6, k, s, n * t.o)
+        )  # (u, v, k, s, numbers): half way back
         self.z_points = z.reshape(4, 6, -1).swapaxes(0, 1)
         self.z_tiles = self.tiled(z, 4)
 
