@@ -24,6 +24,7 @@ from .strategies import (
     binary,
     borders,
     conv2d_calls,
+    conv2d_each_calls,
     cross_entropy_calls,
     cuts,
     image_calls,
@@ -66,6 +67,12 @@ def padded(x, widths, mode="constant", value=0.0):
     if not widths:
         return x
     return np.pad(x, widths, mode, **({} if mode == "reflect" else {"constant_values": value}))
+
+
+def conv2d_each(x, *several, count, **settings):
+    """`tf.conv2d_each`, its results stacked."""
+    weights, biases = several[:count], several[count:] or None
+    return tf.stack(tf.conv2d_each(x, weights, biases, **settings))
 
 
 def dropout(x, seed, **settings):
@@ -167,6 +174,8 @@ CASES: dict[str, Case] = {
     "matmul": Case(matmul_calls(), np.matmul),
     "linear": Case(linear_calls(), lambda x, weight, bias=0.0: x @ weight + bias),
     "conv2d": Case(conv2d_calls(), oracles.conv2d),
+    "conv2d_each": Case(conv2d_each_calls(), oracles.conv2d_each, conv2d_each),
+    "row": Case(conv2d_each_calls(), oracles.conv2d_each, conv2d_each),  # which picks each result
     # images, norms, losses, joins
     "max_pool2d": Case(pool_calls(), oracles.max_pool2d),
     "avg_pool2d": Case(pool_calls(), oracles.avg_pool2d),

@@ -50,6 +50,12 @@ def conv2d(
     return np.maximum(y, 0) if relu else y
 
 
+def conv2d_each(x, *several, count, **settings):
+    """One kernel after the other."""
+    weights, biases = several[:count], several[count:] or [None] * count
+    return np.stack([conv2d(x, w, b, **settings) for w, b in zip(weights, biases)])
+
+
 def _grown(x, border):
     (top, bottom), (left, right) = border
     return np.zeros((0, x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]))

@@ -33,13 +33,13 @@ def drawn(shape, border, dtype=np.float64):
 
 def forward(x, weight, border):
     """`winograd.forward`, there and home again."""
-    return asnumpy(winograd.forward(asarray(x), asarray(weight), border))
+    return asnumpy(winograd.forward(asarray(x), [asarray(weight)], border)[0])
 
 
 def backward(g, x, weight, border, wanted):
     """`winograd.backward`, there and home again."""
-    found = winograd.backward(asarray(g), asarray(x), asarray(weight), border, wanted)
-    return [None if array is None else asnumpy(array) for array in found]
+    gx, (gw,) = winograd.backward([asarray(g)], asarray(x), [asarray(weight)], border, wanted)
+    return [None if array is None else asnumpy(array) for array in (gx, gw)]
 
 
 def by_definition(x, weight, g, border):

@@ -274,9 +274,9 @@ class SyncBatchNorm(BatchNorm2d):
 
     group = ProcessGroup()
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Any, statistics: Any = None) -> Tensor:
         if not self.training or self.group.size == 1:
-            return super().forward(x)
+            return super().forward(x, statistics)
         rows, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
         n = rows // len(x) * backend.whole(len(x))
         if n == rows:

@@ -77,8 +77,13 @@ class ConvUnit(Module):
             return [unit.norm(unit.dropout(unit.conv(x))) for unit in units]
         weights, settings = [unit.conv.weight for unit in units], units[0].conv.settings
         if any(layer.training for layer in layers):
-            ys = ops.conv2d_each(x, weights, **settings)
-            return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
+            statistics: list = []
+            ys = ops.conv2d_each(x, weights, statistics=statistics, **settings)
+            if not statistics or any(unit.dropout.p for unit in units):  # then they are others
+                statistics = [None] * len(units)
+            return [
+                unit.norm(unit.dropout(y), those) for unit, y, those in zip(units, ys, statistics)
+            ]
         # now batch norm is a fixed multiple of each channel, which the kernel can take over
         scales, shifts = zip(*(unit.norm.scale_and_shift() for unit in units))
         scaled = [weight * scale for weight, scale in zip(weights, scales)]

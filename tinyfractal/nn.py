@@ -154,7 +154,7 @@ class BatchNorm2d(Module):
         self.running_var = Buffer(xp.ones(channels, xp.float32))
         self.eps, self.momentum, self.relu = eps, momentum, relu
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Any, statistics: Any = None) -> Tensor:
         return ops.batch_norm(
             x,
             self.weight,
@@ -165,6 +165,7 @@ class BatchNorm2d(Module):
             self.momentum,
             self.eps,
             self.relu,
+            statistics,
         )
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:

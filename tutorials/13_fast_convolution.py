@@ -415,9 +415,9 @@ for matrices in (F2, F4):
 # %%
 border, one = ((1, 1), (1, 1)), (1, 1)
 library = {
-    "patches": patches.forward(x, w, (H, W), border, one, one),
+    "patches": patches.forward(x, [w], (H, W), border, one, one)[0],
     "direct": direct.forward(x, w, (H, W), border, one, one, 1),
-    "winograd": winograd.forward(x, w, border),
+    "winograd": winograd.forward(x, [w], border)[0],
     "conv2d": tf.conv2d(x, w, padding="same"),
 }
 for name, found in library.items():

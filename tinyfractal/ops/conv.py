@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from operator import index
 from typing import Any
 
+from .. import backend
 from ..backend import Array, xp
 from ..errors import ShapeError
 from ..mode import mode
@@ -54,16 +55,23 @@ def conv2d(
     Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
     """
     x, settings = _plan(x, weight, bias, stride, padding, padding_mode, dilation, groups)
-    return _conv2d(x, weight, 0.0 if bias is None else bias, **settings, relu=relu)
+    given = 0.0 if bias is None else bias
+    return _conv2d(x, weight, given, **settings, relu=relu, statistics=None)
 
 
 def conv2d_each(
-    x: Any, weights: Sequence[Any], biases: Sequence[Any] | None = None, **settings: Any
+    x: Any,
+    weights: Sequence[Any],
+    biases: Sequence[Any] | None = None,
+    statistics: list | None = None,
+    **settings: Any,
 ) -> list[Tensor]:
     """`conv2d` of the same x with each of several kernels: [y₁, y₂, …], each (N, OH, OW, C_out).
 
     Gives what single calls would give, sooner: what is done to x alone is done once, and so are
     the last steps of its gradient. `weights` are of one shape, `biases` as many, or None.
+    Into the list `statistics`, if given, go the mean and the variance (C_out,) of each y, taken
+    while it is in the cache, for `batch_norm`; or None, where that cannot be.
     Settings and errors are those of `conv2d`.
     """
     relu = settings.pop("relu", False)
@@ -73,17 +81,16 @@ def conv2d_each(
             "conv2d_each: weights of one shape and a bias for each, got "
             f"{[weight.shape for weight in weights]} and {len(biases)} biases"
         )
-    if mode.reference or len(weights) < 2:
+    if mode.reference:
         return [conv2d(x, *each, **settings, relu=relu) for each in zip(weights, biases)]
     for weight, bias in zip(weights, biases):
         padded, plan = _plan(x, weight, bias, **settings)
-    if not (winograd.suits(padded, weight, **plan) or patches.suits(weight, plan["groups"])):
-        return [
-            _conv2d(padded, w, 0.0 if b is None else b, **plan, relu=relu)
-            for w, b in zip(weights, biases)
-        ]
+    plan |= {"relu": relu, "statistics": statistics}
+    if len(weights) < 2 or not _sharing(padded, weights[0], **plan):
+        each = zip(weights, biases)
+        return [_conv2d(padded, w, 0.0 if b is None else b, **plan) for w, b in each]
     given = [] if biases[0] is None else biases
-    ys = _conv2d_each(padded, *weights, *given, **plan, relu=relu, count=len(weights))
+    ys = _conv2d_each(padded, *weights, *given, **plan, count=len(weights))
     return [_row(ys, k=k) for k in range(len(weights))]
 
 
@@ -152,6 +159,7 @@ def _reference(
     dilation: Pair,
     groups: int,
     relu: bool,
+    statistics: Any,
 ) -> Any:
     """For each tap of the kernel: the pixels it meets, times its matrix of weights; summed."""
     x = pad(x, ((0, 0), *border, (0, 0)))
@@ -182,6 +190,15 @@ def taps(
 # ----- The fast rules: which way, by the shape -----
 
 
+def _sharing(
+    x: Any, weight: Any, border: Any, stride: Pair, dilation: Pair, groups: int, **_: Any
+) -> bool:
+    """Whether the way to go does something to x alone, which several kernels can share."""
+    return patches.suits(weight, groups) or winograd.suits(
+        x, weight, border, stride, dilation, groups
+    )
+
+
 def _values(
     x: Array,
     weights: Sequence[Array],
@@ -191,27 +208,36 @@ def _values(
     dilation: Pair,
     groups: int,
     relu: bool,
-) -> Array:
-    """(K, N, OH, OW, O): x with each of K kernels.
+    statistics: list | None,
+) -> Sequence[Array]:
+    """x with each of K kernels: K arrays (N, OH, OW, O), in one array where work was shared.
 
     Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
     `finish` is done to some pixels of the output as soon as they are there, in the cache.
     """
     weight = weights[0]
-    finishes = [Finish(b, relu) if relu or not isinstance(b, float) else None for b in biases]
+    shared = _sharing(x, weight, border, stride, dilation, groups)
+    watch = shared and statistics is not None and backend.current() == "numpy"
+    finishes = [Finish(bias, relu, watch) for bias in biases]
+    ys: Sequence[Array]
     if winograd.suits(x, weight, border, stride, dilation, groups):
-        return winograd.forward(x, weights, border, finishes)
-    size: Any = tuple(
-        (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a] + 1
-        for a in (0, 1)
-    )
-    if patches.suits(weight, groups):
-        return patches.forward(x, weights, size, border, stride, dilation, finishes)
-    ys = [
-        direct.forward(x, weight, size, border, stride, dilation, groups, finish)
-        for weight, finish in zip(weights, finishes)
-    ]
-    return ys[0][None] if len(ys) == 1 else xp.stack(ys)
+        ys = winograd.forward(x, weights, border, finishes)
+    else:
+        size: Any = tuple(
+            (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a]
+            + 1
+            for a in (0, 1)
+        )
+        if shared:
+            ys = patches.forward(x, weights, size, border, stride, dilation, finishes)
+        else:
+            ys = [
+                direct.forward(x, weight, size, border, stride, dilation, groups, finish)
+                for weight, finish in zip(weights, finishes)
+            ]
+    if statistics is not None:
+        statistics += [finish.statistics(y) for finish, y in zip(finishes, ys)]
+    return ys
 
 
 def _gradients(
@@ -245,6 +271,7 @@ def _gradient(
     weight: Array,
     bias: Any,
     relu: bool,
+    statistics: Any,
     **settings: Any,
 ) -> tuple[Array | None, Array | None, Array | None]:
     if relu:
@@ -267,8 +294,9 @@ def _conv2d(
     dilation: Pair,
     groups: int,
     relu: bool,
+    statistics: list | None,
 ) -> tuple[Array, Array | None]:
-    y = _values(x, [weight], [bias], border, stride, dilation, groups, relu)[0]
+    y = _values(x, [weight], [bias], border, stride, dilation, groups, relu, statistics)[0]
     return y, y if relu else None
 
 
@@ -282,7 +310,14 @@ def _reference_each(*arrays: Any, count: int, **settings: Any) -> Any:
 
 
 def _gradient_each(
-    g: Any, saved: Any, wanted: list[bool], *arrays: Any, count: int, relu: bool, **settings: Any
+    g: Any,
+    saved: Any,
+    wanted: list[bool],
+    *arrays: Any,
+    count: int,
+    relu: bool,
+    statistics: Any,
+    **settings: Any,
 ) -> list[Array | None]:
     x, weights, _ = _sorted(arrays, count)
     gs = [g[k] for k in range(count)]

@@ -43,6 +43,7 @@ def forward(
 ) -> Array:
     """x (N, H, W, C) and weight (kh, kw, C / groups, O) → (N, *size, O)."""
     n, c, o = len(x), x.shape[3], weight.shape[3]
+    finish = finish or Finish()
     x, y = batch_inside(x), xp.empty((*size, n, o), x.dtype)
     meetings = list(meet(x.shape, weight.shape, size, border, stride, dilation))
 
@@ -56,8 +57,7 @@ def forward(
                 rows = x[source][:, :, some]
                 product = times(rows.reshape(-1, c), weight[u, v, :, outputs], groups)
                 target += product.reshape(target.shape)
-            if finish is not None:
-                finish(total, outputs)
+            finish(total, some.start, outputs)
             out[...] = total
 
     run(part, split(n, o, x, weight, groups))

@@ -9,6 +9,7 @@ needs to be copied together first. NumPy's elementwise functions keep the order 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -49,21 +50,46 @@ def in_slabs(work: Callable[[Any], None], x: Array, numbers: int) -> None:
 
 
 class Finish:
-    """y + bias, and max(that, 0) with `relu`, in place: for pieces of the output of a convolution.
+    """What else is done to the output of a convolution, piece by piece, while it is in the cache.
 
-    `bias` (C,), or a number where there is none.
+    `bias` (C,) is added, unless it is a number; with `relu` comes max(that, 0); both in place.
+    With `watch` the sums are noted that `statistics` needs.
     """
 
-    def __init__(self, bias: Any, relu: bool) -> None:
+    def __init__(self, bias: Any = 0.0, relu: bool = False, watch: bool = False) -> None:
         self.bias, self.relu = bias, relu
+        self.sums: dict[int, Array] | None = {} if watch else None
 
-    def __call__(self, y: Array, channels: slice = slice(None)) -> None:
-        """y (…, N, C), whose channels and images lie side by side in memory."""
-        lines = y.reshape(*y.shape[:-2], y.shape[-2] * y.shape[-1])
+    def __call__(self, y: Array, number: int, channels: slice = slice(None)) -> None:
+        """Piece `number` of y: (…, N, C), whose channels and images lie side by side in memory."""
+        n, c = y.shape[-2:]
+        lines = y.reshape(*y.shape[:-2], n * c)
         if not isinstance(self.bias, float):
-            lines += repeated(self.bias[channels], y.shape[-2])
+            lines += repeated(self.bias[channels], n)
         if self.relu:
             xp.maximum(lines, 0, out=lines)
+        if self.sums is not None:
+            lines = lines.reshape(-1, n * c)
+            sums = xp.empty((2, n * c), y.dtype)
+            xp.matmul(xp.ones(len(lines), y.dtype), lines, out=sums[0])
+            xp.einsum("ij,ij->j", lines, lines, out=sums[1])
+            self.sums[number] = sums.reshape(2, n, c).sum(axis=1, dtype=xp.float64)
+
+    def statistics(self, y: Array) -> tuple[Array, Array] | None:
+        """Mean and variance of the channels of y (…, C), all of whose pieces were watched.
+
+            mean = Σ y / n,    variance = Σ y² / n - mean²
+
+        None where they were not, or where the variance is a small difference of large numbers.
+        """
+        if not self.sums:
+            return None
+        sums = functools.reduce(xp.add, [self.sums[number] for number in sorted(self.sums)])
+        mean, square = sums * (y.shape[-1] / y.size)
+        variance = square - mean * mean
+        if not (square < 1000 * variance).all():
+            return None
+        return mean.astype(y.dtype), variance.astype(y.dtype)
 
 
 def repeated(vector: Array, times: int) -> Array:

@@ -37,12 +37,14 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     relu: bool = False,
+    statistics: tuple[Array, Array] | None = None,
 ) -> Tensor:
     """Normalize each channel: x (…, C) → (…, C), with weight, bias and statistics (C,).
 
     In training the statistics are those of the batch, and the running ones, if given, move towards
     them in place: running ← (1 - momentum) · running + momentum · batch, the variance taken with
     n - 1. Otherwise the running ones are used. With `relu` the result is max(y, 0), in one go.
+    `statistics` are the mean and the variance of x, for who has them already.
     Raises `ShapeError` where the channels do not fit, or for a single number per channel, whose
     variance is nothing.
     """
@@ -68,14 +70,17 @@ def batch_norm(
             f"batch_norm: x {x.shape} has one number per channel, which has no variance; use "
             "larger batches or images in training, or call eval() first"
         )
-    statistics: Any = None
     if running_mean is not None and running_var is not None and count:
-        statistics = batch_mean, batch_var = _statistics(raw(x))
-        for running, batch in ((running_mean, batch_mean), (running_var, batch_var)):
-            unbiased = count / (count - 1) if batch is batch_var else 1.0
-            raw(running)[...] = (1 - momentum) * raw(running) + momentum * unbiased * batch
-            if isinstance(running, Tensor):
-                running.changed("batch_norm")
+        statistics = batch_mean, batch_var = statistics or _statistics(raw(x))
+        for moving, batch, unbiased in (
+            (running_mean, batch_mean, 1.0),
+            (running_var, batch_var, count / (count - 1)),
+        ):
+            moved = raw(moving)
+            moved *= 1 - momentum
+            moved += momentum * unbiased * batch
+            if isinstance(moving, Tensor):
+                moving.changed("batch_norm")
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=statistics, fixed=False)
 
 
@@ -131,9 +136,10 @@ def _scaled(x: Array, scale: Array, shift: Array, rectify: bool) -> Array:
     return lines.array(target)
 
 
-def _rectified_sums(g: Array, x: Array, y: Array, rectify: bool) -> tuple[Array, Array, Array]:
-    """The gradient of what ReLU was given, and of each channel Σ of it and Σ of it · x."""
-    lines = Lines(x)
+def _rectified_sums(
+    lines: Lines, g: Array, x: Array, y: Array, rectify: bool
+) -> tuple[Array, Array, Array]:
+    """The gradient of what ReLU was given, as lines; of each channel Σ of it, and Σ of it · x."""
     g_in, x_in, y_in, out = lines.of(g), lines.of(x), lines.of(y), lines.new()
 
     def part(where: slice) -> tuple[Any, Any]:
@@ -151,7 +157,7 @@ def _rectified_sums(g: Array, x: Array, y: Array, rectify: bool) -> tuple[Array,
         return total, total_x
 
     found = run(part, parts(lines.count, 4 * x.size))
-    return lines.array(out), *(lines.gathered(sum(several)) for several in zip(*found))
+    return out, *(lines.gathered(sum(several)) for several in zip(*found))
 
 
 def _batch_reference(
@@ -176,29 +182,27 @@ def _batch_gradient(
     fixed: bool,
 ) -> tuple[Array, Array, Array]:
     y, center, scale = saved  # scale = 1 / √(variance + eps)
-    gx, g_bias, g_x = _rectified_sums(g, x, y, relu)
-    g_weight = (g_x - g_bias * center) * scale
-    if fixed:  # the statistics do not depend on x
-        return _scaled(gx, weight * scale, xp.zeros_like(scale), rectify=False), g_weight, g_bias
-    # gx = weight · scale · (g - mean(g) - x̂ · mean(g·x̂)), as one multiple of g, one of x, and rest
-    count = max(x.size // x.shape[-1], 1)
-    a = weight * scale
-    b = -a * scale * g_weight / count
-    c = -a * g_bias / count - b * center
     lines = Lines(x)
-    source, target = lines.of(x), lines.of(gx)
+    target, g_bias, g_x = _rectified_sums(lines, g, x, y, relu)
+    g_weight = (g_x - g_bias * center) * scale
+    # gx = weight · scale · (g - mean(g) - x̂ · mean(g·x̂)), as one multiple of g, one of x, and rest
+    a = weight * scale
+    b = a * scale * g_weight / -max(x.size // x.shape[-1], 1)
+    c = a * g_bias / -max(x.size // x.shape[-1], 1) - b * center
+    source = lines.of(x)
     a, b, c = lines.spread(a), lines.spread(b), lines.spread(c)
 
     def part(where: slice) -> None:
         for some in lines.runs(where):
-            of_x = source[some] * b
-            of_x += c
             out = target[some]
             out *= a
-            out += of_x
+            if not fixed:  # the statistics depend on x
+                of_x = source[some] * b
+                of_x += c
+                out += of_x
 
     run(part, parts(lines.count, 2 * x.size))
-    return gx, g_weight, g_bias
+    return lines.array(target), g_weight, g_bias
 
 
 @fused(_batch_gradient, _batch_reference)
@@ -208,7 +212,8 @@ def _batch_norm(
     # `statistics` are those of x, where the caller has them already; or `fixed` ones
     center, variance = _statistics(x) if statistics is None else statistics
     scale = 1 / xp.sqrt(variance + eps)
-    y = _scaled(x, scale * weight, bias - center * scale * weight, relu)
+    multiple = scale * weight
+    y = _scaled(x, multiple, bias - center * multiple, relu)
     return y, (y, center, scale)
 
 

@@ -38,9 +38,10 @@ def forward(
     border: Any,
     stride: Pair,
     dilation: Pair,
-    finishes: Sequence[Finish | None],
+    finishes: Sequence[Finish] | None = None,
 ) -> Array:
     """x (N, H, W, C) with each of K kernels (kh, kw, C, O) → (K, N, *size, O)."""
+    finishes = finishes or [Finish()] * len(weights)
     view = windows(x, weights[0].shape, size, border, stride, dilation)
     ys = xp.empty((len(weights), *size, len(x), weights[0].shape[3]), x.dtype)
     matrices = [weight.reshape(-1, weight.shape[3]) for weight in weights]
@@ -50,8 +51,7 @@ def forward(
             p = _copied(view[some]).swapaxes(1, 2)
             for y, matrix, finish in zip(ys, matrices, finishes):
                 xp.matmul(p, matrix, out=y[some].reshape(len(p), -1, y.shape[3]))
-                if finish is not None:
-                    finish(y[some])
+                finish(y[some], some.start)
 
     run(part, parts(size[0], view.size))
     return ys.transpose(0, 3, 1, 2, 4)

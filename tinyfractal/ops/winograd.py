@@ -44,8 +44,9 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from .. import backend, parallel
 from ..backend import Array, constant, xp
-from ..parallel import at_a_time, at_once, parts, run, runs
+from ..parallel import at_a_time, at_once, parts, run
 from .memory import Finish, batch_first, batch_inside
 
 BT = [
@@ -64,6 +65,7 @@ G = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
+GG = [[a * b for a in row for b in other] for row in G for other in G]  # GG w = G w Gᵀ: (36, 9)
 AT = [
     [1, 1, 1, 1, 1, 0],
     [0, 1, -1, 2, -2, 0],
@@ -98,10 +100,11 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
 
 
 def forward(
-    x: Array, weights: Sequence[Array], border: Any, finishes: Sequence[Finish | None]
+    x: Array, weights: Sequence[Array], border: Any, finishes: Sequence[Finish] | None = None
 ) -> Array:
     """x (N, H, W, C) with each of K kernels (3, 3, C, O) → (K, N, OH, OW, O)."""
-    t = Tiling(x.shape, weights[0].shape[3], border, x.dtype)
+    finishes = finishes or [Finish()] * len(weights)
+    t = tiling(x, weights[0].shape[3], border)
     us = [t.from_kernel(weight) for weight in weights]
     x, ys = batch_inside(x), t.empty_outputs(len(us))
 
@@ -110,9 +113,7 @@ def forward(
             band.from_input(x)
             for u, y, finish in zip(us, ys, finishes):
                 xp.matmul(band.v, u, out=band.m)
-                out = band.to_output(y)
-                if finish is not None:
-                    finish(out)
+                finish(band.to_output(y), band.number)
 
     run(part, parts(t.bands, t.numbers))
     return ys[:, : t.oh].transpose(0, 3, 1, 2, 4)
@@ -129,12 +130,11 @@ def backward(
     gx_wanted, gw_wanted = wanted
     (top, bottom), (left, right) = border
     around = (2 - top, 2 - bottom), (2 - left, 2 - right)
-    t = Tiling(x.shape, weights[0].shape[3], border, x.dtype)
-    back = Tiling(gys[0].shape, weights[0].shape[2], around, x.dtype)
+    t, back = tiling(x, weights[0].shape[3], border), tiling(gys[0], weights[0].shape[2], around)
     x, gys = batch_inside(x), [batch_inside(gy) for gy in gys]
     gx, gws = None, [None] * len(gys)
     if gx_wanted:
-        us = [back.from_kernel(weight[::-1, ::-1].swapaxes(2, 3)) for weight in weights]
+        us = [back.from_turned_kernel(weight) for weight in weights]
         gx = back.empty_outputs(1)[0]
 
     def part(where: tuple[slice, slice]) -> Any:
@@ -179,6 +179,16 @@ def added(total: Array | None, more: Array | None) -> Array | None:
     return more if total is None else xp.add(total, more, out=total)
 
 
+def tiling(x: Array, channels: int, border: Any) -> Tiling:
+    """The `Tiling` for images like x; made once for each size."""
+    return _tiling(backend.current(), parallel.threads(), x.shape, channels, border, x.dtype)
+
+
+@functools.lru_cache(maxsize=1000)
+def _tiling(_backend: str, _threads: int, *sizes: Any) -> Tiling:
+    return Tiling(*sizes)
+
+
 class Tiling:
     """How images are cut into tiles of 6×6 pixels, four apart, for outputs of 4×4.
 
@@ -192,7 +202,8 @@ class Tiling:
         (self.top, bottom), (self.left, right) = border
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
-        self.bt, self.g, self.at = (constant(matrix, dtype) for matrix in (BT, G, AT))
+        turned = [row[::-1] for row in GG]
+        self.bt, self.g, self.turned, self.at = (constant(m, dtype) for m in (BT, GG, turned, AT))
         self.numbers = 9 * self.n * self.h * self.w * self.c
         width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
         band = at_a_time(BAND, self.rows * width * self.n)
@@ -213,7 +224,7 @@ class Tiling:
             if row == 0 or band is None:
                 start, stop = (self.n * p // self.pieces for p in (piece, piece + 1))
                 band = Band(self, slice(start, stop), keep)
-            band.first = row * self.k
+            band.number, band.first = i, row * self.k
             yield band
 
     def empty_outputs(self, count: int) -> Array:
@@ -222,25 +233,25 @@ class Tiling:
 
     def from_kernel(self, weight: Array) -> Array:
         """U = G w Gᵀ: (3, 3, C, O) → (36, C, O)."""
-        return both(self.g, weight).reshape(36, *weight.shape[2:])
+        return product(self.g, weight.reshape(9, -1)).reshape(36, *weight.shape[2:])
+
+    def from_turned_kernel(self, weight: Array) -> Array:
+        """The same of the kernel turned round, its kinds of channels swapped: → (36, O, C)."""
+        u = product(self.turned, weight.reshape(9, -1))
+        return u.reshape(36, *weight.shape[2:]).swapaxes(1, 2)
 
     def to_kernel(self, gu: Array) -> Array:
         """gw = Gᵀ gU G: (36, C, O) → (3, 3, C, O)."""
-        return both(self.g.T, gu.reshape(6, 6, *gu.shape[1:]))
+        return product(self.g.T, gu.reshape(36, -1)).reshape(3, 3, *gu.shape[1:])
 
 
-def both(matrix: Array, x: Array) -> Array:
-    """matrix · x · matrixᵀ over the first two axes of x (a, a, C, O)."""
-    size, points = matrix.shape
-    out = xp.empty((size, size, *x.shape[2:]), x.dtype)
-    source, target = x.reshape(points, points, -1), out.reshape(size, size, -1)
-
-    def part(where: slice) -> None:
-        for some in runs(where, BAND):
-            rows = xp.matmul(matrix, source[:, :, some].swapaxes(0, 1)).swapaxes(0, 1)
-            xp.matmul(matrix, rows, out=target[:, :, some])
-
-    run(part, parts(source.shape[2], 36 * source.shape[2]))
+def product(matrix: Array, x: Array) -> Array:
+    """matrix @ x, some columns on each thread."""
+    out = xp.empty((len(matrix), x.shape[1]), x.dtype)
+    run(
+        lambda some: xp.matmul(matrix, x[:, some], out=out[:, some]),
+        parts(x.shape[1], 36 * x.shape[1]),
+    )
     return out
 
 
@@ -256,6 +267,7 @@ class Band:
     which another product is to be added, that of `spare`.
     """
 
+    number: int
     first: int  # row of tiles
 
     def __init__(self, t: Tiling, images: slice, keep: str) -> None:
@@ -308,7 +320,7 @@ class Band:
         if rest:
             out = y[:, 4 * whole :].reshape(t.k, 4, rest, self.n * t.o)
             xp.matmul(t.at[:rest], z[:, :, whole], out=out)
-        return y
+        return y[: t.oh - 4 * self.first]
 
     def from_output(self, gy: Array) -> None:
         """gM = A gY Aᵀ for every tile of gy (OH, OW, N, O): (36, tiles, O)."""
