@@ -223,7 +223,9 @@ def test_a_column_shares_the_very_same_weights():
 def test_each_column_in_inference_is_computed_alone(monkeypatch):
     net = FractalNet(1, 2, columns=3, channels=(2, 2)).eval()
     units, forward = [], ConvUnit.forward
-    monkeypatch.setattr(ConvUnit, "forward", lambda self, x: units.append(self) or forward(self, x))
+    monkeypatch.setattr(
+        ConvUnit, "forward", lambda self, *x: units.append(self) or forward(self, *x)
+    )
     for c in range(3):
         units.clear()
         net(images(1, 4, 4, 1, dtype=np.float32), column=c)

@@ -77,7 +77,7 @@ def record_convs(net, x, monkeypatch, **how):
     ran, forward = [], ConvUnit.forward
     with monkeypatch.context() as patch:
         patch.setattr(
-            ConvUnit, "forward", lambda self, x: ran.append(names[id(self)]) or forward(self, x)
+            ConvUnit, "forward", lambda self, *x: ran.append(names[id(self)]) or forward(self, *x)
         )
         net(x, **how)
     return ran

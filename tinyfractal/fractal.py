@@ -66,53 +66,66 @@ class ConvUnit(Module):
         self.dropout = Dropout(dropout)
         self.norm = BatchNorm2d(out_channels, relu=True)
 
-    def forward(self, x: Any) -> Tensor:
-        return self.each([self], x)[0]
+    def forward(self, x: Any, convolved: Convolved | None = None) -> Tensor:
+        """`convolved`: what `convolve` gave for this unit, where it was done before."""
+        y, statistics, finished = convolved or convolve([self], x)[0]
+        if finished:
+            return y
+        return self.norm(self.dropout(y), *([] if statistics is None else [statistics]))
 
-    @staticmethod
-    def each(units: Sequence[ConvUnit], x: Any) -> list[Tensor]:
-        """Several units on the same x, at once: see `ops.conv2d_each`."""
-        layers = [layer for unit in units for layer in (unit.conv, unit.dropout, unit.norm)]
-        if any("forward" in vars(layer) for layer in layers):  # somebody watches them
-            return [unit.norm(unit.dropout(unit.conv(x))) for unit in units]
-        weights, settings = [unit.conv.weight for unit in units], units[0].conv.settings
-        if any(layer.training for layer in layers):
-            statistics: list = []
-            ys = ops.conv2d_each(x, weights, statistics=statistics, **settings)
-            if not statistics or any(unit.dropout.p for unit in units):  # then they are others
-                statistics = [None] * len(units)
-            return [
-                unit.norm(unit.dropout(y), those) for unit, y, those in zip(units, ys, statistics)
-            ]
-        # now batch norm is a fixed multiple of each channel, which the kernel can take over
-        scales, shifts = zip(*(unit.norm.scale_and_shift() for unit in units))
-        scaled = [weight * scale for weight, scale in zip(weights, scales)]
-        return ops.conv2d_each(x, scaled, shifts, **settings, relu=True)
+
+Convolved = tuple[Tensor, Any, bool]
+"""The output of a convolution; its statistics, if known; whether that is what the unit gives."""
+
+
+def convolve(units: Sequence[ConvUnit], x: Any) -> list[Convolved]:
+    """The convolutions of several units on the same x, at once: see `ops.conv2d_each`."""
+    layers = [layer for unit in units for layer in (unit.conv, unit.dropout, unit.norm)]
+    known = all(isinstance(unit.norm, BatchNorm2d) for unit in units)
+    if not known or any(map(is_watched, layers)):
+        return [(unit.conv(x), None, False) for unit in units]
+    weights, settings = [unit.conv.weight for unit in units], units[0].conv.settings
+    if any(layer.training for layer in layers):
+        statistics: list = []
+        ys = ops.conv2d_each(x, weights, statistics=statistics, **settings)
+        if not statistics or any(unit.dropout.p for unit in units):  # which changes them
+            statistics = [None] * len(units)
+        return [(y, those, False) for y, those in zip(ys, statistics)]
+    # now batch norm is a fixed multiple of each channel, which the kernel can take over
+    scales, shifts = zip(*(unit.norm.scale_and_shift() for unit in units))
+    scaled = [weight * scale for weight, scale in zip(weights, scales)]
+    return [(y, None, True) for y in ops.conv2d_each(x, scaled, shifts, **settings, relu=True)]
+
+
+def is_watched(module: Module) -> bool:
+    """Whether this one has another `forward` than its class, as `summary` gives it."""
+    return "forward" in vars(module)
 
 
 class Fork:
-    """One input that several units read. They are computed together: when the first is asked for.
+    """One input that several units read. They run when the output of one is asked for, all at once.
 
-    `fork.through(unit)` is a function that gives what unit(z) would give.
+    `fork.through(unit)` is a function that gives unit(z).
     """
 
     def __init__(self, z: Any) -> None:
         self.z = z
-        self.units: list[ConvUnit] = []
-        self.results: dict[ConvUnit, Tensor] = {}
+        self.waiting: list[ConvUnit] = []
+        self.outputs: dict[ConvUnit, Tensor] = {}
 
     def through(self, unit: ConvUnit) -> Branch:
-        self.units.append(unit)
+        self.waiting.append(unit)
+        return lambda: self.output(unit)
 
-        def result() -> Tensor:
-            if self.units:
-                units, self.units = self.units, []
-                watched = any("forward" in vars(unit) for unit in units)
-                ys = [unit(self.z) for unit in units] if watched else ConvUnit.each(units, self.z)
-                self.results.update(zip(units, ys))
-            return self.results.pop(unit)
-
-        return result
+    def output(self, unit: ConvUnit) -> Tensor:
+        if self.waiting:
+            units, self.waiting = self.waiting, []
+            if any(map(is_watched, units)):
+                self.outputs |= {each: each(self.z) for each in units}
+            else:
+                ready = zip(units, convolve(units, self.z))
+                self.outputs |= {each: each(self.z, convolved) for each, convolved in ready}
+        return self.outputs.pop(unit)
 
 
 Branch = Callable[[], Tensor]

@@ -13,6 +13,7 @@ convolution is a correlation: the kernel is not flipped.)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from operator import index
 from typing import Any
@@ -54,9 +55,9 @@ def conv2d(
     (The layer `nn.Conv2d` pads with "same" unless told otherwise.)
     Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
     """
-    x, settings = _plan(x, weight, bias, stride, padding, padding_mode, dilation, groups)
-    given = 0.0 if bias is None else bias
-    return _conv2d(x, weight, given, **settings, relu=relu, statistics=None)
+    x, plan = _plan(x, weight, bias, stride, padding, padding_mode, dilation, groups)
+    given = () if bias is None else (bias,)
+    return _conv2d(x, weight, *given, kernels=1, **plan, relu=relu, statistics=None)
 
 
 def conv2d_each(
@@ -81,16 +82,16 @@ def conv2d_each(
             "conv2d_each: weights of one shape and a bias for each, got "
             f"{[weight.shape for weight in weights]} and {len(biases)} biases"
         )
-    if mode.reference:
-        return [conv2d(x, *each, **settings, relu=relu) for each in zip(weights, biases)]
     for weight, bias in zip(weights, biases):
         padded, plan = _plan(x, weight, bias, **settings)
     plan |= {"relu": relu, "statistics": statistics}
-    if len(weights) < 2 or not _sharing(padded, weights[0], **plan):
+    if mode.reference or len(weights) < 2 or not _sharing(padded, weights[0], **plan):
         each = zip(weights, biases)
-        return [_conv2d(padded, w, 0.0 if b is None else b, **plan) for w, b in each]
+        return [
+            _conv2d(padded, w, *(() if b is None else (b,)), kernels=1, **plan) for w, b in each
+        ]
     given = [] if biases[0] is None else biases
-    ys = _conv2d_each(padded, *weights, *given, **plan, count=len(weights))
+    ys = _conv2d(padded, *weights, *given, kernels=len(weights), **plan)
     return [_row(ys, k=k) for k in range(len(weights))]
 
 
@@ -151,9 +152,8 @@ def _plan(
 
 
 def _reference(
-    x: Any,
-    weight: Any,
-    bias: Any,
+    *arrays: Any,
+    kernels: int,
     border: Any,
     stride: Pair,
     dilation: Pair,
@@ -162,15 +162,24 @@ def _reference(
     statistics: Any,
 ) -> Any:
     """For each tap of the kernel: the pixels it meets, times its matrix of weights; summed."""
+    x, weights, biases = _sorted(arrays, kernels)
     x = pad(x, ((0, 0), *border, (0, 0)))
-    parts = []
-    for xg, wg in zip(split(x, groups, axis=3), split(weight, groups, axis=3)):
-        parts.append(
-            sum(xg[tap] @ wg[u, v] for u, v, tap in taps(x.shape, weight.shape, stride, dilation))
-        )
-    y = parts[0] if groups == 1 else concatenate(parts, axis=3)
-    y = y if isinstance(bias, float) else y + bias
-    return max_with_zero(y) if relu else y
+    ys = []
+    for weight, bias in zip(weights, biases):
+        parts = []
+        for xg, wg in zip(split(x, groups, axis=3), split(weight, groups, axis=3)):
+            meetings = taps(x.shape, weight.shape, stride, dilation)
+            parts.append(sum(xg[tap] @ wg[u, v] for u, v, tap in meetings))
+        y = parts[0] if groups == 1 else concatenate(parts, axis=3)
+        y = y if bias is None else y + bias
+        ys.append(max_with_zero(y) if relu else y)
+    return ys[0] if kernels == 1 else stack(ys)
+
+
+def _sorted(arrays: Sequence[Any], kernels: int) -> tuple[Any, Sequence[Any], Sequence[Any]]:
+    """x, the kernels, and their biases (each None where there are none)."""
+    x, weights, biases = arrays[0], arrays[1 : 1 + kernels], arrays[1 + kernels :]
+    return x, weights, biases or [None] * kernels
 
 
 def taps(
@@ -199,31 +208,67 @@ def _sharing(
     )
 
 
-def _values(
-    x: Array,
-    weights: Sequence[Array],
-    biases: Sequence[Any],
+def _gradient(
+    g: Any,
+    saved: Any,
+    wanted: list[bool],
+    *arrays: Array,
+    kernels: int,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    relu: bool,
+    statistics: Any,
+) -> Sequence[Array | None]:
+    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
+    x, weights, _ = _sorted(arrays, kernels)
+    gs = [g] if kernels == 1 else [g[k] for k in range(kernels)]
+    if relu:
+        gs = [g * (y > 0) for g, y in zip(gs, saved)]
+    g_biases = [g.sum(axis=(0, 1, 2)) for g in gs] if any(wanted[1 + kernels :]) else []
+    wants = [wanted[0], any(wanted[1 : 1 + kernels])]
+    gx, gws = None, [None] * kernels
+    if not any(wants):
+        pass
+    elif winograd.suits(x, weights[0], border, stride, dilation, groups):
+        gx, gws = winograd.backward(gs, x, weights, border, wants)
+    elif patches.suits(weights[0], groups) and not wants[0]:  # x is the images, mostly
+        gws = patches.kernel_gradients(gs, x, weights, border, stride, dilation)
+    else:
+        gxs, gws = zip(
+            *(
+                direct.backward(g, x, weight, border, stride, dilation, groups, wants)
+                for g, weight in zip(gs, weights)
+            )
+        )
+        gx = functools.reduce(xp.add, gxs) if wants[0] else None
+    return [gx, *gws, *g_biases]
+
+
+@fused(_gradient, _reference)
+def _conv2d(
+    *arrays: Array,
+    kernels: int,
     border: Any,
     stride: Pair,
     dilation: Pair,
     groups: int,
     relu: bool,
     statistics: list | None,
-) -> Sequence[Array]:
-    """x with each of K kernels: K arrays (N, OH, OW, O), in one array where work was shared.
-
-    Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
-    `finish` is done to some pixels of the output as soon as they are there, in the cache.
-    """
+) -> tuple[Array, Sequence[Array] | None]:
+    # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
+    # `finish` is done to some pixels of the output as soon as they are there, in the cache.
+    x, weights, biases = _sorted(arrays, kernels)
     weight = weights[0]
     shared = _sharing(x, weight, border, stride, dilation, groups)
     watch = shared and statistics is not None and backend.current() == "numpy"
     finishes = [Finish(bias, relu, watch) for bias in biases]
-    ys: Sequence[Array]
+    ys: Any
     if winograd.suits(x, weight, border, stride, dilation, groups):
         ys = winograd.forward(x, weights, border, finishes)
     else:
-        size: Any = tuple(
+        size = tuple(
             (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a]
             + 1
             for a in (0, 1)
@@ -237,110 +282,11 @@ def _values(
             ]
     if statistics is not None:
         statistics += [finish.statistics(y) for finish, y in zip(finishes, ys)]
-    return ys
+    y = ys[0] if kernels == 1 else ys if shared else xp.stack(ys)
+    return y, ys if relu else None
 
 
-def _gradients(
-    gs: Sequence[Array],
-    wanted: Sequence[bool],
-    x: Array,
-    weights: Sequence[Array],
-    border: Any,
-    stride: Pair,
-    dilation: Pair,
-    groups: int,
-) -> tuple[Array | None, Sequence[Array | None]]:
-    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
-    if winograd.suits(x, weights[0], border, stride, dilation, groups):
-        return winograd.backward(gs, x, weights, border, wanted)
-    if patches.suits(weights[0], groups) and not wanted[0]:  # x is the images, mostly
-        return None, patches.kernel_gradients(gs, x, weights, border, stride, dilation)
-    each = [
-        direct.backward(g, x, weight, border, stride, dilation, groups, wanted)
-        for g, weight in zip(gs, weights)
-    ]
-    gxs, gws = zip(*each)
-    return sum(gxs[1:], start=gxs[0]) if wanted[0] else None, gws
-
-
-def _gradient(
-    g: Array,
-    saved: Any,
-    wanted: list[bool],
-    x: Array,
-    weight: Array,
-    bias: Any,
-    relu: bool,
-    statistics: Any,
-    **settings: Any,
-) -> tuple[Array | None, Array | None, Array | None]:
-    if relu:
-        g = g * (saved > 0)
-    g_bias = g.sum(axis=(0, 1, 2)) if wanted[2] else None
-    if not any(wanted[:2]):
-        return None, None, g_bias
-    gx, (gw,) = _gradients([g], wanted[:2], x, [weight], **settings)
-    return gx, gw, g_bias
-
-
-@fused(_gradient, _reference)
-def _conv2d(
-    x: Array,
-    weight: Array,
-    bias: Any,
-    *,
-    border: Any,
-    stride: Pair,
-    dilation: Pair,
-    groups: int,
-    relu: bool,
-    statistics: list | None,
-) -> tuple[Array, Array | None]:
-    y = _values(x, [weight], [bias], border, stride, dilation, groups, relu, statistics)[0]
-    return y, y if relu else None
-
-
-# ----- Several kernels -----
-
-
-def _reference_each(*arrays: Any, count: int, **settings: Any) -> Any:
-    """One convolution after the other; the results stacked."""
-    x, weights, biases = _sorted(arrays, count)
-    return stack([_reference(x, w, b, **settings) for w, b in zip(weights, biases)])
-
-
-def _gradient_each(
-    g: Any,
-    saved: Any,
-    wanted: list[bool],
-    *arrays: Any,
-    count: int,
-    relu: bool,
-    statistics: Any,
-    **settings: Any,
-) -> list[Array | None]:
-    x, weights, _ = _sorted(arrays, count)
-    gs = [g[k] for k in range(count)]
-    if relu:
-        gs = [g * (y > 0) for g, y in zip(gs, saved)]
-    g_biases = [g.sum(axis=(0, 1, 2)) for g in gs] if any(wanted[1 + count :]) else []
-    wants = [wanted[0], any(wanted[1 : 1 + count])]
-    gx, gws = (
-        _gradients(gs, wants, x, weights, **settings) if any(wants) else (None, [None] * count)
-    )
-    return [gx, *gws, *g_biases]
-
-
-def _sorted(arrays: Sequence[Any], count: int) -> tuple[Any, Sequence[Any], Sequence[Any]]:
-    """x, the kernels and the biases (0.0 where there are none)."""
-    x, weights, biases = arrays[0], arrays[1 : 1 + count], arrays[1 + count :]
-    return x, weights, biases or [0.0] * count
-
-
-@fused(_gradient_each, _reference_each)
-def _conv2d_each(*arrays: Array, count: int, relu: bool, **settings: Any) -> Any:
-    ys = _values(*_sorted(arrays, count), **settings, relu=relu)
-    return ys, ys if relu else None
+# ----- What several kernels give -----
 
 
 def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:
@@ -351,15 +297,15 @@ def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:
 
 @primitive(_put_back, view=True)
 def _row(ys: Any, k: int) -> Any:
-    """ys[k], of what several kernels gave. Its gradient is not put back among zeros."""
+    """ys[k]: what kernel k gave. Its gradient is not put back among zeros."""
     return ys[k]
 
 
 class Rows:
     """The gradient of several arrays in one, row by row: {k: gradient}.
 
-    The rows come from different places, one after the other, and `_conv2d_each`, for which alone
-    they are meant, takes them as they come; so they are never copied together.
+    The rows come from different places, one after the other, and `_conv2d`, for which alone they
+    are meant, takes them as they come; so they are never copied together.
     """
 
     def __init__(self, shape: tuple[int, ...], rows: dict[int, Array]) -> None:

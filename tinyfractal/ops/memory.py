@@ -52,11 +52,11 @@ def in_slabs(work: Callable[[Any], None], x: Array, numbers: int) -> None:
 class Finish:
     """What else is done to the output of a convolution, piece by piece, while it is in the cache.
 
-    `bias` (C,) is added, unless it is a number; with `relu` comes max(that, 0); both in place.
+    `bias` (C,) is added, if there is one; with `relu` comes max(that, 0); both in place.
     With `watch` the sums are noted that `statistics` needs.
     """
 
-    def __init__(self, bias: Any = 0.0, relu: bool = False, watch: bool = False) -> None:
+    def __init__(self, bias: Any = None, relu: bool = False, watch: bool = False) -> None:
         self.bias, self.relu = bias, relu
         self.sums: dict[int, Array] | None = {} if watch else None
 
@@ -64,7 +64,7 @@ class Finish:
         """Piece `number` of y: (…, N, C), whose channels and images lie side by side in memory."""
         n, c = y.shape[-2:]
         lines = y.reshape(*y.shape[:-2], n * c)
-        if not isinstance(self.bias, float):
+        if self.bias is not None:
             lines += repeated(self.bias[channels], n)
         if self.relu:
             xp.maximum(lines, 0, out=lines)
