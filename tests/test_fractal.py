@@ -1,5 +1,7 @@
 """The fractal: its shape, its joins, its columns, and what they compute."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -287,3 +289,24 @@ def test_the_gradient_of_a_recursive_block_is_that_of_its_unrolled_copies_togeth
     for name in ("weight", "bias"):
         together = sum(getattr(copy, name).grad.data for copy in copies)
         np.testing.assert_allclose(getattr(layer, name).grad.data, together, rtol=1e-10)
+
+
+def test_convolutions_that_read_the_same_input_are_one_call_and_the_same_as_single_ones():
+    block = FractalBlock(3, 8, 8)
+    x = images(2, 12, 12, 8, dtype=np.float32)
+    y = block(x)
+    nodes = [n for n in backward_order([y.node]) if n.primitive.__name__ == "conv2d"]
+    calls = [node.params["kernels"] for node in nodes]
+    assert sorted(calls) == [1, 1, 2, 3]  # the heads of the three columns; then those of two
+    for module in [unit for _, unit in block.named_modules() if isinstance(unit, ConvUnit)]:
+        module.forward = partial(ConvUnit.forward, module)  # as if somebody watched
+    np.testing.assert_allclose(block(x).numpy(), y.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_another_norm_in_a_unit_is_used():
+    unit = ConvUnit(2, 3)
+    unit.norm = nn.LayerNorm(3)
+    x = images(2, 4, 4, 2, dtype=np.float32)
+    expected = unit.norm(unit.conv(x)).numpy()
+    np.testing.assert_array_equal(unit(x).numpy(), expected)
+    np.testing.assert_array_equal(unit.eval()(x).numpy(), expected)

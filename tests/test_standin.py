@@ -11,6 +11,7 @@ import tinyfractal as tf
 from tinyfractal import FractalNet, Tensor, backend, optim
 from tinyfractal.data import load
 from tinyfractal.errors import BackendError, DataError
+from tinyfractal.ops import winograd
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import CHECKPOINT, columns_of, evaluate, fit, predict
 
@@ -35,6 +36,7 @@ def cupy(monkeypatch):
         if before == "numpy":
             monkeypatch.delitem(sys.modules, name)
     backend._constant.cache_clear()
+    winograd._tiling.cache_clear()
 
 
 # ----- The stand-in -----

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import tinyfractal as tf
+from tinyfractal import backend
 from tinyfractal.backend import asarray, asnumpy
 from tinyfractal.ops import conv, winograd
 
@@ -154,3 +156,49 @@ def test_conv2d_takes_it(monkeypatch):
     y = conv.conv2d(Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True))
     y.sum().backward()
     assert len(calls) == 2
+
+
+# ----- Several kernels on the same images -----
+
+
+@pytest.mark.parametrize("channels", [3, 8], ids=["windows", "winograd"])
+@pytest.mark.parametrize("used", [(0, 1, 2), (2, 0), (1,)])
+def test_several_kernels_give_what_each_gives_by_itself(channels, used):
+    x, _, _ = drawn((3, 9, 10, channels, 8), ((1, 1), (1, 1)))
+    rng = np.random.default_rng(0)
+    kernels = [rng.normal(size=(3, 3, channels, 8)) for _ in range(3)]
+
+    def results(convolve):
+        leaves = [tf.Tensor(asarray(a), requires_grad=True) for a in (x, *kernels)]
+        ys = convolve(*leaves)
+        sum((k + 1.0) * (ys[k] * ys[k]).sum() for k in used).backward()
+        return [asnumpy(y.data) for y in ys], [
+            np.zeros(leaf.shape) if leaf.grad is None else asnumpy(leaf.grad.data)
+            for leaf in leaves
+        ]
+
+    together = results(lambda x, *ws: tf.conv2d_each(x, ws, padding="same"))
+    one_by_one = results(lambda x, *ws: [tf.conv2d(x, w, padding="same") for w in ws])
+    for a, b in zip(together[0] + together[1], one_by_one[0] + one_by_one[1]):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("channels", [3, 8], ids=["windows", "winograd"])
+def test_statistics_taken_on_the_way_are_those_of_the_output(channels):
+    x, weight, _ = drawn((5, 9, 10, channels, 8), ((1, 1), (1, 1)), np.float32)
+    found: list = []
+    ys = tf.conv2d_each(asarray(x), [asarray(weight)] * 2, statistics=found, padding="same")
+    assert len(found) == 2
+    for y, those in zip(ys, found):
+        if backend.current() == "cupy":
+            assert those is None  # it would have to wait for them
+        else:
+            exact = asnumpy(y).astype(np.float64)
+            np.testing.assert_allclose(those[0], exact.mean(axis=(0, 1, 2)), rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(those[1], exact.var(axis=(0, 1, 2)), rtol=1e-5)
+
+
+def test_statistics_that_would_lose_too_many_digits_are_not_given():
+    x, found = asarray(np.full((4, 8, 8, 8), 100.0, np.float32)), []
+    tf.conv2d_each(x, [asarray(np.ones((3, 3, 8, 8), np.float32))], statistics=found)
+    assert found == [None]  # all numbers are alike: the variance is the rounding

@@ -79,7 +79,7 @@ def use(name: str) -> None:
 @contextmanager
 def using(name: str) -> Iterator[None]:
     """Switch the backend inside a `with` block and switch back after it, error or not."""
-    before = _place()
+    before = place()
     use(name)
     try:
         yield
@@ -92,7 +92,7 @@ def current() -> str:
     return str(_library().__name__)
 
 
-def _place() -> str:
+def place() -> str:
     """What `use` would be called with to get here: "numpy", "cupy:0"."""
     return current() if current() == "numpy" else f"cupy:{_library().cuda.Device().id}"
 
@@ -144,7 +144,7 @@ def on_gpu(array: Any) -> bool:
 
 def constant(rows: Sequence[Any], dtype: Any) -> Array:
     """A small matrix that nobody changes, on the backend: it is brought there only once."""
-    return _constant(tuple(map(tuple, rows)), xp.dtype(dtype), _place())
+    return _constant(tuple(map(tuple, rows)), xp.dtype(dtype), place())
 
 
 @functools.cache

@@ -272,7 +272,8 @@ assert np.mean(alone[:5]) > 100 * early[3]
 # ## Look inside
 #
 # If the columns stand in for each other, then what they bring to a join should be alike. Is it?
-# `block.branches` gives exactly that, the inputs of the join before the mean is taken:
+# `block.branches` gives exactly that, the inputs of the join before the mean is taken, each as a
+# function that is called for it:
 
 
 # %%
@@ -283,7 +284,7 @@ def at_the_joins(net, images):
         x = tf.Tensor(tf.backend.asarray(transform(images)))
         for block in net.blocks:
             branches = block.branches(x, keep_all(net.columns), keep_all)
-            inputs.append(np.stack([branch.numpy() for branch in branches]))
+            inputs.append(np.stack([branch().numpy() for branch in branches]))
             x = net.pool(block(x))
     return inputs
 

@@ -228,7 +228,8 @@ def _gradient(
         gs = [g * (y > 0) for g, y in zip(gs, saved)]
     g_biases = [g.sum(axis=(0, 1, 2)) for g in gs] if any(wanted[1 + kernels :]) else []
     wants = [wanted[0], any(wanted[1 : 1 + kernels])]
-    gx, gws = None, [None] * kernels
+    gx: Any = None
+    gws: Any = [None] * kernels
     if not any(wants):
         pass
     elif winograd.suits(x, weights[0], border, stride, dilation, groups):

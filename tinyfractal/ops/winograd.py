@@ -57,7 +57,7 @@ BT = [
     [0, 2, -1, -2, 1, 0],
     [0, 4, 0, -5, 0, 1],
 ]
-G = [
+G: list[list[float]] = [
     [1 / 4, 0, 0],
     [-1 / 6, -1 / 6, -1 / 6],
     [-1 / 6, 1 / 6, -1 / 6],
@@ -181,11 +181,11 @@ def added(total: Array | None, more: Array | None) -> Array | None:
 
 def tiling(x: Array, channels: int, border: Any) -> Tiling:
     """The `Tiling` for images like x; made once for each size."""
-    return _tiling(backend.current(), parallel.threads(), x.shape, channels, border, x.dtype)
+    return _tiling(backend.place(), parallel.threads(), x.shape, channels, border, x.dtype)
 
 
 @functools.lru_cache(maxsize=1000)
-def _tiling(_backend: str, _threads: int, *sizes: Any) -> Tiling:
+def _tiling(_place: str, _threads: int, *sizes: Any) -> Tiling:
     return Tiling(*sizes)
 
 
