@@ -6,6 +6,7 @@ import pytest
 import tinyfractal as tf
 from tinyfractal import backend
 from tinyfractal.backend import asarray, asnumpy
+from tinyfractal.errors import ShapeError
 from tinyfractal.ops import conv, winograd
 
 # (N, H, W, C, O), border: tiles that fit and that do not, few tiles and many, several chunks
@@ -202,3 +203,15 @@ def test_statistics_that_would_lose_too_many_digits_are_not_given():
     x, found = asarray(np.full((4, 8, 8, 8), 100.0, np.float32)), []
     tf.conv2d_each(x, [asarray(np.ones((3, 3, 8, 8), np.float32))], statistics=found)
     assert found == [None]  # all numbers are alike: the variance is the rounding
+
+
+def test_kernels_that_do_not_go_together_are_refused():
+    x = asarray(np.zeros((1, 4, 4, 8), np.float32))
+    small, large = (asarray(np.zeros((k, k, 8, 2), np.float32)) for k in (1, 3))
+    for weights in ([], [small, large]):
+        with pytest.raises(ShapeError, match="conv2d_each: weights needs kernels of one shape"):
+            tf.conv2d_each(x, weights)
+    with pytest.raises(ShapeError, match="2 weights, but 1 biases"):
+        tf.conv2d_each(x, [large, large], [asarray(np.zeros(2, np.float32))])
+    with pytest.raises(TypeError, match=r"conv2d_each: weights\[1\]"):
+        tf.conv2d_each(x, [large, "large"])

@@ -75,17 +75,19 @@ def conv2d_each(
     while it is in the cache, for `batch_norm`; or None, where that cannot be.
     Settings and errors are those of `conv2d`.
     """
+    check_arrays("conv2d_each", **{f"weights[{k}]": weight for k, weight in enumerate(weights)})
+    shapes = [weight.shape for weight in weights]
+    if len(set(shapes)) != 1:
+        raise ShapeError(f"conv2d_each: weights needs kernels of one shape, got {shapes}")
+    if biases is not None and len(biases) != len(weights):
+        raise ShapeError(f"conv2d_each: {len(weights)} weights, but {len(biases)} biases")
     relu = settings.pop("relu", False)
     biases = [None] * len(weights) if biases is None else biases
-    if len(biases) != len(weights) or len({weight.shape for weight in weights}) > 1:
-        raise ShapeError(
-            "conv2d_each: weights of one shape and a bias for each, got "
-            f"{[weight.shape for weight in weights]} and {len(biases)} biases"
-        )
     for weight, bias in zip(weights, biases):
         padded, plan = _plan(x, weight, bias, **settings)
     plan |= {"relu": relu, "statistics": statistics}
-    if mode.reference or len(weights) < 2 or not _sharing(padded, weights[0], **plan):
+    alike = len({bias is None for bias in biases}) == 1
+    if mode.reference or len(weights) < 2 or not (alike and _sharing(padded, weight, **plan)):
         each = zip(weights, biases)
         return [
             _conv2d(padded, w, *(() if b is None else (b,)), kernels=1, **plan) for w, b in each
@@ -168,8 +170,12 @@ def _reference(
     for weight, bias in zip(weights, biases):
         parts = []
         for xg, wg in zip(split(x, groups, axis=3), split(weight, groups, axis=3)):
-            meetings = taps(x.shape, weight.shape, stride, dilation)
-            parts.append(sum(xg[tap] @ wg[u, v] for u, v, tap in meetings))
+            parts.append(
+                sum(
+                    xg[tap] @ wg[u, v]
+                    for u, v, tap in taps(x.shape, weight.shape, stride, dilation)
+                )
+            )
         y = parts[0] if groups == 1 else concatenate(parts, axis=3)
         y = y if bias is None else y + bias
         ys.append(max_with_zero(y) if relu else y)
@@ -313,9 +319,7 @@ class Rows:
         self.shape, self.rows = shape, rows
 
     def __add__(self, other: Rows) -> Rows:
-        both = self.rows.keys() & other.rows.keys()
-        total = {k: self.rows[k] + other.rows[k] for k in both}
-        return Rows(self.shape, {**self.rows, **other.rows, **total})
+        return Rows(self.shape, self.rows | other.rows)  # each row comes once
 
     def __getitem__(self, k: int) -> Array:
         if k not in self.rows:  # nobody used it

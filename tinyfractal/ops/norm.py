@@ -72,15 +72,11 @@ def batch_norm(
         )
     if running_mean is not None and running_var is not None and count:
         statistics = batch_mean, batch_var = statistics or _statistics(raw(x))
-        for moving, batch, unbiased in (
-            (running_mean, batch_mean, 1.0),
-            (running_var, batch_var, count / (count - 1)),
-        ):
-            moved = raw(moving)
-            moved *= 1 - momentum
-            moved += momentum * unbiased * batch
-            if isinstance(moving, Tensor):
-                moving.changed("batch_norm")
+        for running, batch in ((running_mean, batch_mean), (running_var, batch_var)):
+            unbiased = count / (count - 1) if batch is batch_var else 1.0
+            raw(running)[...] = (1 - momentum) * raw(running) + momentum * unbiased * batch
+            if isinstance(running, Tensor):
+                running.changed("batch_norm")
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=statistics, fixed=False)
 
 

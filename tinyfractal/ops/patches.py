@@ -48,9 +48,10 @@ def forward(
 
     def part(rows: slice) -> None:
         for some in _chunks(rows, view):
-            p = _copied(view[some]).swapaxes(1, 2)
+            p = _copied(view[some]).swapaxes(1, 2)  # (rows, pixels, kh · kw · C)
             for y, matrix, finish in zip(ys, matrices, finishes):
-                xp.matmul(p, matrix, out=y[some].reshape(len(p), -1, y.shape[3]))
+                out = y[some].reshape(len(p), -1, y.shape[3])
+                xp.matmul(p, matrix, out=out)
                 finish(y[some], some.start)
 
     run(part, parts(size[0], view.size))

@@ -26,6 +26,9 @@ same steps once more. For the kernel every step is transposed, in the opposite o
 with M the products, V and U what came of the tiles and of the kernel. V is computed again rather
 than kept: it has 36 numbers for every 16 of the image.
 
+**Several kernels on the same images**, as at the head of a fractal block's columns, share V; and
+since going back is linear, what each of them brings to gx is summed before that.
+
 **What makes it quick** besides. Images lie in memory as (H, W, N, C), the batch inside (`memory`):
 so the pixels of a row of all images are side by side, tiles need not be copied out, and every step
 is one matrix product that BLAS does on a view, overlapping tiles and all. And a *band*, a few rows
