@@ -121,8 +121,8 @@ def table(names: list[str], libraries: dict[str, ModuleType], seconds: float) ->
                 rows.append(row(name, what, library, t))
                 print(_line(rows[-1]), flush=True)
             if not several:
-                without_, with_ = (statistics.mean(t.seconds) for t in times.values())
-                print(f"  of the means: {with_ / without_:.2f}")
+                whole, local, one = (statistics.mean(t.seconds) for t in times.values())
+                print(f"  half local, half global, by the means: {(local + one) / 2 / whole:.2f}")
         del work
     return {"rows": rows, "errors": errors}
 
