@@ -177,7 +177,7 @@ def chapters(args: argparse.Namespace) -> None:
 def cifar(args: argparse.Namespace) -> None:
     """The paper's network, its augmentation and drop-path, as long as there is time."""
     from tinyfractal import backend
-    from tinyfractal.cli import table
+    from tinyfractal.cli.predict import table
     from tinyfractal.data import load, load_digits
     from tinyfractal.recipe import Recipe
     from tinyfractal.train import fit

@@ -26,7 +26,7 @@ def accuracy(lines):
 @pytest.fixture
 def medical(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_draw_curves", lambda *_: None)
+    monkeypatch.setattr(cli.train, "_draw_curves", lambda *_: None)
     rng = np.random.default_rng(0)
     parts = {"train": 600, "val": 10, "test": 100}
     arrays = {}

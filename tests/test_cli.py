@@ -18,7 +18,7 @@ from tinyfractal.errors import GradientError
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import CHECKPOINT, HISTORY
 
-draw_curves = cli._draw_curves
+draw_curves = cli.train._draw_curves
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--epochs", "1", "--columns", "2", "--channels", "4,6", "--drop-path", "0"]
 COMMANDS = ("train", "evaluate", "predict", "recurse", "draw", "gradcheck", "info")
@@ -47,7 +47,7 @@ needs_shell = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_draw_curves", lambda *_: None)  # slow; one test draws them
+    monkeypatch.setattr(cli.train, "_draw_curves", lambda *_: None)  # slow; one test draws them
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def trained(tmp_path_factory):
     """The folder of a run of one epoch, and what was printed."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "_draw_curves", lambda *_: None)
+        patch.setattr(cli.train, "_draw_curves", lambda *_: None)
         assert main(["train", *TINY, "--epochs", "6", "--out", str(folder), "--quiet"]) == 0
     return folder
 
@@ -73,7 +73,7 @@ def run(capsys, *arguments):
 
 
 def test_train_prints_a_line_for_each_epoch_and_a_table(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_draw_curves", draw_curves)
+    monkeypatch.setattr(cli.train, "_draw_curves", draw_curves)
     lines = run(capsys, "train", *TINY, "--epochs", 2, "--out", "run", "--seed", 3)
     assert lines[0] == "digits: 1,438 training and 359 test images of 8×8×1"
     assert lines[1] == (

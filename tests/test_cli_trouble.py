@@ -18,7 +18,7 @@ TINY = ["train", "--epochs", "1", "--columns", "1", "--channels", "2", "--drop-p
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_draw_curves", lambda *_: None)
+    monkeypatch.setattr(cli.train, "_draw_curves", lambda *_: None)
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_ctrl_c_outside_of_training_is_one_line(capsys, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "article_example", interrupted)
+    monkeypatch.setattr(cli.look, "article_example", interrupted)
     assert complaint(capsys, "recurse", status=130) == "stopped"
 
 
@@ -274,5 +274,5 @@ def test_an_error_without_words_is_named(capsys, monkeypatch):
     def out_of_memory():
         raise MemoryError
 
-    monkeypatch.setattr(cli, "article_example", out_of_memory)
+    monkeypatch.setattr(cli.look, "article_example", out_of_memory)
     assert complaint(capsys, "recurse") == "MemoryError"

@@ -144,7 +144,7 @@ def runs(tmp_path_factory):
     """A folder with the same three epochs by one process ("one") and by two ("two")."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cli, "_draw_curves", lambda *_: None)
+        patched.setattr(cli.train, "_draw_curves", lambda *_: None)
         assert cli.main([*TRAIN, "--out", str(folder / "one")]) == 0
     (folder / "two.txt").write_text(train_together(folder, *TRAIN, "--out", "two"))
     return folder
@@ -153,7 +153,7 @@ def runs(tmp_path_factory):
 @pytest.fixture
 def no_curves(monkeypatch):
     """Training without pictures at its end."""
-    monkeypatch.setattr(cli, "_draw_curves", lambda *_: None)
+    monkeypatch.setattr(cli.train, "_draw_curves", lambda *_: None)
 
 
 @mpi

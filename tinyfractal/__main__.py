@@ -1,4 +1,4 @@
-"""`python -m tinyfractal` is the command line of cli.py."""
+"""`python -m tinyfractal` is the command line of cli/."""
 
 import sys
 

@@ -1,0 +1,59 @@
+"""The command line: `python -m tinyfractal`, or `tinyfractal`.
+
+Each command is a function `command_NAME`, its options beside it: in `train`, in `predict` (with
+`evaluate`), in `look`. Whatever goes wrong ends in one line on stderr and a non-zero exit;
+`--debug` shows the traceback instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__, backend
+from . import look, predict, train
+from .options import DATA_FOLDER, Parser, complain
+from .predict import _read_image as _read_image
+
+
+def build_parser() -> Parser:
+    """All commands and their options."""
+    shared = Parser(add_help=False)
+    shared.add_argument(
+        "--backend", metavar="NAME", help="numpy, cupy, or cupy:1 for the second GPU"
+    )
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    shared.add_argument(
+        "--folder", default=DATA_FOLDER, help="where data sets lie (default: %(default)s)"
+    )
+    parser = Parser(prog="tinyfractal", description="Deep learning in NumPy, small enough to read.")
+    parser.add_argument("--version", action="version", version=f"tinyfractal {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for function, add_options in (*train.COMMANDS, *predict.COMMANDS, *look.COMMANDS):
+        name = function.__name__.removeprefix("command_")
+        command = commands.add_parser(
+            name, parents=[shared], help=function.__doc__, description=function.__doc__
+        )
+        command.set_defaults(run=function)
+        if add_options is not None:
+            add_options(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        if args.backend is not None:
+            backend.use(args.backend)
+        args.run(args)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if args.debug and not isinstance(error, KeyboardInterrupt):
+            raise
+        return complain(error, debug=False)
