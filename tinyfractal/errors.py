@@ -14,6 +14,14 @@ class DTypeError(TypeError):
     """An array has the wrong type of number, or is no array at all."""
 
 
+class OutOfRangeError(ValueError, IndexError):
+    """An index that is not there."""
+
+
+class OutOfMemoryError(MemoryError):
+    """There is no memory for what was asked."""
+
+
 class BackendError(RuntimeError):
     """The array backend is missing, has no device, or was mixed with the other one."""
 

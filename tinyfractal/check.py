@@ -1,0 +1,308 @@
+"""Arguments are checked where they enter, by the annotations of the function that takes them.
+
+    @checked
+    def dropout(x: Any, p: Below1 = 0.5, training: bool = True) -> Tensor: ...
+
+    dropout(x, 2)        # ValueError: dropout: p needs a number from 0 to below 1, got 2
+    dropout(x, "half")   # TypeError: dropout: p needs a number from 0 to below 1, got 'half'
+
+So a signature says what is expected, to the reader and to the computer. What no annotation can say,
+such as that two shapes must fit, the function says itself, with an error of its own. And where
+something still fails inside, in NumPy's words or Python's, `explained` puts the function, its
+arguments and that reason into one sentence.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import math
+import numbers
+import os
+import reprlib
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy
+
+from .errors import DTypeError, OutOfMemoryError, OutOfRangeError, ShapeError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# ----- What a signature can ask for, besides int, float, str, Module, Sequence[…], Literal[…] … -----
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `least` to `most`; with `below`, the latter is not included."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        high = value < self.most if self.below else value <= self.most
+        return self.least <= value and high and math.isfinite(value)  # NaN is in no range
+
+    def __str__(self) -> str:
+        if self.most == math.inf:
+            return "" if self.least == -math.inf else f" of at least {self.least}"
+        return f" from {self.least} to {'below ' * self.below}{self.most}"
+
+
+Count = Annotated[int, Range(1)]
+Size = Annotated[int, Range(0)]
+Finite = Annotated[float, Range()]
+Amount = Annotated[float, Range(0)]
+Probability = Annotated[float, Range(0, 1)]
+Below1 = Annotated[float, Range(0, 1, below=True)]
+Pair = tuple[int, int]
+PathLike = str | os.PathLike[str]
+
+# ----- Does a value fit? -----
+
+
+def fit(value: Any, hint: Any) -> type[Exception] | None:
+    """None where `value` is what `hint` asks for, else the kind of error it deserves."""
+    if hint is None or hint is type(None):
+        return None if value is None else TypeError
+    if hint is bool:
+        return None if isinstance(value, (bool, numpy.bool_)) else TypeError
+    if hint is int:
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, numpy.bool_))
+        return None if whole else TypeError
+    if hint is float:
+        real = isinstance(value, numbers.Real) and not isinstance(value, (bool, numpy.bool_))
+        return None if real else TypeError
+    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+        return None if isinstance(value, hint) else TypeError
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if kind is Annotated:
+        return fit(value, parts[0]) or (None if value in parts[1] else ValueError)
+    if kind is Literal:
+        if not isinstance(value, tuple({type(part) for part in parts})):
+            return TypeError
+        return None if value in parts else ValueError
+    if kind in (typing.Union, types.UnionType):
+        found = [fit(value, part) for part in parts]
+        return None if None in found else ValueError if ValueError in found else TypeError
+    if kind is tuple:
+        several = parts[-1] is not Ellipsis
+        return _fit_all(value, (list, tuple), parts[0], len(parts) if several else None)
+    if kind is abc.Sequence:
+        return _fit_all(value, (abc.Sequence, numpy.ndarray), parts[0], None)
+    if isinstance(kind, type):  # Callable, Mapping, Iterable …: only the outside is looked at
+        return None if isinstance(value, kind) else TypeError
+    return None  # Any, a type variable
+
+
+def _fit_all(value: Any, kinds: Any, hint: Any, length: int | None) -> type[Exception] | None:
+    if not isinstance(value, kinds) or isinstance(value, (str, bytes)):
+        return TypeError
+    if length is not None and len(value) != length:
+        return ValueError
+    return next(filter(None, (fit(part, hint) for part in value)), None)
+
+
+# ----- In words -----
+
+WORDS = {
+    None: "None", type(None): "None", bool: "True or False", int: "a whole number",
+    float: "a number", str: "a text", abc.Callable: "a function", abc.Mapping: "a dictionary",
+    abc.Iterable: "a list", dict: "a dictionary", os.PathLike: "a path",
+    numpy.ndarray: "a NumPy array",
+}  # fmt: skip
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+
+
+def expected(hint: Any) -> str:
+    """What `hint` asks for, in words: "a whole number of at least 1 or None"."""
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if kind is Annotated:
+        return expected(parts[0]) + str(parts[1])
+    if kind is Literal:
+        return _or([f'"{part}"' if isinstance(part, str) else str(part) for part in parts])
+    if kind in (typing.Union, types.UnionType):
+        return _or(list(dict.fromkeys(map(expected, parts))))
+    if kind is tuple and parts[-1] is not Ellipsis:
+        return f"{NUMBERS.get(len(parts), len(parts))} of them, each {expected(parts[0])}"
+    if kind in (tuple, abc.Sequence):
+        inside = expected(parts[0])
+        return "a list" if inside == "anything" else f"a list, each of it {inside}"
+    name = kind if isinstance(kind, type) else hint
+    if name in WORDS:
+        return WORDS[name]
+    text = getattr(name, "__name__", "")
+    return (
+        f"{'an' if text[:1] in 'AEIOU' else 'a'} {text}" if isinstance(name, type) else "anything"
+    )
+
+
+def _or(words: list[str]) -> str:
+    *some, last = words
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def got(value: Any) -> str:
+    """What came, short enough for a sentence."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None and not isinstance(value, numpy.generic):
+        article = "an array" if isinstance(value, numpy.ndarray) else f"a {type(value).__name__}"
+        return f"{article} of shape {shape} and type {dtype}"
+    try:
+        text = reprlib.repr(value)
+    except Exception:  # what an object says of itself is its own affair
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"a {type(value).__name__}"
+
+
+def need(name: str, argument: str, value: Any, hint: Any) -> None:
+    """Raise `TypeError` or `ValueError` unless `value` is what `hint` asks for."""
+    wrong = fit(value, hint)
+    if wrong is not None:
+        listed = typing.get_origin(hint) in (abc.Sequence, abc.Iterable, tuple)
+        single = listed and hasattr(value, "shape") and not isinstance(value, numpy.ndarray)
+        raise wrong(
+            f"{name}: {argument} needs {expected(hint)}, got {got(value)}"
+            + ("; put it into a list" if single else "")
+        )
+
+
+# ----- Around a function -----
+
+PLAIN = {bool, int, float, str, type(None)}
+
+
+class Arguments:
+    """The parameters of a function and what their annotations ask for, looked up when needed."""
+
+    def __init__(self, function: Callable) -> None:
+        self.function = function
+        self.parameters = inspect.signature(function).parameters
+        self.names = [
+            name for name, p in self.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD,)
+        ]
+        self.fine: set[tuple[str, type, Any]] = set()  # what was found fine before
+        self.rest = next(
+            (name for name, p in self.parameters.items() if p.kind is p.VAR_POSITIONAL), ""
+        )
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """{parameter: hint}, of those that ask for something."""
+        hints = {}
+        for name, parameter in self.parameters.items():
+            hint = parameter.annotation
+            if isinstance(hint, str):
+                try:
+                    hint = eval(hint, self.function.__globals__)
+                except NameError:  # imported for type checkers only
+                    hint = Any
+            if hint not in (Any, inspect.Parameter.empty) and parameter.kind != 4:  # not **settings
+                hints[name] = hint
+        return hints
+
+    def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """(parameter, value) of a call, in order."""
+        rest = [(self.rest, value) for value in args[len(self.names) :]] if self.rest else []
+        return [*zip(self.names, args), *rest, *kwargs.items()]
+
+    def check(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raise for the first argument that is not what its annotation asks for."""
+        for argument, value in self.named(args, kwargs):
+            hint = self.hints.get(argument)
+            if hint is None:
+                continue
+            seen = (argument, type(value), value) if type(value) in PLAIN else None
+            if seen is None or seen not in self.fine:
+                need(name, argument, value, hint)
+                if seen is not None and len(self.fine) < 1000:
+                    self.fine.add(seen)
+
+
+def checked(function: F) -> F:
+    """Check the arguments of each call by the annotations; explain what fails all the same."""
+    arguments = Arguments(function)
+    is_init = function.__name__ == "__init__"
+    public = public_name(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        name = type(args[0]).__name__ if is_init and args else public
+        arguments.check(name, args, kwargs)
+        try:
+            return function(*args, **kwargs)
+        except INSIDE as error:
+            explanation = explained(name, arguments, args, kwargs, error)
+            if explanation is None:
+                raise
+            raise explanation from error
+
+    return typing.cast(F, call)
+
+
+def public_name(function: Callable) -> str:
+    """What a user calls it: `Dataset.split`, but `sum` for a method of a Tensor."""
+    owner, _, name = function.__qualname__.rpartition(".")
+    return (
+        name if owner in ("", "Operators", "Tensor") or "<locals>" in owner else f"{owner}.{name}"
+    )
+
+
+# ----- What went wrong inside -----
+
+INSIDE = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+LIBRARIES = (os.path.dirname(os.__file__), os.path.dirname(numpy.__file__))
+RAISE = dis.opmap["RAISE_VARARGS"]
+KINDS: dict[type[BaseException], type[Exception]] = {  # the first that fits
+    MemoryError: OutOfMemoryError,
+    LookupError: OutOfRangeError,
+    TypeError: DTypeError,
+    AttributeError: DTypeError,
+    Exception: ShapeError,
+}
+
+
+def explained(
+    name: str,
+    arguments: Arguments,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    error: BaseException,
+) -> Exception | None:
+    """The error to raise in place of one from inside; None where that one is right as it is.
+
+    It is where the library raised it on purpose, in words of its own, or where it comes from code
+    that the user passed in.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith((PACKAGE, *LIBRARIES, "<frozen")):
+            return None
+    if trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename.startswith(PACKAGE) and code.co_code[trace.tb_lasti] == RAISE:
+            return None
+    try:
+        arguments.check(name, args, kwargs)
+    except (TypeError, ValueError) as blame:
+        return blame
+    given = arguments.named(args, kwargs)
+    shown = [
+        f"{argument} {value.shape}" if hasattr(value, "dtype") else f"{argument}={got(value)}"
+        for argument, value in given
+        if argument != "self"
+    ]
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    kind = next(kind for cause, kind in KINDS.items() if isinstance(error, cause))
+    return kind(f"{name}: cannot work on {', '.join(shown)} ({reason})")
