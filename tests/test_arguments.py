@@ -19,6 +19,9 @@ from hypothesis import strategies as st
 import tinyfractal as tf
 from tinyfractal import Tensor, data, errors, init, nn, optim, plot, train, zoo
 
+pytestmark = pytest.mark.skipif(
+    tf.backend.current() != "numpy", reason="the checks are the same whatever the arrays"
+)
 EXAMPLES = max(40, settings.default.max_examples)
 
 # ----- What is tried -----

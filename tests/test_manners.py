@@ -121,6 +121,7 @@ def test_numpys_functions_say_what_to_use(call, words):
     assert str(caught.value).startswith(words)
 
 
+@pytest.mark.usefixtures("on_numpy")
 def test_numpys_operators_and_shapes_take_tensors():
     x, a = leaf(1.0, 2.0), np.array([3.0, 4.0])
     for y, expected in [
@@ -136,6 +137,7 @@ def test_numpys_operators_and_shapes_take_tensors():
     assert (np.shape(x), np.ndim(x), np.size(x)) == ((2,), 1, 2)
 
 
+@pytest.mark.usefixtures("on_numpy")
 def test_comparisons_with_other_things_are_pythons():
     x = leaf(1.0, 2.0)
     assert (x == "a") is False

@@ -21,6 +21,7 @@ import math
 import numbers
 import os
 import reprlib
+import sys
 import types
 import typing
 from collections import abc
@@ -288,8 +289,8 @@ INSIDE = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
     ValueError,
 )  # fmt: skip
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-LIBRARIES = (os.path.dirname(os.__file__), os.path.dirname(numpy.__file__))
+PACKAGE = __name__.partition(".")[0]
+OURS = {PACKAGE, "numpy", "cupy", *sys.stdlib_module_names}  # not a user's code
 RAISE = dis.opmap["RAISE_VARARGS"]
 KINDS: dict[type[BaseException], type[Exception]] = {  # the first that fits
     MemoryError: OutOfMemoryError,
@@ -341,14 +342,17 @@ def explained(
 def _from_inside(error: BaseException) -> bool:
     """Whether Python or NumPy raised it, in our code: not we on purpose, nor a user's function."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-        file = trace.tb_frame.f_code.co_filename
-        if not file.startswith((PACKAGE, *LIBRARIES, "<frozen")) and not file.endswith(".pyx"):
-            return False
     if trace is None:
         return True
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+        if _package(trace.tb_frame) not in OURS:
+            return False
     code = trace.tb_frame.f_code
     asked_by_python = code.co_name in ("__index__", "__array__", "__bool__", "__len__")
-    on_purpose = code.co_filename.startswith(PACKAGE) and code.co_code[trace.tb_lasti] == RAISE
+    on_purpose = _package(trace.tb_frame) == PACKAGE and code.co_code[trace.tb_lasti] == RAISE
     return asked_by_python or not on_purpose
+
+
+def _package(frame: types.FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]
