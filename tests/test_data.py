@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from tinyfractal import data
 from tinyfractal.data import cifar, digits
-from tinyfractal.errors import DataError, ShapeError
+from tinyfractal.data.dataset import to_unit
+from tinyfractal.errors import DataError, DTypeError, OutOfRangeError, ShapeError
 
 rng = np.random.default_rng(7)
 
@@ -52,29 +53,93 @@ def test_indexing_picks_images_and_labels_together(index):
     assert part.classes == dataset.classes
 
 
-@pytest.mark.parametrize("index", [3, 1.5, [[1, 2]], [0.5], 10, "a"])
+@pytest.mark.parametrize("index", [3, -1, np.int32(3), np.array(3)])
+def test_one_position_gives_one_image_and_its_label(index):
+    dataset = small_dataset()
+    image, label = dataset[index]
+    assert image.tolist() == dataset.images[int(index)].tolist()
+    assert label == int(index) % 10 % 3
+    assert type(label) is int
+
+
+def test_a_loop_goes_through_all_examples_in_order():
+    dataset = small_dataset()
+    examples = list(dataset)
+    assert [label for _, label in examples] == dataset.labels.tolist()
+    assert np.array_equal(np.stack([image for image, _ in examples]), dataset.images)
+    assert [label for _, label in dataset] == dataset.labels.tolist()  # and once more
+
+
+@pytest.mark.parametrize("index", [1.5, True, [[1, 2]], [0.5], "a", None, np.array(1.0), 10**30])
 def test_any_other_index_is_refused(index):
-    with pytest.raises(IndexError, match="slice"):
+    with pytest.raises(IndexError, match=r"Dataset small: index .*slice"):
         small_dataset()[index]
+
+
+@pytest.mark.parametrize("index", [10, -11, [0, 10], np.array([-11, 3]), np.zeros(9, bool), [True]])
+def test_positions_that_are_not_there_are_refused(index):
+    with pytest.raises(OutOfRangeError, match=r"Dataset small: .*index needs"):
+        small_dataset()[index]
+
+
+def test_a_slice_of_something_else_is_refused():
+    with pytest.raises(TypeError, match="index"):
+        small_dataset()["a":"b"]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"images": np.zeros((10, 4, 5, 2))}, "uint8 or float32, got float64"),
-        ({"images": [1, 2]}, "got list"),
+        ({"images": np.zeros((10, 4, 5, 2), int)}, "uint8 .* or floats .*, got an array .* int64"),
+        ({"images": np.zeros((10, 4, 5, 2), complex)}, "complex"),
+        ({"images": [1, 2]}, r"got \[1, 2\]"),
         ({"images": np.zeros((10, 4, 5), np.uint8)}, r"\(N, H, W, C\)"),
         ({"images": np.zeros((10, 0, 5, 2), np.uint8)}, r"\(N, H, W, C\)"),
+        ({"images": np.zeros((10, 3, 32, 32), np.uint8)}, r"transpose\(0, 2, 3, 1\)"),
         ({"images": np.full((10, 1, 1, 1), np.nan, np.float32)}, "NaN"),
-        ({"labels": np.zeros(10, np.int32)}, "int64, got int32"),
+        ({"images": np.full((10, 1, 1, 1), 1e300)}, "infinite"),
+        ({"labels": np.zeros(10)}, r"integers, got float64.*astype\(int\)"),
+        ({"labels": [0] * 10}, "NumPy array of integers, got"),
+        ({"labels": np.array(3)}, r"shape \(10,\), got \(\)"),
         ({"labels": np.zeros(9, np.int64)}, "10 images need labels"),
+        ({"labels": np.eye(10)}, r"one-hot, labels.argmax\(axis=1\)"),
+        ({"labels": np.tri(10, 4, dtype=np.uint8)}, "multi-label"),
         ({"labels": np.full(10, 3)}, "0 to 2"),
         ({"labels": np.full(10, -1)}, "0 to 2"),
+        ({"labels": np.full(10, 2**64 - 1, np.uint64)}, "0 to 2"),
+        ({"classes": "abc"}, "classes needs a list"),
+        ({"classes": ("a", 2, "c")}, "each of it a text"),
+        ({"classes": ("a", "b", "a")}, "'a' twice"),
+        ({"classes": None}, "classes"),
+        ({"name": 3}, "name needs a text"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(change, words):
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=f"Dataset.*{words}"):
         replace(small_dataset(), **change)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", np.float16, np.float64, np.float32])
+def test_floats_of_any_kind_become_float32_and_the_callers_array_stays(kind):
+    images = np.linspace(0, 1, 2 * 3 * 4 * 4).reshape(4, 4, 3, 2).astype(kind).T
+    labels = np.arange(2, dtype=">i2")
+    before, labels_before = images.copy(), labels.copy()
+    dataset = data.Dataset(images, labels, ("a", "b"), "x")
+    assert dataset.images.dtype == np.float32
+    assert dataset.images.dtype.isnative
+    assert dataset.labels.dtype == np.int64
+    assert np.array_equal(dataset.images, before.astype(np.float32))
+    assert dataset.labels.tolist() == [0, 1]
+    for array, old in ((images, before), (labels, labels_before)):
+        assert array.dtype == old.dtype
+        assert array.tobytes() == old.tobytes()
+
+
+def test_masks_of_true_and_false_are_white_and_black():
+    masks = rng.integers(0, 2, (3, 4, 5, 1)).astype(bool)
+    dataset = data.Dataset(masks, np.zeros(3, np.int64), ("a",), "masks")
+    assert np.array_equal(to_unit(dataset.images), masks.astype(np.float32))
+    assert np.array_equal(to_unit(masks), masks.astype(np.float32))
 
 
 @given(st.lists(st.integers(0, 4), max_size=60), st.floats(0.01, 0.99), st.integers(0, 99))
@@ -151,8 +216,45 @@ def test_standardize_refuses_other_channels_and_impossible_numbers():
         data.Standardize.fit(np.zeros((0, 3, 3, 3), np.uint8))
     with pytest.raises(DataError, match="positive"):
         data.Standardize.from_dict({"mean": [0.0], "std": [0.0]})
+    with pytest.raises(DataError, match="NaN"):
+        data.Standardize.fit(np.full((2, 3, 3, 1), np.nan))
+    with pytest.raises(DataError, match="'std'"):
+        data.Standardize.from_dict({"mean": [0.0]})
+    with pytest.raises(TypeError, match="mean"):
+        data.Standardize(0.5, np.ones(1))
     with pytest.raises(ShapeError, match="mean and std"):
         data.Standardize.from_dict({"mean": [0.0, 1.0], "std": [1.0]})
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint16, np.int8, complex, object])
+def test_numbers_of_which_nobody_knows_what_white_is_are_refused_everywhere(kind):
+    images = np.arange(16).reshape(1, 4, 4, 1)
+    standardize = data.Standardize.fit(images.astype(np.uint8))
+    for function in (standardize, data.Standardize.fit, to_unit):
+        with pytest.raises(DTypeError, match=r"images need uint8.*astype\(numpy.uint8\)"):
+            function(images.astype(kind))
+        with pytest.raises(TypeError, match="images needs a NumPy array"):
+            function(images.tolist())
+
+
+def test_bytes_that_came_as_floats_are_remarked_on():
+    images = rng.integers(0, 256, (20, 4, 4, 1), dtype=np.uint8)
+    with pytest.warns(UserWarning, match="to_unit: images are floats to 2"):
+        to_unit(images.astype(np.float32))
+    standardize = data.Standardize.fit(images)
+    with pytest.warns(UserWarning, match="Standardize: images are floats to 2"):
+        standardize(images.astype(np.float64))
+    with pytest.raises(DTypeError, match="Standardize: images are bytes"):
+        data.Standardize.fit(images.astype(np.float32))(images)
+
+
+def test_usual_floats_get_no_remark(recwarn):
+    for images in (rng.random((50, 4, 4, 1)), rng.normal(0, 5, (50, 4, 4, 1))):
+        data.Standardize.fit(images)(to_unit(images))
+    lonely = np.zeros((100, 10, 10, 1))  # one white pixel among 10,000
+    lonely[3, 4, 5] = 1
+    data.Standardize.fit(lonely)(lonely)
+    assert not recwarn.list
 
 
 # ----- The digits -----
@@ -538,7 +640,7 @@ def test_an_npz_file_is_read_in_each_layout(layout, grey, dtype, tmp_path):
     ("change", "words"),
     [
         ({"images": np.zeros((20, 5), np.uint8)}, r"\(N, H, W, C\)"),
-        ({"images": np.zeros((20, 5, 5), np.int32)}, "uint8 or float32"),
+        ({"images": np.zeros((20, 5, 5), np.int32)}, "uint8 .* or floats"),
         ({"images": np.full((20, 5, 5), 1e300)}, "infinite"),
         ({"labels": np.zeros(19, np.int64)}, "20 images need labels"),
         ({"labels": np.zeros((20, 10), np.int64)}, "labels of shape"),
