@@ -8,6 +8,7 @@ import os
 import struct
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from tinyfractal import data
 from tinyfractal.data import cifar, digits
 from tinyfractal.data.dataset import to_unit
+from tinyfractal.data.download import SOURCES, Archive
 from tinyfractal.errors import DataError, DTypeError, OutOfRangeError, ShapeError
 
 rng = np.random.default_rng(7)
@@ -381,6 +383,38 @@ def test_absurd_axes_are_refused_and_not_allocated(tmp_path):
             data.read_idx(path)
 
 
+def peak_of_a_refusal(work, words):
+    """Bytes that `work` had at most until it raised a DataError."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=words):
+            work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("axes", [(10, 28, 28), (100_000, 28, 28), (2**31, 28, 28)])
+def test_an_idx_file_that_unpacks_to_too_much_is_refused_with_little_memory(axes, tmp_path):
+    path = tmp_path / "images.gz"
+    with gzip.open(path, "wb") as file:  # says what it likes, holds 64 MiB
+        file.write(struct.pack(">BBBB3I", 0, 0, 8, 3, *axes))
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    words = "got more" if axes[0] == 10 else "got 67108864" if axes[0] == 100_000 else "unpack to"
+    limit = 70 * 2**20 if axes[0] == 100_000 else 2 * 2**20
+    assert peak_of_a_refusal(lambda: data.read_idx(path), words) < limit
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (data.read_idx, data.load_npz):
+        with pytest.raises(DataError, match="no regular file"):
+            read(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"data_batch_1.bin"):
+        data.load_cifar10(tmp_path / "pipe")
+
+
 # ----- MNIST -----
 
 
@@ -419,8 +453,8 @@ def test_mnist_is_read_under_each_of_its_spellings(name, dotted, zipped, tmp_pat
 
 def test_swapped_short_or_wrong_mnist_files_are_named(tmp_path):
     def refused(words, file, array):
-        write_mnist(tmp_path, zipped=False)
-        (tmp_path / file).write_bytes(idx_bytes(array))
+        write_mnist(tmp_path / "mnist", zipped=False)
+        (tmp_path / "mnist" / file).write_bytes(idx_bytes(array))
         with pytest.raises(DataError, match=words) as error:
             data.load_mnist(tmp_path)
         assert file in str(error.value)
@@ -444,6 +478,75 @@ def test_missing_data_says_how_to_download_it(tmp_path):
         data.load("imagenet")
     with pytest.raises(ValueError, match="name"):
         data.load_mnist(tmp_path, "cifar10")
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST"), ("kmnist", "KMNIST")],
+)
+def test_mnist_is_read_where_torchvision_put_it(name, inside, tmp_path, recwarn):
+    (tmp_path / inside).mkdir()
+    images, *_ = write_mnist(tmp_path / inside / "raw")
+    (tmp_path / name).mkdir(exist_ok=True)  # an empty folder, such as one of a broken download
+    for folder in (tmp_path, tmp_path / inside, tmp_path / inside / "raw"):
+        train, _ = data.load_mnist(folder, name)
+        assert np.array_equal(train.images[..., 0], images)
+    assert len(data.load(name, tmp_path)[0]) == 6
+    assert not recwarn.list
+
+
+def test_files_that_may_be_any_of_the_three_are_taken_with_a_warning_only(tmp_path):
+    write_mnist(tmp_path)
+    for name in ("mnist", "fashion-mnist", "kmnist"):
+        with pytest.warns(UserWarning, match=f"taken for {name}, but nothing says"):
+            data.load(name, tmp_path)
+        with pytest.warns(UserWarning, match=f"taken for {name}"):
+            data.load_mnist(tmp_path, name)
+
+
+def test_files_known_by_their_checksum_are_given_out_under_their_own_name_only(
+    tmp_path, monkeypatch, recwarn
+):
+    write_mnist(tmp_path)
+    known = [
+        Archive(file.name, file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in tmp_path.iterdir()
+    ]
+    monkeypatch.setitem(SOURCES, "kmnist", ("http://127.0.0.1/", tuple(known)))
+    data.load("kmnist", tmp_path)
+    data.load_mnist(tmp_path, "kmnist")
+    for name in ("mnist", "fashion-mnist"):
+        with pytest.raises(DataError, match=f"these are the files of kmnist, not of {name}"):
+            data.load(name, tmp_path)
+    tmp_path.joinpath("mnist").mkdir()
+    for file in known:
+        os.rename(tmp_path / file.file, tmp_path / "mnist" / file.file)
+    with pytest.raises(DataError, match="these are the files of kmnist, not of mnist"):
+        data.load("mnist", tmp_path)
+    assert not recwarn.list
+
+
+def test_an_mnist_without_images_is_refused(tmp_path):
+    write_mnist(tmp_path / "mnist", test=0)
+    with pytest.raises(DataError, match=r"t10k.*no images"):
+        data.load("mnist", tmp_path)
+
+
+def test_a_tilde_is_the_home_folder_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    images, *_ = write_mnist(tmp_path / "mnist")
+    np.savez(tmp_path / "set.npz", **npz_arrays("keras"))
+    (tmp_path / "one.idx").write_bytes(idx_bytes(np.arange(3, dtype="i4")))
+    assert np.array_equal(data.load("mnist", "~")[0].images[..., 0], images)
+    assert len(data.load_mnist("~/mnist")[0]) == 6
+    assert len(data.load("~/set.npz")[0]) == len(data.load_npz(Path("~/set.npz"))[0]) == 20
+    assert data.read_idx("~/one.idx").tolist() == [0, 1, 2]
+    for load in (data.load_cifar10, data.load_cifar100):
+        with pytest.raises(DataError, match=str(tmp_path)):
+            load("~/cifar")
+    assert not (tmp_path / "~").exists()
 
 
 # ----- CIFAR -----
@@ -591,6 +694,44 @@ def test_a_damaged_archive_is_refused_wherever_it_is_cut_or_changed(small_cifar,
         data.load_cifar10(path)
 
 
+def test_cifar_in_torchvisions_version_is_named_as_pickles(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"")
+    for place in (tmp_path, tmp_path / "cifar-10-batches-py"):
+        with pytest.raises(DataError, match=r"cifar-10-batches-py holds Python pickles.*binary"):
+            data.load_cifar10(place)
+    write_tar(tmp_path / "cifar-100-python.tar.gz", {"train": b"x"})
+    with pytest.raises(DataError, match=r"cifar-100-python.tar.gz holds Python pickles.*binary"):
+        data.load("cifar100", tmp_path)
+
+
+def test_cifar_is_found_in_an_archive_although_its_folder_is_empty(small_cifar, tmp_path):
+    contents, _, _ = cifar_files(cifar.CIFAR10)
+    (tmp_path / "cifar10").mkdir()
+    write_tar(tmp_path / "cifar-10-binary.tar.gz", contents)
+    assert len(data.load("cifar10", tmp_path)[0]) == 20
+
+
+@pytest.mark.parametrize("kind", ["behind", "pax", "file"])
+def test_an_archive_that_unpacks_to_too_much_is_refused_with_little_memory(
+    kind, small_cifar, tmp_path
+):
+    contents, _, _ = cifar_files(cifar.CIFAR10)
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    write_tar(path, contents)
+    member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+    member.size = 2**36
+    if kind == "pax":  # a header that tarfile reads whole
+        member.type = tarfile.XHDTYPE
+    with gzip.open(path, "ab" if kind == "behind" else "wb") as file:
+        if kind != "behind":
+            file.write(member.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    words = "expected 12292 bytes, got 68719476736" if kind == "file" else "unpacks to more"
+    assert peak_of_a_refusal(lambda: data.load_cifar10(path), words) < 8 * 2**20
+
+
 @pytest.mark.skipif("TINYFRACTAL_CIFAR10" not in os.environ, reason="needs CIFAR-10 on disk")
 def test_the_real_cifar10_has_5000_images_of_each_class():
     train, test = data.load_cifar10(os.environ["TINYFRACTAL_CIFAR10"])
@@ -659,6 +800,51 @@ def test_an_npz_file_with_the_wrong_arrays_is_refused(change, words, tmp_path):
     assert "set.npz" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"test_labels": np.zeros((5, 14), np.uint8)}, "test_images: labels .* multi-label"),
+        ({"train_labels": np.eye(20, dtype=np.uint8)}, "train_images: labels .* one-hot"),
+        ({"train_images": np.zeros((20, 28, 28, 28), np.uint8)}, "three-dimensional"),
+        ({"train_images": np.zeros((20, 9, 8, 7, 1), np.uint8)}, "three-dimensional"),
+        ({"train_images": np.zeros((20, 3, 28, 28), np.uint8)}, "channels first"),
+        ({"test_images": np.zeros((5, 27, 28), np.uint8)}, "differ"),
+        ({"test_images": np.zeros((5, 28, 28))}, "uint8 of .* and float32 of"),
+        ({"test_images": np.zeros((0, 28, 28), np.uint8)}, "test_images: empty"),
+        ({"train_images": np.zeros((0, 28, 28), np.uint8)}, "train_images: empty"),
+    ],
+)
+def test_parts_that_are_no_classes_of_images_are_called_what_they_are(change, words, tmp_path):
+    np.savez(tmp_path / "set.npz", **(npz_arrays("medmnist") | change))
+    with pytest.raises(DataError, match=rf"set\.npz: .*{words}"):
+        data.load(tmp_path / "set.npz")
+
+
+def test_too_few_images_for_a_test_part_are_refused(tmp_path):
+    np.savez(tmp_path / "two.npz", images=np.zeros((6, 8, 8)), labels=np.arange(6) // 2)
+    with pytest.raises(DataError, match="no class has 3 images"):
+        data.load(tmp_path / "two.npz")
+    np.savez(tmp_path / "three.npz", images=np.zeros((9, 8, 8)), labels=np.arange(9) // 3)
+    assert len(data.load(tmp_path / "three.npz")[1]) == 3
+
+
+def test_labels_that_only_the_test_part_has_are_remarked_on(tmp_path):
+    arrays = npz_arrays("keras")
+    arrays["y_test"] = np.array([0, 1, 2, 3, 7])
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.warns(UserWarning, match=r"no training image has the labels \[7\]"):
+        data.load(tmp_path / "set.npz")
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"data", ["a"], "no\0path", "x" * 5000])
+def test_what_is_no_path_is_refused_in_words_of_our_own(wrong):
+    for function in (data.load, data.load_npz, data.read_idx, data.load_mnist, data.load_cifar10):
+        with pytest.raises(
+            (DataError, TypeError), match=r"needs a text or a path|x{50}|no.{1,4}path"
+        ):
+            function(wrong)
+
+
 def test_what_is_no_npz_file_is_refused(tmp_path):
     path = tmp_path / "set.npz"
     with pytest.raises(DataError, match="no such file"):
@@ -687,7 +873,10 @@ def test_a_pickle_in_an_npz_file_is_never_run(tmp_path):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_damaged_npz_file_is_refused_or_harmless(save, tmp_path):
     path = tmp_path / "set.npz"
-    arrays = {"images": rng.integers(0, 256, (20, 3, 3), dtype=np.uint8), "labels": np.arange(20)}
+    arrays = {
+        "images": rng.integers(0, 256, (20, 3, 3), dtype=np.uint8),
+        "labels": np.arange(20) % 4,
+    }
     save(path, **arrays)
     good = path.read_bytes()
     whole = data.load_npz(path)[0]
