@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tinyfractal import data
 from tinyfractal.data import cifar, digits
 from tinyfractal.data.dataset import to_unit
-from tinyfractal.data.download import SOURCES, Archive
+from tinyfractal.data.sources import SOURCES, Archive
 from tinyfractal.errors import DataError, DTypeError, OutOfRangeError, ShapeError
 
 rng = np.random.default_rng(7)

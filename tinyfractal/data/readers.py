@@ -27,8 +27,8 @@ from ..npz import BLOCK, check_unpacked, open_file, read_npz, reading
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
-from .download import SOURCES
 from .files import download_hint, local
+from .sources import SOURCES
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
