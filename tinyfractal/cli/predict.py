@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint import load_checkpoint
-from ..data import load
+from ..data import load, read_image
+from ..data.dataset import to_unit
 from ..distributed import ProcessGroup
 from ..errors import CheckpointError, DataError
 from ..fractal import fractal_depth
@@ -75,28 +76,17 @@ def command_predict(args: argparse.Namespace) -> None:
 
 def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarray:
     """One image (H, W, C) of numbers 0 to 1, of the size the model was trained on."""
-    height, width, channels = recipe.shape
-    if name.startswith("test:"):
-        _, test = load(recipe.data, args.folder)
-        number = name.removeprefix("test:")
-        if not number.isdecimal() or int(number) >= len(test):
-            raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
-        image = test.images[int(number)]
-        return image / np.float32(255) if image.dtype == np.uint8 else image
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError(
-            "predict: reading image files needs Pillow: pip install 'tinyfractal[images]'"
-        ) from error
-    try:
-        with Image.open(name) as file:
-            picture = file.convert("L" if channels == 1 else "RGB")
-            picture = picture.resize((width, height), Image.Resampling.BOX)
-    except Exception as error:  # each of Pillow's readers has exceptions of its own
-        raise DataError(f"predict: cannot read {name} as an image ({error})") from error
-    image = np.asarray(picture, np.float32).reshape(height, width, channels) / 255
-    return 1 - image if args.invert else image
+    if not name.startswith("test:"):
+        height, width, channels = recipe.shape
+        try:
+            return read_image(name, (height, width, channels), args.invert)
+        except DataError as error:
+            raise DataError(f"predict: {error}") from error
+    _, test = load(recipe.data, args.folder)
+    number = name.removeprefix("test:")
+    if not number.isdecimal() or int(number) >= len(test):
+        raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
+    return to_unit(test.images[int(number)])
 
 
 # ----- Options -----
