@@ -68,14 +68,16 @@ def test_a_plain_tensor_is_not_state():
     assert not any("constant" in name for name in Nested().state_dict())
 
 
-def test_a_shared_module_or_weight_is_listed_once_under_its_first_name():
+def test_a_shared_module_or_weight_is_listed_once_and_saved_under_all_its_names():
     layer, other = Scale(), Scale()
     other.weight = layer.weight
     net = nn.Sequential(layer, layer, other)
     assert [name for name, _ in net.named_parameters()] == ["0.weight"]
     assert [name for name, _ in net.named_buffers()] == ["0.seen", "2.seen"]
     assert net.count_parameters() == 2
-    assert list(net.state_dict()) == ["0.weight", "0.seen", "2.seen"]
+    assert list(net.state_dict()) == [
+        "0.weight", "1.weight", "2.weight", "0.seen", "1.seen", "2.seen"
+    ]  # fmt: skip
 
 
 def test_a_changed_attribute_is_found_without_registering():
