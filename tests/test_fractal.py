@@ -254,11 +254,11 @@ def test_mistakes_are_named():
                 call()
     with pytest.raises(ValueError, match="dropout has 3 entries, channels has 2"):
         FractalNet(channels=(2, 3), dropout=(0.1, 0.2, 0.3))
-    with pytest.raises(ValueError, match=r"global_ratio is a fraction, got 1\.5"):
+    with pytest.raises(ValueError, match=r"global_ratio needs a number from 0 to 1, got 1\.5"):
         FractalNet(global_ratio=1.5)
-    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="columns needs a whole number of at least 1, got 0"):
         FractalNet(columns=0)
-    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="depth needs a whole number from 1 to 65536, got 0"):
         RecursiveBlock(nn.ReLU(), depth=0)
 
 

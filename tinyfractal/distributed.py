@@ -273,6 +273,7 @@ class SyncBatchNorm(BatchNorm2d):
     """
 
     group = ProcessGroup()
+    folds = True  # outside training it is batch norm as usual
 
     def forward(self, x: Any, statistics: Any = None) -> Tensor:
         if not self.training or self.group.size == 1:
@@ -295,10 +296,18 @@ class SyncBatchNorm(BatchNorm2d):
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, group: ProcessGroup) -> Module:
         """The module, every BatchNorm2d in it replaced by a SyncBatchNorm of the same weights."""
+        made: dict[Module, Module] = {}  # one for each, wherever else it is used
+
+        def converted(norm: Module) -> Module:
+            if norm not in made:
+                made[norm] = cls.__new__(cls)
+                vars(made[norm]).update(vars(norm), group=group)
+            return made[norm]
+
         if type(module) is BatchNorm2d:
-            converted = cls.__new__(cls)
-            vars(converted).update(vars(module), group=group)
-            return converted
-        for name, child in list(module.children()):
-            setattr(module, name, cls.convert_sync_batchnorm(child, group))
+            return converted(module)
+        for _, owner in list(module.named_modules()):
+            for name, child in list(owner.children()):
+                if type(child) is BatchNorm2d:
+                    setattr(owner, name, converted(child))
         return module
