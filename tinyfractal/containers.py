@@ -19,7 +19,7 @@ class Row(Module, Generic[T]):
     holds: type  # what may be in it
 
     def __init__(self, things: Iterable[T] = ()) -> None:
-        need(type(self).__name__, "its list", things, Iterable)
+        need(type(self).__name__, f"{self.holds.__name__.lower()}s", things, Iterable)
         self._fill(list(things))
 
     def _fill(self, things: list[T]) -> None:
