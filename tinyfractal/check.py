@@ -104,6 +104,8 @@ def fit(value: Any, hint: Any) -> type[Exception] | None:
 def _fit_all(value: Any, kinds: Any, hint: Any, length: int | None) -> type[Exception] | None:
     if not isinstance(value, kinds) or isinstance(value, (str, bytes)):
         return TypeError
+    if isinstance(value, numpy.ndarray) and not value.ndim:  # a number, not a list
+        return TypeError
     if length is not None and len(value) != length:
         return ValueError
     return next(filter(None, (fit(part, hint) for part in value)), None)
@@ -158,7 +160,7 @@ def got(value: Any) -> str:
         text = reprlib.repr(value)
     except Exception:  # what an object says of itself is its own affair
         text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"a {type(value).__name__}"
+    return text if len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def need(name: str, argument: str, value: Any, hint: Any) -> None:
@@ -287,7 +289,7 @@ def explained(
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
         file = trace.tb_frame.f_code.co_filename
-        if not file.startswith((PACKAGE, *LIBRARIES, "<frozen")):
+        if not file.startswith((PACKAGE, *LIBRARIES, "<frozen")) and not file.endswith(".pyx"):
             return None
     if trace is not None:
         code = trace.tb_frame.f_code
