@@ -71,6 +71,8 @@ def fit(value: Any, hint: Any) -> type[Exception] | None:
     """None where `value` is what `hint` asks for, else the kind of error it deserves."""
     if hint is None or hint is type(None):
         return None if value is None else TypeError
+    if hint is Any:  # a class since Python 3.11
+        return None
     if hint is bool:
         return None if isinstance(value, (bool, numpy.bool_)) else TypeError
     if hint is int:
