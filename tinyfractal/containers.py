@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import index as whole_number
 from typing import Any, Generic, TypeVar
 
-from .check import checked, got, need
+from .check import got, need
 from .errors import OutOfRangeError
 from .module import Module, Parameter
 
@@ -19,13 +19,24 @@ class Row(Module, Generic[T]):
     holds: type  # what may be in it
 
     def __init__(self, things: Iterable[T] = ()) -> None:
-        need(type(self).__name__, f"{self.holds.__name__.lower()}s", things, Iterable)
-        self._fill(list(things))
+        self._fill(self._listed(things))
+
+    def _listed(self, things: Iterable[T]) -> list[T]:
+        """These as a list, each checked."""
+        try:
+            iterator = iter(things)
+        except TypeError:
+            kind = f"{self.holds.__name__.lower()}s"
+            raise TypeError(
+                f"{type(self).__name__}: {kind} need a list, got {got(things)}"
+            ) from None
+        listed = list(iterator)
+        for thing in listed:
+            self._check(thing)
+        return listed
 
     def _fill(self, things: list[T]) -> None:
         """Hold exactly these."""
-        for thing in things:
-            self._check(thing)
         for name in [name for name in vars(self) if name.isdecimal()]:
             delattr(self, name)
         for i, thing in enumerate(things):
@@ -77,16 +88,16 @@ class Row(Module, Generic[T]):
         self._check(thing)
         setattr(self, str(len(self)), thing)
 
-    @checked
     def extend(self, things: Iterable[T]) -> None:
         """Add several at the end."""
-        self._fill([*self, *things])
+        self._fill([*self, *self._listed(things)])
 
-    @checked
     def insert(self, index: int, thing: T) -> None:
         """Put one in before number `index`; the later ones move on."""
+        need(f"{type(self).__name__}.insert", "index", index, int)
+        self._check(thing)
         things = list(self)
-        things.insert(index, thing)
+        things.insert(max(-len(things), min(index, len(things))), thing)  # as lists do, without end
         self._fill(things)
 
 
@@ -137,7 +148,8 @@ class ModuleDict(Module):
 
     def __getitem__(self, name: str) -> Module:
         if name not in self:
-            raise OutOfRangeError(f"ModuleDict: there is no {name!r}, only {', '.join(self)}")
+            there = ", ".join(self) or "nothing"
+            raise OutOfRangeError(f"ModuleDict: there is no {got(name)}, only {there}")
         return getattr(self, name)
 
     def __delitem__(self, name: str) -> None:
@@ -145,7 +157,7 @@ class ModuleDict(Module):
         delattr(self, name)
 
     def __contains__(self, name: Any) -> bool:
-        return name in list(self)
+        return isinstance(name, str) and name in self.keys()
 
     def __len__(self) -> int:
         return len(self.keys())

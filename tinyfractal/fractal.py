@@ -72,9 +72,10 @@ class ConvUnit(Module):
         self.dropout = Dropout(dropout)
         self.norm = BatchNorm2d(out_channels, relu=True)
 
-    def forward(self, x: Any, convolved: Convolved | None = None) -> Tensor:
+    @checked
+    def forward(self, x: Any, convolved: Any = None) -> Tensor:
         """`convolved`: what `convolve` gave for this unit, where it was done before."""
-        y, statistics, finished = convolved or convolve([self], x)[0]
+        y, statistics, finished = convolve([self], x)[0] if convolved is None else convolved
         if finished:
             return y
         return self.norm(self.dropout(y), *([] if statistics is None else [statistics]))
@@ -167,11 +168,13 @@ class FractalBlock(Module):
             self.first = FractalBlock(columns - 1, in_channels, out_channels, dropout)
             self.second = FractalBlock(columns - 1, out_channels, out_channels, dropout)
 
+    @checked
     def forward(self, z: Any, keep: Keep = keep_all) -> Tensor:
         """f_C(z), with the branches that `keep` lets live."""
         alive = keep(self.columns)
         return _join(self.branches(z, alive, keep), alive)
 
+    @checked
     def branches(self, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Branch | None]:
         """What the C columns bring to the join at the end; None, and not computed, where dead.
 
@@ -253,6 +256,7 @@ class FractalNet(Module):
         self.drop_path = DropPath(drop_path, per_sample)
         self.head = Sequential(GlobalAvgPool(), Linear(channels[-1], classes))
 
+    @checked
     def forward(self, x: Any, column: int | None = None) -> Tensor:
         """Logits (N, classes): of the whole network, or of one column alone.
 

@@ -26,10 +26,10 @@ class Weights:
     """What the shape of a weight has to be, besides whole numbers."""
 
     def __contains__(self, shape: Sequence[int]) -> bool:
-        return len(shape) >= 2 and math.prod(shape) <= 1 << 28  # drawn in float64: 2 GB
+        return len(shape) >= 2 and math.prod(shape) <= 1 << 27  # drawn in float64: 1 GB
 
     def __str__(self) -> str:
-        return ", as (in, out) or (kh, kw, C_in, C_out) and of at most 2^28 weights"
+        return ", as (in, out) or (kh, kw, C_in, C_out) and of at most 2^27 weights"
 
 
 Shape = Annotated[Sequence[Count], Weights()]

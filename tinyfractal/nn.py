@@ -278,6 +278,7 @@ class GlobalAvgPool(Module):
 class Flatten(Module):
     """Everything but the batch axis in a row: (N, …) → (N, features)."""
 
+    @checked
     def forward(self, x: Any) -> Tensor:
         return x.reshape(len(x), prod(x.shape[1:]))  # not -1, which no empty batch has
 
@@ -289,6 +290,7 @@ class Dropout(Module):
     def __init__(self, p: Below1 = 0.5, per_channel: bool = False) -> None:
         self.p, self.per_channel = p, per_channel
 
+    @checked
     def forward(self, x: Any) -> Tensor:
         return ops.dropout(x, self.p, self.training, self.per_channel)
 
@@ -302,6 +304,7 @@ class Dropout(Module):
 class Join(Module):
     """Elementwise mean of several branches, FractalNet's ⊕: see `ops.join`."""
 
+    @checked
     def forward(self, xs: Sequence[Any], mask: Any = None) -> Tensor:
         return ops.join(xs, mask)
 
@@ -326,6 +329,7 @@ class DropPath(Module):
         alive[dead, survivor[dead]] = True
         return alive
 
+    @checked
     def forward(self, xs: Sequence[Any]) -> Tensor:
         if not self.training or self.p == 0:
             return ops.join(xs)

@@ -176,6 +176,6 @@ def careful_length(parameters: Iterable[Tensor]) -> float:
 
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "ConstantLR", "CosineLR", "HalvingLR", "Optimizer", "ParamGroup",
-    "Schedule", "StepLR", "clip_grad_norm_", "param_groups_weight_decay",
+    "SGD", "Adam", "AdamW", "ConstantLR", "CosineLR", "HalvingLR", "Optimizer", "Schedule",
+    "StepLR", "clip_grad_norm_", "param_groups_weight_decay",
 ]  # fmt: skip

@@ -107,3 +107,6 @@ class ResNet(Sequential):
                 layers.append(ResidualUnit(before if i == 0 else after, after, count, dropout))
             layers.append(MaxPool2d(2))
         super().__init__(*layers, GlobalAvgPool(), Linear(channels[-1], classes))
+
+
+__all__ = ["PlainNet", "ResNet", "ResidualUnit"]
