@@ -1,5 +1,6 @@
 """Optimizers step by step against PyTorch, schedules against their rules, saving and going on."""
 
+import copy
 import math
 import re
 
@@ -497,6 +498,20 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
     ):
         adam.load_state_dict(wrong)
     assert {k: np.array(v).tobytes() for k, v in adam.state_dict().items()} == before
+
+
+def test_an_optimizer_is_copied_together_with_its_network():
+    net = nn.Linear(2, 2)
+    optimizer = Adam([{"params": net.weight, "lr": 0.5}, {"params": net.bias}])
+    CosineLR(optimizer, 3).step()
+    twin, other = copy.deepcopy((net, optimizer))
+    for layer, each in ((net, optimizer), (twin, other)):
+        run(each, range(2))
+        assert each.parameters[0] is layer.weight
+        assert each.param_groups[0]["params"][0] is layer.weight
+    assert twin.weight.data.tobytes() == net.weight.data.tobytes()
+    assert other.lr == optimizer.lr == pytest.approx(0.375)
+    assert other.param_groups[0]["initial_lr"] == 0.5
 
 
 # ----- Clipping -----

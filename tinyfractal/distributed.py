@@ -31,6 +31,7 @@ counts as zero there.
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ from typing import Any, TypeVar
 
 from . import backend
 from .backend import Array, xp
-from .errors import DistributedError
+from .errors import DistributedError, ShapeError
 from .module import Module
 from .nn import BatchNorm2d
 from .operators import raw
@@ -278,9 +279,14 @@ class SyncBatchNorm(BatchNorm2d):
     def forward(self, x: Any, statistics: Any = None) -> Tensor:
         if not self.training or self.group.size == 1:
             return super().forward(x, statistics)
-        rows, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
-        n = rows // len(x) * backend.whole(len(x))
-        if n == rows:
+        pixels, axes = math.prod(x.shape[1:-1]), tuple(range(x.ndim - 1))
+        n = backend.whole(len(x)) * pixels
+        if n < 2:
+            raise ShapeError(
+                f"SyncBatchNorm: x {x.shape} has {n} numbers per channel on all ranks together, "
+                "which have no variance; use larger batches"
+            )
+        if n == len(x) * pixels:
             raise DistributedError("SyncBatchNorm: in training, call it inside group.sharing(n)")
         mean = all_reduce(x.sum(axis=axes), group=self.group) / n
         centered = x - mean

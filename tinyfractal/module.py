@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy
 
 from .backend import asarray, asnumpy, xp
-from .check import Count, checked, need
+from .check import Count, checked, got, need
 from .errors import CheckpointError, DTypeError
 from .mode import no_grad
 from .tensor import Tensor
@@ -63,12 +63,12 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. Raises `TypeError` where a weight would be lost without a word."""
-        if is_leaf(value):
+        if type(value) is Tensor and is_leaf(value):
             raise TypeError(unlisted(self, name))
         before = self.__dict__.get(name)
         if isinstance(before, FOUND) and not (value is None or isinstance(value, FOUND)):
             raise TypeError(overwritten(self, name, before, value))
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
@@ -298,8 +298,8 @@ def overwritten(module: Module, name: str, before: Any, value: Any) -> str:
         else f"change its numbers with `with no_grad(): self.{name}.copy_(…)`, or assign a {kind}"
     )
     return (
-        f"{type(module).__name__}.{name} is a {kind}, and with a {type(value).__name__} in its "
-        f"place the module would lose it; {mend}"
+        f"{type(module).__name__}.{name} is a {kind}, and the module would lose it for "
+        f"{got(value)}; {mend}"
     )
 
 

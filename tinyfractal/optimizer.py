@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -57,14 +58,14 @@ def grouped(name: str, parameters: Any) -> list[dict[str, Any]]:
     return groups
 
 
-class ParamGroup(dict[str, Any]):
+class ParamGroup(UserDict[str, Any]):
     """Parameters that share their settings: {"params": […], "lr": 0.1, "weight_decay": 0.0, …}.
 
     To set "lr" is to set "initial_lr" too, the rate that a schedule multiplies.
     """
 
     def __init__(self, owner: str, hints: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        super().__init__(params=settings["params"])
+        self.data = {"params": settings["params"]}
         self.owner, self.hints = owner, hints
         for key, value in settings.items():
             if key != "params":
@@ -77,13 +78,13 @@ class ParamGroup(dict[str, Any]):
             )
         need(self.owner, key, value, self.hints[key])
         value = value.item() if isinstance(value, numpy.generic) else value
-        super().__setitem__(key, tuple(value) if isinstance(value, list) else value)
+        self.data[key] = tuple(value) if isinstance(value, list) else value
         if key == "lr":
-            super().__setitem__("initial_lr", value)
+            self.data["initial_lr"] = value
 
     def scale(self, factor: float) -> None:
         """What a schedule does: the initial rate times a factor."""
-        super().__setitem__("lr", self["initial_lr"] * factor)
+        self.data["lr"] = self["initial_lr"] * factor
 
 
 class Setting:
@@ -238,7 +239,7 @@ class Optimizer:
         self.steps, self.counts = int(given["steps"]), given["counts"].tolist()
         rates = zip(given["lr"].tolist(), given["initial_lr"].tolist())
         for group, (lr, initial_lr) in zip(self.param_groups, rates):
-            group.update(lr=lr, initial_lr=initial_lr)
+            group.data |= {"lr": lr, "initial_lr": initial_lr}
         for name, arrays in self.memory.items():
             for i, array in enumerate(arrays):
                 array[...] = asarray(given[f"{name}.{i}"])
