@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .backend import asarray
+from .check import Count, checked
 from .fractal import FractalNet
 from .operators import PRIMITIVES
 from .ops import cross_entropy
@@ -41,7 +42,10 @@ def watched() -> Iterator[dict[str, Row]]:
     """Inside this block every primitive's time is noted, under its name.
 
     On a GPU that is the time until the work was handed over, not until it was done.
+    Raises `RuntimeError` inside another such block, also of another thread.
     """
+    if any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values()):
+        raise RuntimeError("watched: the primitives are watched already, one block at a time")
     rows: dict[str, Row] = defaultdict(Row)
 
     def watch(name: str, primitive: Any) -> None:
@@ -72,8 +76,9 @@ def watched() -> Iterator[dict[str, Row]]:
             del primitive.on_tensors, primitive.gradients
 
 
+@checked
 def training_step(
-    columns: int, channels: Sequence[int], shape: tuple[int, int, int], batch_size: int
+    columns: Count, channels: Sequence[Count], shape: tuple[Count, Count, Count], batch_size: Count
 ) -> Callable[[], float]:
     """A function that trains a FractalNet for one step on random images; it returns the seconds
     that the optimizer took.
@@ -96,8 +101,13 @@ def training_step(
     return step
 
 
+@checked
 def profile_table(
-    columns: int, channels: Sequence[int], shape: tuple[int, int, int], batch_size: int, steps: int
+    columns: Count,
+    channels: Sequence[Count],
+    shape: tuple[Count, Count, Count],
+    batch_size: Count,
+    steps: Count,
 ) -> str:
     """One training step by primitive, the dearest first: the mean of `steps`, after a warm-up."""
     step = training_step(columns, channels, shape, batch_size)
