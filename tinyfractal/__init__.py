@@ -11,19 +11,9 @@ To learn from the source, read in this order: `backend`, `tensor`, `primitive`, 
 """
 
 import importlib
-import os
-import signal
-import sys
 from typing import Any
 
-# Ctrl-C while the command line still loads NumPy ends it without a traceback, as there is nothing
-# to put away yet. `cli.main` then brings back Python's way.
-_program = [os.path.basename(word) for word in sys.orig_argv[1:]]
-if _program[:1] == ["tinyfractal"] or (sys.argv[:1] == ["-m"] and "tinyfractal" in _program):
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-from . import backend, errors, init, nn, ops, optim
+from . import _startup, backend, errors, init, nn, ops, optim  # noqa: F401
 from .backend import seed
 from .fractal import FractalBlock, FractalNet, RecursiveBlock
 from .gradcheck import gradcheck

@@ -24,7 +24,10 @@ def build_parser() -> Parser:
     )
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     shared.add_argument(
-        "--folder", type=path, default=DATA_FOLDER, help="where data sets lie (default: %(default)s)"
+        "--folder",
+        type=path,
+        default=DATA_FOLDER,
+        help="where data sets lie (default: %(default)s)",
     )
     parser = Parser(prog="tinyfractal", description="Deep learning in NumPy, small enough to read.")
     parser.add_argument("--version", action="version", version=f"tinyfractal {__version__}")

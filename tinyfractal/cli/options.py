@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def printable(text: object) -> str:
-    """A text without what would move the cursor or colour the terminal: a name may hold anything."""
+    """A text without control characters, which would colour a terminal or move its cursor."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
