@@ -34,7 +34,7 @@ from .errors import DTypeError, OutOfMemoryError, OutOfRangeError, ShapeError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# ----- What a signature can ask for, besides int, float, str, Module, Sequence[…], Literal[…] … -----
+# ----- What a signature can ask for, besides int, str, Module, Sequence[…], Literal[…] … -----
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,8 @@ def public_name(function: Callable) -> str:
 # ----- What went wrong inside -----
 
 INSIDE = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+    ValueError,
 )  # fmt: skip
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 LIBRARIES = (os.path.dirname(os.__file__), os.path.dirname(numpy.__file__))
