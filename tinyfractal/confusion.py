@@ -20,22 +20,23 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: Count) ->
     """How many images of class i (row) were answered with class j (column): (K, K) integers."""
     if classes > 2000:
         raise DataError(f"confusion_matrix: classes may be 2000 at most, got {classes}")
-    _check(labels, answers, classes)
+    check_answers("confusion_matrix", labels, answers, classes)
     pairs = np.bincount(labels * classes + answers, minlength=classes * classes)
     return pairs.reshape(classes, classes)
 
 
-def _check(labels: np.ndarray, answers: np.ndarray, classes: int) -> None:
+def check_answers(name: str, labels: np.ndarray, answers: np.ndarray, classes: int) -> None:
+    """Raise unless both are (N,) integers from 0 to below `classes`."""
     if labels.ndim != 1 or labels.shape != answers.shape:
         raise ShapeError(
-            "confusion_matrix: labels and answers must be (N,), one of each for an image, got "
+            f"{name}: labels and answers must be (N,), one of each for an image, got "
             f"{labels.shape} and {answers.shape}"
         )
-    for name, numbers in (("labels", labels), ("answers", answers)):
+    for argument, numbers in (("labels", labels), ("answers", answers)):
         whole = numbers.dtype.kind in "iu"
         if not whole or (numbers.size and not 0 <= numbers.min() <= numbers.max() < classes):
             raise OutOfRangeError(
-                f"confusion_matrix: {name} must be integers from 0 to {classes - 1}, the numbers "
+                f"{name}: {argument} must be integers from 0 to {classes - 1}, the numbers "
                 f"of the {classes} classes"
             )
 
@@ -51,7 +52,7 @@ def short_names(names: Sequence[str], most: int = 8) -> list[str]:
 
 def confusion_text(labels: np.ndarray, answers: np.ndarray, names: Sequence[str]) -> str:
     """The confusion matrix and the recall of each class; of many classes, the most confused."""
-    _check(labels, answers, len(names))
+    check_answers("confusion_text", labels, answers, len(names))
     sizes = np.bincount(labels, minlength=len(names))
     right = np.bincount(labels[labels == answers], minlength=len(names))
     recall = [f"{100 * r / n:.1f} %" if n else "no image" for r, n in zip(right, sizes)]
@@ -65,12 +66,12 @@ def _table(matrix: np.ndarray, names: Sequence[str], recall: list[str]) -> str:
     numbered = heads[-1] == str(len(names) - 1) and heads != list(names)
     rows = [f"{i} {name}" for i, name in enumerate(names)] if numbered else list(names)
     wide = max(map(len, (*heads, str(matrix.max())))) + 2
-    left = max(len("truth"), *(len(row[:20]) for row in rows))
+    left = max(len("truth"), *(len(row[:30]) for row in rows))
     lines = ["rows: the truth; columns: the answer of the whole network", ""]
     lines.append(" " * left + "".join(f"{head:>{wide}}" for head in heads) + "    recall")
     for name, counts, share in zip(rows, matrix, recall):
         cells = "".join(f"{count or '·':>{wide}}" for count in counts)
-        lines.append(f"{name[:20]:{left}}{cells}  {share:>8}")
+        lines.append(f"{name[:30]:{left}}{cells}  {share:>8}")
     return "\n".join(lines)
 
 

@@ -143,7 +143,9 @@ def _pictures(
     right = answers == test.labels
     if len(classes) <= plot.MOST_CLASSES:
         matrix = confusion_matrix(test.labels, answers, len(classes))
-        title = f"{printable(test.name)}: {right.mean():.2%} of {len(test):,} test images right"
+        title = (
+            f"{printable(test.name)}: {100 * right.mean():.2f} % of {len(test):,} test images right"
+        )
         yield "confusion", plot.plot_confusion(matrix, classes, title)
     if not right.all() and test.shape[2] in (1, 3):
         yield (
