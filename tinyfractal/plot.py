@@ -275,10 +275,10 @@ def _find_mistakes(
     """Which images are classified wrongly; where it is known how sure, the surest first."""
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
         raise ShapeError(f"plot_mistakes: images must be (N, H, W, 1 or 3), got {pixels.shape}")
-    for name, numbers in (("labels", truth), ("predictions", said), ("probabilities", sure)):
-        if numbers is not None and numbers.shape != pixels.shape[:1]:
+    for name, given in (("labels", truth), ("predictions", said), ("probabilities", sure)):
+        if given is not None and given.shape != pixels.shape[:1]:
             raise ShapeError(
-                f"plot_mistakes: {len(pixels)} images need as many {name}, got {numbers.shape}"
+                f"plot_mistakes: {len(pixels)} images need as many {name}, got {given.shape}"
             )
     check_answers("plot_mistakes", truth, said, classes)
     wrong = numpy.flatnonzero(truth != said)

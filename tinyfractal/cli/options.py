@@ -118,7 +118,7 @@ ADVICE = {
     errno.EDQUOT: "make room, or write to another place",
     errno.EISDIR: "name a file in it",
     errno.ENOTDIR: "a file is in the way where a folder should be",
-    errno.EEXIST: "choose another name",
+    errno.EEXIST: "it is in the way; choose another name",
     errno.ENAMETOOLONG: "choose a shorter one",
 }
 EXPLAINED = (
