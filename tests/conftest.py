@@ -7,6 +7,7 @@ HYPOTHESIS_PROFILE=thorough pytest       400, new ones each time
 import functools
 import importlib.util
 import os
+from collections import Counter
 
 import numpy.testing
 import pytest
@@ -68,8 +69,14 @@ def _same_start():
         backend.use(before)
 
 
+SLOW_FILES = {"test_benchmarks.py", "test_distributed.py", "test_kill.py", "test_standin.py"}
+
+
 def pytest_collection_modifyitems(items):
     """Run what takes longest first, and skip what needs PyTorch where it is not installed."""
+    for item in items:
+        if item.path.name in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("tutorial") is None)
     if importlib.util.find_spec("torch") is None:
         for item in items:
@@ -117,7 +124,11 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print them."""
+    """Print them, and why tests were skipped."""
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    for reason, count in Counter(skipped).most_common():
+        tests = "1 test" if count == 1 else f"{count} tests"
+        terminalreporter.write_line(f"Skipped {tests}: {reason.removeprefix('Skipped: ')}")
     if chapters:
         times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(chapters))
         terminalreporter.write_line(f"Chapters executed: {times}")
