@@ -187,7 +187,7 @@ def command_predict(args: argparse.Namespace) -> int:
     wide = max(len(printable(name)) for name in args.images) + 1
     status = 0
     for start in range(0, len(args.images), BATCH):
-        found: list[tuple[str, np.ndarray, str | None]] = []  # name, image, what it is if known
+        found: list[tuple[str, np.ndarray, int | None]] = []  # name, image, its class if known
         for name in args.images[start : start + BATCH]:
             try:
                 if test is not None and name.startswith("test:"):
@@ -205,26 +205,25 @@ def command_predict(args: argparse.Namespace) -> int:
     return status
 
 
-def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, str]:
-    """Image N of the test set, its numbers from 0 to 1, and the name of its class; of "test:N"."""
+def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, int]:
+    """Image N of the test set, its numbers from 0 to 1, and its class; N stands in "test:N"."""
     number = name.removeprefix("test:")
     if not (number.isascii() and number.isdigit() and int(number) < len(test)):
         raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
     n = int(number)
-    return to_unit(test.images[n]), test.classes[test.labels[n]]
+    return to_unit(test.images[n]), int(test.labels[n])
 
 
-def _answer(p: np.ndarray, names: Sequence[str], truth: str | None) -> str:
+def _answer(p: np.ndarray, names: Sequence[str], truth: int | None) -> str:
     """The three most probable classes; or the first beside the truth, where that is known."""
     classes = [printable(name) for name in names]
     if truth is None:
         best = np.argsort(-p)[:3]
         return ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best)
     wide, guess = max(map(len, classes)), int(np.argmax(p))
-    sign = "✓" if names[guess] == truth else "✗"
-    return (
-        f"{classes[guess]:{wide}} {100 * p[guess]:5.1f} %   truth {printable(truth):{wide}} {sign}"
-    )
+    sign = "✓" if guess == truth else "✗"
+    share = f"{100 * p[guess]:.1f} %"
+    return f"{classes[guess]:{wide}} {share:8} truth {classes[truth]:{wide}} {sign}"
 
 
 def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarray:
