@@ -69,13 +69,19 @@ def _same_start():
         backend.use(before)
 
 
-SLOW_FILES = {"test_benchmarks.py", "test_distributed.py", "test_kill.py", "test_standin.py"}
+# What `python -m tests --quick` leaves out, beside chapters and trainings: whole files, and tests.
+SLOW = {
+    "test_benchmarks.py", "test_distributed.py", "test_kill.py", "test_standin.py",
+    "test_gradcheck_forgets_no_function_and_no_layer", "test_second_derivative",
+    "test_every_check_accepts_its_solution_and_rejects_a_plausible_wrong_answer",
+    "test_chain_of_100_000_operations_goes_backward",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     """Run what takes longest first, and skip what needs PyTorch where it is not installed."""
     for item in items:
-        if item.path.name in SLOW_FILES:
+        if {item.path.name, getattr(item, "originalname", None)} & SLOW:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("tutorial") is None)
     if importlib.util.find_spec("torch") is None:
