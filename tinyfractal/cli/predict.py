@@ -107,6 +107,8 @@ def command_evaluate(args: argparse.Namespace) -> None:
     """Test a checkpoint on the test images of its data set: accuracy, confusions, mistakes."""
     model, recipe = load_model(args.checkpoint)
     test = load_test("evaluate", recipe, args)
+    place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
+    place.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name is said first
     start = time.perf_counter()
     answers, certain = _answers(model, recipe, test.images)
     seconds = (time.perf_counter() - start) / len(test)
@@ -117,8 +119,6 @@ def command_evaluate(args: argparse.Namespace) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         print("\nno pictures: pip install 'tinyfractal[plot]' to draw them")
     else:
-        place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
-        place.mkdir(parents=True, exist_ok=True)
         print()
         for name, figure in _pictures(test, answers, certain, classes):
             print(f"{name}: {printable(write_beside(figure, place / f'{name}.png'))}")
