@@ -238,8 +238,8 @@ def test_a_file_where_the_folder_should_be(capsys):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("none.png", "No such file"),
-        (".", "irectory"),
+        ("none.png", "no such file"),
+        (".", "folder"),
         ("text.png", "cannot identify image file"),
         ("cut.png", ""),
         ("test:359", "test:N takes N from 0 to 358, got 'test:359'"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checkpoint import load_checkpoint
 from ..confusion import confusion_matrix, confusion_text
-from ..data import Dataset, load
+from ..data import Dataset, load, read_image
 from ..data.dataset import to_unit
 from ..distributed import ProcessGroup
 from ..errors import CheckpointError, DataError
@@ -229,27 +229,10 @@ def _answer(p: np.ndarray, names: Sequence[str], truth: int | None) -> str:
 def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarray:
     """One image (H, W, C) of numbers 0 to 1, of the size the model was trained on."""
     height, width, channels = recipe.shape
-    if name.startswith("test:"):
-        _, test = load(recipe.data, args.folder)
-        number = name.removeprefix("test:")
-        if not number.isdecimal() or int(number) >= len(test):
-            raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
-        image = test.images[int(number)]
-        return image / np.float32(255) if image.dtype == np.uint8 else image
     try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError(
-            "predict: reading image files needs Pillow: pip install 'tinyfractal[images]'"
-        ) from error
-    try:
-        with Image.open(name) as file:
-            picture = file.convert("L" if channels == 1 else "RGB")
-            picture = picture.resize((width, height), Image.Resampling.BOX)
-    except Exception as error:  # each of Pillow's readers has exceptions of its own
-        raise DataError(f"predict: cannot read {name} as an image ({error})") from error
-    image = np.asarray(picture, np.float32).reshape(height, width, channels) / 255
-    return 1 - image if args.invert else image
+        return read_image(name, (height, width, channels), args.invert)
+    except DataError as error:
+        raise DataError(f"predict: {error}") from error
 
 
 # ----- Options -----
