@@ -19,7 +19,7 @@ from tinyfractal.cli import main
 from tinyfractal.data import load
 from tinyfractal.errors import GradientError
 from tinyfractal.recipe import Recipe
-from tinyfractal.train import CHECKPOINT, HISTORY, predict
+from tinyfractal.train import CHECKPOINT, HISTORY
 
 draw_curves, pictures = cli.train._draw_curves, cli.predict._pictures
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,7 +172,7 @@ def test_evaluate_prints_the_table_for_a_file_and_for_its_folder(capsys, trained
 def test_evaluate_prints_which_class_was_taken_for_which(capsys, trained):
     _, test = load("digits")
     model, recipe = cli.predict.load_model(str(trained))
-    answers = predict(model, test.images, recipe.transform()).argmax(axis=1)
+    answers = cli.predict.predict(model, test.images, recipe.transform()).argmax(axis=1)
     lines = run(capsys, "evaluate", trained)
     start = next(i for i, line in enumerate(lines) if line.split()[-1:] == ["recall"])
     for truth, line in enumerate(lines[start + 1 : start + 11]):
