@@ -387,6 +387,12 @@ def test_info_prints_the_facts(capsys):
     )
 
 
+def test_info_of_a_numpy_that_says_nothing_of_itself(capsys, monkeypatch):
+    monkeypatch.setattr(np, "show_config", lambda mode: {})
+    facts = dict(line.split(maxsplit=1) for line in run(capsys, "info", "--backend", "numpy"))
+    assert facts["blas"] == "unknown"
+
+
 # ----- As a program -----
 
 
