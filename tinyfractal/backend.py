@@ -271,7 +271,8 @@ def own(rows: Any) -> Any:
 
 def info() -> dict[str, str]:
     """What runs here: versions, array backend, BLAS, threads, device and its memory."""
-    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    build: Any = numpy.show_config(mode="dicts")
+    blas = build.get("Build Dependencies", {}).get("blas", {})  # some builds have none
     threads = [
         f"{name}={os.environ[name]}"
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
