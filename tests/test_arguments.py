@@ -51,9 +51,7 @@ def optimizer():
 ROOMS = {
     "": (tf, [name for name in tf.__all__ if callable(getattr(tf, name))]),
     "nn": (nn, nn.__all__),
-    "optim": (optim, [
-        "SGD", "Adam", "AdamW", "clip_grad_norm_", "ConstantLR", "StepLR", "CosineLR", "HalvingLR",
-    ]),
+    "optim": (optim, [name for name in optim.__all__ if name not in ("Optimizer", "Schedule")]),
     "init": (init, ["fans", "xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]),
     "zoo": (zoo, ["PlainNet", "ResidualUnit", "ResNet"]),
     "data": (data, data.__all__),
@@ -78,14 +76,12 @@ OBJECTS = {
     "Loader": lambda: data.Loader(dataset(), 2),
     "SGD": optimizer,
     "Adam": lambda: optim.Adam(small_net().parameters()),
-    "StepLR": lambda: optim.CosineLR(optimizer(), 3),
+    "CosineLR": lambda: optim.CosineLR(optimizer(), 3),
 }
-LEFT_OUT = {  # not functions to call with arguments of one's own
-    "__class__", "__init_subclass__", "__new__", "__init__", "__subclasshook__", "__dir__",
-    "__repr__", "__str__", "__reduce__", "__reduce_ex__", "__getstate__", "__setattr__",
-    "__delattr__", "__getattribute__", "__sizeof__", "__hash__", "__bool__", "__array__",
-    "__array_ufunc__", "__array_function__", "__replace__", "__copy__", "__deepcopy__", "changed",
-    "of", "update", "adapt", "__format__", "__post_init__", "__eq__", "__ne__",
+LEFT_OUT = {"changed", "of", "update", "adapt", "forward"}  # for the library, or its subclasses
+SPECIAL = {
+    "__getitem__", "__setitem__", "__delitem__", "__call__", "__add__", "__iadd__", "__matmul__",
+    "__pow__", "__lt__", "__iter__", "__len__", "__float__", "__index__",
 }  # fmt: skip
 
 FUNCTIONS = {
@@ -96,12 +92,12 @@ FUNCTIONS = {
 METHODS = {
     f"{owner}:{name}": (lambda make=make, name=name: getattr(make(), name))
     for owner, make in OBJECTS.items()
-    for name in dir(make())
-    if name not in LEFT_OUT
-    and (name[0] != "_" or name in ("__getitem__", "__setitem__", "__call__", "__iadd__", "__add__",
-                                   "__matmul__", "__pow__", "__lt__"))
-    and callable(getattr(make(), name))
-}  # fmt: skip
+    for name in dir(type(make()))
+    if (name in SPECIAL or name[0] != "_") and name not in LEFT_OUT
+    if hasattr(type(make()), name)
+    and getattr(object, name, None) is not getattr(type(make()), name)
+    if callable(getattr(type(make()), name))
+}
 TARGETS = FUNCTIONS | METHODS
 
 # ----- The cabinet -----
@@ -140,6 +136,9 @@ CABINET = [lambda value=value: value for value in (*NUMBERS, *TEXTS, *LISTS)] + 
 
 def parameters_of(function):
     """{name: parameter} of a function's signature."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, nn.Module) and function.__name__ == "__call__":
+        function = owner.forward
     try:
         return inspect.signature(function).parameters
     except ValueError:  # of something built in
@@ -166,27 +165,29 @@ FINE = tuple(
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, Exception) and kind.__module__ == errors.__name__
 )
-PYTHONS = (
-    re.compile(  # a call that does not fit the signature, or two things that do not go together
-        r"(\w+\(\) (missing|takes|got)|not supported between instances|unsupported operand)"
-    )
+# a call that does not fit the signature, or two things that do not go together
+PYTHONS = re.compile(
+    r"(\w+\(\) (missing|takes|got)|not supported between instances|unsupported operand)"
 )
+OF_FILES = (errors.DataError, errors.CheckpointError)
 
 
 def complaint(named, error):
     """What is wrong with an error; "" where it explains itself."""
+    text = str(error)
+    if isinstance(error, NotImplementedError):
+        return "" if "has no forward" in text else "of the inside"
     if not isinstance(error, (*FINE, TypeError, ValueError, StopIteration)):
         return "of the inside"
-    text = str(error)
-    if PYTHONS.search(text):
+    if "\n" in text.strip() and not isinstance(error, errors.CheckpointError):
+        return "is more than a line"
+    if PYTHONS.search(text) or isinstance(error, OF_FILES):  # these name the file
         return ""
     if not re.match(r"\S+( \w+)*: ", text):
         return "names no function"
-    names = "|".join([*named, "a", "b", "n", "x", "arguments?"])  # those of operators
+    names = "|".join([*named, "a", "b", "n", "x", "arguments?", "column"])  # those of operators
     if not isinstance(error, errors.GraphError) and not re.search(rf"\b({names})\b", text):
         return "names no argument"
-    if "\n" in text.strip() and not isinstance(error, errors.CheckpointError):
-        return "is more than a line"
     return ""
 
 

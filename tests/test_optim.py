@@ -188,7 +188,7 @@ def test_descending_finds_the_least_squares():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="Adam: there is no parameter to optimize"):
+    with pytest.raises(ValueError, match="Adam: parameters is empty, there is nothing to optimize"):
         Adam([])
     with pytest.raises(ValueError, match=r"SGD: lr needs a number of at least 0, got -1"):
         SGD(weights(), lr=-1)

@@ -179,7 +179,7 @@ class Module:
     def astype(self: M, dtype: Any) -> M:
         """Turn all weights and buffers into another floating-point type, and return self."""
         if dtype is None or xp.dtype(dtype) not in (xp.float32, xp.float64):
-            raise DTypeError(f"astype: weights are float32 or float64, got {dtype}")
+            raise DTypeError(f"astype: dtype is float32 or float64, got {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
             tensor.data = tensor.data.astype(dtype)
             tensor.grad = None

@@ -54,7 +54,7 @@ def grouped(name: str, parameters: Any) -> list[dict[str, Any]]:
             raise TypeError(f'{name}: a group is a dictionary with "params", got {got(group)}')
         groups.append({**group, "params": listed(name, group["params"])})
     if not groups or not all(group["params"] for group in groups):
-        raise ValueError(f"{name}: there is no parameter to optimize")
+        raise ValueError(f"{name}: parameters is empty, there is nothing to optimize")
     return groups
 
 

@@ -46,13 +46,13 @@ class Tensor(Operators):
         if dtype is None and not hasattr(data, "dtype"):
             dtype = xp.float32
         if data is None:
-            raise DTypeError("Tensor: expected numbers, a list or an array, got None")
+            raise DTypeError("Tensor: data needs numbers, a list or an array, got None")
         self.data: Array = xp.array(asarray(data, dtype))  # a copy, not shared with the caller
         if self.data.dtype.kind not in "fiub":
-            raise DTypeError(f"Tensor: expected real numbers, got {self.data.dtype}")
+            raise DTypeError(f"Tensor: data needs real numbers, got {self.data.dtype}")
         if requires_grad and self.data.dtype.kind != "f":
             raise DTypeError(
-                f"Tensor: only floating-point numbers have gradients, got {self.data.dtype}; "
+                f"Tensor: data has a gradient only as floating-point numbers, got {self.data.dtype}; "
                 "pass dtype=xp.float32 or leave requires_grad out"
             )
         self.grad: Tensor | None = None
