@@ -52,7 +52,8 @@ class Tensor(Operators):
             raise DTypeError(f"Tensor: data needs real numbers, got {self.data.dtype}")
         if requires_grad and self.data.dtype.kind != "f":
             raise DTypeError(
-                f"Tensor: data has a gradient only as floating-point numbers, got {self.data.dtype}; "
+                f"Tensor: data needs floating-point numbers to have a gradient, got "
+                f"{self.data.dtype}; "
                 "pass dtype=xp.float32 or leave requires_grad out"
             )
         self.grad: Tensor | None = None
