@@ -643,7 +643,7 @@ def test_damaged_cifar_folders_are_refused(small_cifar, tmp_path):
     refused("got 0", "test_batch.bin", b"")
     refused("record 2 of data_batch_2.bin has label 10", "data_batch_2.bin",
             good[: 2 * 3073] + b"\x0a" + good[2 * 3073 + 1 :])  # fmt: skip
-    refused("no test_batch.bin in it", "test_batch.bin", None)
+    refused("no test_batch.bin at this path", "test_batch.bin", None)
 
 
 def test_odd_archives_are_refused(small_cifar, tmp_path):

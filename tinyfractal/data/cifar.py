@@ -125,7 +125,7 @@ def _load(path: Path, release: Release, label: int, names: str) -> tuple[Dataset
             if name == path.name or os.path.exists(path / name)
         )
         raise DataError(
-            f"{path}: no {', '.join(missing)} in it. {why}{download_hint(release.name)}"
+            f"{path}: no {', '.join(missing)} at this path. {why}{download_hint(release.name)}"
         )
     *train, test = release.records
     train_images = np.concatenate([images[file] for file in train])

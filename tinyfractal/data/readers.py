@@ -203,7 +203,7 @@ def _find_idx(folder: Path, stem: str, kind: str, name: str) -> Path:
     file = _spelled(folder, stem, kind)
     if file is None:
         raise DataError(
-            f"{folder}: no {stem}-{kind} or {stem}-{kind}.gz in it. {download_hint(name)}"
+            f"{folder}: no {stem}-{kind} or {stem}-{kind}.gz in this folder. {download_hint(name)}"
         )
     return file
 
