@@ -546,7 +546,7 @@ def test_an_npz_file_is_read_in_each_layout(layout, grey, dtype, tmp_path):
         ({"labels": np.full(20, -1)}, "0 to"),
         ({"labels": np.full(20, 10**9)}, "below 65536"),
         ({"labels": np.full(20, 2**64 - 1, np.uint64)}, "below 65536"),
-        ({"labels": np.array([{}] * 20, dtype=object)}, "cannot be read"),
+        ({"labels": np.array([{}] * 20, dtype=object)}, "Python objects"),
     ],
 )
 def test_an_npz_file_with_the_wrong_arrays_is_refused(change, words, tmp_path):
@@ -577,7 +577,7 @@ def test_a_pickle_in_an_npz_file_is_never_run(tmp_path):
             return os.mkdir, (str(tmp_path / "executed"),)
 
     np.savez(tmp_path / "set.npz", images=np.array([Trap()], dtype=object), labels=np.zeros(1, int))
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="Python objects"):
         data.load_npz(tmp_path / "set.npz")
     assert not (tmp_path / "executed").exists()
 

@@ -20,9 +20,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ..check import PathLike
 from ..errors import DataError
+from ..npz import reading
 from .dataset import Dataset
-from .files import PathLike, download_hint, reading
+from .files import download_hint
 
 PIXELS = 3 * 32 * 32
 

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..npz import read_npz
 from .dataset import Dataset
-from .files import read_arrays
 
 FILE = Path(__file__).with_name("digits.npz")
 # Of the bytes of both arrays, so it does not depend on how zip packs them.
@@ -38,7 +38,7 @@ def load_digits() -> tuple[Dataset, Dataset]:
     Images are `(N, 8, 8, 1)` float32 from 0 to 1, labels `(N,)` int64 from 0 to 9. A fifth of
     each class is for testing. Raises `DataError` where the file of the package is damaged.
     """
-    arrays = read_arrays(FILE)
+    arrays = read_npz(FILE)
     found = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
     if found != SHA256:
         raise DataError(

@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ..check import PathLike
 from ..errors import DataError
 from ..progress import tqdm_bar
-from .files import PathLike
 
 BLOCK = 1 << 16  # bytes per step
 

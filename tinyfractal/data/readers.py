@@ -18,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..check import PathLike
 from ..errors import DataError
+from ..npz import read_npz, reading
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
-from .files import PathLike, download_hint, read_arrays, reading
+from .files import download_hint
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -148,7 +150,7 @@ def load_npz(path: PathLike) -> tuple[Dataset, Dataset]:
     integers `(N,)` or `(N, 1)`. The classes are called by their numbers.
     Raises `DataError` where the file is missing, damaged or holds something else.
     """
-    arrays = read_arrays(path)
+    arrays = read_npz(path)
     for keys in NPZ_LAYOUTS:
         if all(key in arrays for key in keys):
             train_images, train_labels, test_images, test_labels = (arrays[key] for key in keys)
