@@ -269,7 +269,7 @@ def test_a_pickle_is_not_opened(tmp_path, name):
     entries = {"facts": facts(1), name: np.array([Bomb(target)], dtype=object)}
     path = write_npz(tmp_path / "bomb.npz", **entries)
     text = refused(path)
-    assert "Object arrays cannot be loaded" in text
+    assert "holds Python objects" in text
     assert not target.exists()
     with np.load(path, allow_pickle=True) as file:  # the bomb is a real one
         file[name]

@@ -16,7 +16,7 @@ from tinyfractal.data import load
 from tinyfractal.errors import CheckpointError
 from tinyfractal.nn import Flatten, Linear, Sequential
 from tinyfractal.progress import Progress, clock
-from tinyfractal.train import CHECKPOINT, HISTORY, fit
+from tinyfractal.train import BEST, CHECKPOINT, HISTORY, fit
 
 DIGITS = load("digits")
 TRAIN, TEST = DIGITS[0][:100], DIGITS[1][:30]
@@ -194,7 +194,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_keeps_the_last_checkpoint(tmp_pa
     state = load_checkpoint(tmp_path / CHECKPOINT)
     assert len(state["history"]) == 1
     assert state["optimizer"]["steps"] == 5
-    assert sorted(file.name for file in tmp_path.iterdir()) == [CHECKPOINT, HISTORY]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [BEST, CHECKPOINT, HISTORY]
 
 
 # ----- What is shown -----

@@ -35,7 +35,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from . import backend
 from .backend import Array, xp
@@ -118,10 +118,37 @@ class ProcessGroup:
             tensor.copy_(self.all_reduce(tensor.data) / self.size)
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make()` gives on rank 0, on every rank."""
+        """What `make()` gives on rank 0, or the error that it raises there, on every rank."""
         if self.size == 1:
             return make()
-        return self.comm.bcast(make() if self.rank == 0 else None)
+        value, error = _outcome(make) if self.rank == 0 else (None, None)
+        value, error = self.comm.bcast((value, error))
+        if error is not None:
+            raise error
+        return cast(T, value)
+
+    def agree(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
+        """Raise on every rank unless `make()` gives {what: value} alike on all of them.
+
+        Raises the error of `make()`, or `DistributedError` where only another rank has one.
+        """
+        if self.size == 1:
+            make()
+            return
+        values, error = _outcome(make)
+        everyone = self.comm.allgather((values, None if error is None else str(error)))
+        if error is not None:
+            raise error
+        first = everyone[0][0]
+        for rank, (theirs, failed) in enumerate(everyone):
+            if failed is not None:
+                raise DistributedError(f"{name}: rank {rank} cannot begin ({failed})")
+            differ = [what for what in first or {} if theirs[what] != (first or {})[what]]
+            if differ:
+                raise DistributedError(
+                    f"{name}: the processes need the same {', '.join(differ)}; rank {rank} has "
+                    "another than rank 0"
+                )
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Start alike: these leaves, and the random numbers, become those of rank 0."""
@@ -143,10 +170,18 @@ class ProcessGroup:
                 raise
             time.sleep(2 * min(self.rank, 1))  # where all fail alike, rank 0 says it for all
             status = report(error)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
             time.sleep(0.5)  # or mpiexec ends, now and then, before it has passed on the words
             self.comm.Abort(status)
+
+
+def _outcome(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What `make()` gives, or the error that it raises."""
+    try:
+        return make(), None
+    except Exception as error:
+        return None, error
 
 
 def init_process_group() -> ProcessGroup:
