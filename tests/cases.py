@@ -103,6 +103,7 @@ CASES: dict[str, Case] = {
     "minimum": binary(lambda a, b: np.where(a < b, a, b), "distinct"),
     "where": Case(where_calls(), lambda a, b, condition: np.where(condition, a, b), where),
     "identity": unary(lambda x: x),
+    "clone": unary(lambda x: x),
     "neg": unary(lambda x: -x),
     "exp": unary(np.exp),
     "log": unary(np.log, "positive"),
@@ -135,6 +136,8 @@ CASES: dict[str, Case] = {
     "sum": reduction(np.sum, empty=True),
     "mean": reduction(np.mean),
     "var": reduction(np.var, ddof=st.just(0)),
+    "std": Case(one_axis_calls("distinct", 2), lambda x, axis: np.std(x, axis=axis)),
+    "prod": Case(one_axis_calls(), lambda x, axis: np.prod(x, axis=axis)),
     "max": reduction(np.max, "distinct"),
     "min": reduction(np.min, "distinct"),
     "logsumexp": reduction(lambda x, **where: np.log(np.sum(np.exp(x), **where))),
@@ -188,3 +191,4 @@ CASES: dict[str, Case] = {
     "all_reduce": Case(unary(lambda x: x).draw, lambda x: x, alone),
     "dropout": shaped(randomness, oracles.dropout, min_dims=1, apply=dropout),
 }
+CASES["cat"] = CASES["concatenate"]

@@ -126,15 +126,21 @@ def reduced(losses, reduction):
     return losses if reduction == "none" else getattr(np, reduction)(losses)
 
 
-def cross_entropy(logits, labels, label_smoothing=0.0, reduction="mean"):
+def cross_entropy(
+    logits, labels, label_smoothing=0.0, reduction="mean", weight=None, ignore_index=None
+):
     """-Σ q log p, with p from the exponentials themselves."""
-    losses = np.zeros(len(logits))
+    losses, count = np.zeros(len(logits)), 0.0
+    weight = np.ones(logits.shape[1]) if weight is None else weight
     for n, (row, label) in enumerate(zip(logits, labels)):
+        if label == ignore_index:
+            continue
+        count += weight[label]
         p = np.exp(row) / np.exp(row).sum()
         for k, probability in enumerate(p):
             q = label_smoothing / len(row) + (1 - label_smoothing) * (k == label)
-            losses[n] -= q * math.log(probability)
-    return reduced(losses, reduction)
+            losses[n] -= weight[k] * q * math.log(probability)
+    return losses.sum() / count if reduction == "mean" else reduced(losses, reduction)
 
 
 def scatter(x, index, shape):

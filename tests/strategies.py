@@ -169,10 +169,10 @@ def reduction(oracle, domain="any", **settings):
 
 
 @st.composite
-def one_axis_calls(draw):
+def one_axis_calls(draw, domain="any", min_side=1):
     """f(x, axis) for softmax and its logarithm."""
-    shape = draw(shapes(min_dims=1, min_side=1))
-    return Call([draw(numbers(shape))], {"axis": draw(axis_of(len(shape)))})
+    shape = draw(shapes(min_dims=1, min_side=min_side))
+    return Call([draw(numbers(shape, domain))], {"axis": draw(axis_of(len(shape)))})
 
 
 # ----- Shapes and indices -----
@@ -383,6 +383,11 @@ def cross_entropy_calls(draw):
     labels = draw(hnp.arrays(np.int64, n, elements=st.integers(0, classes - 1)))
     smoothing, how = draw(st.sampled_from([0.0, 0.1])), draw(REDUCTIONS)
     settings = {"labels": labels, "label_smoothing": smoothing, "reduction": how}
+    if draw(st.booleans()):
+        settings["weight"] = draw(hnp.arrays(np.float64, classes, elements=st.floats(0.1, 3)))
+    if draw(st.booleans()):
+        settings["ignore_index"] = -100
+        labels[1:][draw(hnp.arrays(bool, n - 1))] = -100  # one is left
     return Call([draw(numbers((n, classes)))], settings)
 
 

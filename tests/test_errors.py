@@ -26,15 +26,15 @@ LOGITS = zeros(4, 10)
 MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     # shapes
     (lambda: leaf(2, 3) + leaf(4), ShapeError,
-     "add: cannot work on arguments of shape (2, 3) and (4,) (..."),
+     "add: cannot work on a (2, 3), b (4,) (..."),
     (lambda: leaf(2, 3).reshape(4, -1), ShapeError,
-     "reshape: cannot work on arguments of shape (2, 3) (cannot reshape array of size 6..."),
+     "reshape: cannot work on x (2, 3), shape=(4, -1) (cannot reshape array of size 6..."),
     (lambda: leaf(2, 3).sum(axis=2), ShapeError,
-     "sum: cannot work on arguments of shape (2, 3) (axis 2 is out of bounds..."),
+     "sum: cannot work on x (2, 3), axis=2, keepdims=False (axis 2 is out of bounds..."),
     (lambda: leaf(2, 3).squeeze(0), ShapeError,
-     "squeeze: cannot work on arguments of shape (2, 3) (..."),
+     "squeeze: cannot work on x (2, 3), axis=0 (..."),
     (lambda: tf.concatenate([leaf(2, 3), leaf(2, 4)]), ShapeError,
-     "concatenate: cannot work on arguments of shape (2, 3) and (2, 4) (..."),
+     "concatenate: cannot work on xs (2, 3), xs (2, 4), axis=0 (..."),
     (lambda: tf.split(zeros(5, 2), 2), ShapeError,
      "split: axis 0 of (5, 2) has length 5, which does not divide into 2 equal parts; give the "
      "places to cut at instead"),
@@ -44,7 +44,7 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
      "pad: cannot reflect 2 numbers at the edge of axis 0 of (2, 3), which has 1 besides the "
      "edge; pad with zeros, or less"),
     (lambda: tf.pad(zeros(2), [(1, 1)], "wrap"), ValueError,
-     'pad: mode is "zeros" or "reflect", got \'wrap\''),
+     'pad: mode needs "zeros" or "reflect", got \'wrap\''),
     # products
     (lambda: leaf(2, 3) @ leaf(4, 5), ShapeError,
      "matmul: the last axis of a (2, 3) must be as long as the second last axis of b (4, 5): "
@@ -55,7 +55,7 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
      "matmul: a (2, 3) and b () need an axis; use * for a number"),
     (lambda: leaf() @ leaf(2), ShapeError, "matmul: a () and b (2,) need an axis..."),
     (lambda: leaf(2, 3, 4) @ leaf(3, 4, 5), ShapeError,
-     "matmul: cannot work on arguments of shape (2, 3, 4) and (3, 4, 5) (..."),
+     "matmul: cannot work on a (2, 3, 4), b (3, 4, 5) (..."),
     (lambda: tf.linear(leaf(2, 3), leaf(4, 5)), ShapeError,
      "linear: x has 3 features (last axis of (2, 3)) but the weight (4, 5) expects 4"),
     (lambda: tf.linear(leaf(), leaf(4, 5)), ShapeError,
@@ -85,15 +85,16 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     (lambda: tf.conv2d(zeros(1, 4, 9, 3), KERNEL, dilation=2), ShapeError,
      "conv2d: the kernel (3, 3, 3, 16) with dilation 2 is 5 high but x (1, 4, 9, 3)..."),
     (lambda: tf.conv2d(IMAGES, KERNEL, padding="full"), ValueError,
-     "conv2d: padding is \"same\", \"valid\" or pixels, got 'full'"),
+     'conv2d: padding needs "same", "valid", a whole number of at least 0 or two of them, '
+     "got 'full'"),
     (lambda: tf.conv2d(IMAGES, KERNEL, padding=-1), ValueError,
-     "conv2d: padding needs whole numbers of at least 0, got -1"),
+     'conv2d: padding needs "same", "valid", a whole number of at least 0 or two of them, got -1'),
     (lambda: tf.conv2d(IMAGES, KERNEL, stride=0), ValueError,
-     "conv2d: stride needs whole numbers of at least 1, got 0"),
-    (lambda: tf.conv2d(IMAGES, KERNEL, dilation=(1, 1.5)), ValueError,
-     "conv2d: dilation needs whole numbers of at least 1, got (1, 1.5)"),
+     "conv2d: stride needs a whole number of at least 1 or two of them, got 0"),
+    (lambda: tf.conv2d(IMAGES, KERNEL, dilation=(1, 1.5)), TypeError,
+     "conv2d: dilation needs a whole number of at least 1 or two of them, got (1, 1.5)"),
     (lambda: tf.conv2d(IMAGES, KERNEL, padding_mode="wrap"), ValueError,
-     'conv2d: padding_mode is "zeros" or "reflect", got \'wrap\''),
+     'conv2d: padding_mode needs "zeros" or "reflect", got \'wrap\''),
     # pooling
     (lambda: tf.max_pool2d(zeros(1, 2, 2, 1), 3), ShapeError,
      "max_pool2d: a window of (3, 3) does not fit into x (1, 2, 2, 1)"),
@@ -104,7 +105,7 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     (lambda: tf.global_avg_pool(zeros(4, 4)), ShapeError,
      "global_avg_pool: x needs four axes (N, H, W, C), got (4, 4)"),
     (lambda: tf.avg_pool2d(zeros(1, 4, 4, 1), 0), ValueError,
-     "avg_pool2d: kernel_size needs whole numbers of at least 1, got 0"),
+     "avg_pool2d: kernel_size needs a whole number of at least 1 or two of them, got 0"),
     # normalization
     (lambda: tf.batch_norm(zeros(4, 3), zeros(2), zeros(3)), ShapeError,
      "batch_norm: x has 3 channels (last axis of (4, 3)) but weight has shape (2,)"),
@@ -121,13 +122,14 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     (lambda: tf.cross_entropy(LOGITS, np.zeros(5, int)), ShapeError,
      "cross_entropy: expected logits (N, K) and labels (N,), got (4, 10) and (5,)"),
     (lambda: tf.cross_entropy(LOGITS, zeros(4)), DTypeError,
-     "cross_entropy: labels are class numbers (integers), got float32"),
+     "cross_entropy: labels are class numbers (integers), got float32; pass an array "
+     "of integers, or Tensor(labels, dtype=int)"),
     (lambda: tf.cross_entropy(LOGITS, np.array([0, 1, 10, 2])), DataError,
      "cross_entropy: logits (4, 10) have classes 0 to 9, but the labels range from 0 to 10"),
     (lambda: tf.cross_entropy(LOGITS, np.array([0, 1, -1, 2])), DataError,
      "cross_entropy: logits (4, 10) have classes 0 to 9, but the labels range from -1 to 2"),
     (lambda: tf.cross_entropy(LOGITS, np.zeros(4, int), reduction="avg"), ValueError,
-     'cross_entropy: reduction is "mean", "sum" or "none", got \'avg\''),
+     'cross_entropy: reduction needs "mean", "sum" or "none", got \'avg\''),
     (lambda: tf.mse_loss(leaf(4, 1), leaf(4)), ShapeError,
      "mse_loss: prediction has shape (4, 1), target (4,)"),
     # join and dropout
@@ -139,7 +141,7 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     (lambda: tf.join([zeros(2, 3)] * 2, mask=np.array([[1, 0], [0, 0]]) > 0), ShapeError,
      "join: no branch is alive for sample 1"),
     (lambda: tf.dropout(zeros(2), 1.0), ValueError,
-     "dropout: p is a probability below 1, got 1.0"),
+     "dropout: p needs a number from 0 to below 1, got 1.0"),
     (lambda: tf.dropout(zeros(2), 0.5, per_channel=True), ShapeError,
      "dropout: per_channel needs x (N, …, C), got (2,)"),
     # the engine

@@ -122,7 +122,8 @@ def test_a_constant_changed_between_two_derivatives_is_refused():
 
 @pytest.mark.parametrize("change", ["copy_", "setitem", "+="])
 def test_changing_a_recorded_tensor_is_refused(change):
-    for x in (leaf([1.0, 2.0, 3.0]), leaf([1.0, 2.0, 3.0]) * 2):
+    computed = [] if change == "+=" else [leaf([1.0, 2.0, 3.0]) * 2]
+    for x in (leaf([1.0, 2.0, 3.0]), *computed):
         with pytest.raises(GraphError, match=r"this Tensor of shape \(3,\) needs a gradient"):
             CHANGES[change](x)
 

@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy
 
-from .errors import BackendError, DTypeError
+from .check import Size, checked
+from .errors import BackendError, DTypeError, OutOfMemoryError
 from .heap import keep_freed_memory
 
 Array = Any  # a numpy.ndarray or a cupy.ndarray, whichever backend is in use
@@ -66,6 +67,7 @@ def _library() -> Any:
 # ----- The switch -----
 
 
+@checked
 def use(name: str) -> None:
     """Switch the backend to "numpy", "cupy" or the GPU of a number, "cupy:1", from here on.
 
@@ -128,7 +130,14 @@ def asarray(value: Any, dtype: Any = None) -> Array:
     The identity for an array that is there already. This is one of the two places where data
     crosses between host and device; the other is `asnumpy`.
     """
-    return xp.asarray(value, dtype=dtype)
+    return xp.asarray(native(value), dtype=dtype)
+
+
+def native(array: Any) -> Any:
+    """An array in the byte order of this machine; anything else as it is."""
+    if isinstance(array, numpy.ndarray) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def asnumpy(array: Any) -> numpy.ndarray:
@@ -157,9 +166,14 @@ def pinned(array: Array) -> numpy.ndarray:
     return array.get(out=importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype))
 
 
+def is_array(array: Any) -> bool:
+    """Whether `array` belongs to the backend in use."""
+    return isinstance(array, xp.ndarray)
+
+
 def check_array(array: Any, name: str) -> None:
     """Raise unless `array` belongs to the backend in use; the message names both sides."""
-    if isinstance(array, xp.ndarray):
+    if is_array(array):
         return
     origin = type(array).__module__.split(".")[0]
     if origin in BACKENDS:
@@ -175,7 +189,8 @@ def check_array(array: Any, name: str) -> None:
 _rng = numpy.random.default_rng()
 
 
-def seed(value: int) -> None:
+@checked
+def seed(value: Size) -> None:
     """Start the random numbers from `value`: same seed, same backend, same run."""
     global _rng
     _rng = numpy.random.default_rng(value)
@@ -277,7 +292,7 @@ def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> Memor
     """The error to raise where `what` found no memory: the sizes, and what to do."""
     shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
     more = f"; {info()['memory']}" if current() == "cupy" else ""
-    return MemoryError(
+    return OutOfMemoryError(
         f"{what}: no memory left for arguments of shape {shapes} ({error}{more}). Use smaller "
         "batches or a smaller network, or no_grad() where no gradient is wanted."
     )

@@ -34,7 +34,7 @@ from .errors import DTypeError, OutOfMemoryError, OutOfRangeError, ShapeError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# ----- What a signature can ask for, besides int, float, str, Module, Sequence[…], Literal[…] … -----
+# ----- What a signature can ask for, besides int, str, Module, Sequence[…], Literal[…] … -----
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ Amount = Annotated[float, Range(0)]
 Probability = Annotated[float, Range(0, 1)]
 Below1 = Annotated[float, Range(0, 1, below=True)]
 Pair = tuple[int, int]
+CountOrPair = Count | tuple[Count, Count]
+SizeOrPair = Size | tuple[Size, Size]
+Axis = int | tuple[int, ...] | None
+Shape = int | tuple[int, ...]
 PathLike = str | os.PathLike[str]
 
 # ----- Does a value fit? -----
@@ -69,6 +73,8 @@ PathLike = str | os.PathLike[str]
 
 def fit(value: Any, hint: Any) -> type[Exception] | None:
     """None where `value` is what `hint` asks for, else the kind of error it deserves."""
+    if hint is Any:
+        return None
     if hint is None or hint is type(None):
         return None if value is None else TypeError
     if hint is bool:
@@ -98,7 +104,7 @@ def fit(value: Any, hint: Any) -> type[Exception] | None:
         return _fit_all(value, (abc.Sequence, numpy.ndarray), parts[0], None)
     if isinstance(kind, type):  # Callable, Mapping, Iterable …: only the outside is looked at
         return None if isinstance(value, kind) else TypeError
-    return None  # Any, a type variable
+    return None  # a type variable
 
 
 def _fit_all(value: Any, kinds: Any, hint: Any, length: int | None) -> type[Exception] | None:
@@ -106,7 +112,8 @@ def _fit_all(value: Any, kinds: Any, hint: Any, length: int | None) -> type[Exce
         return TypeError
     if length is not None and len(value) != length:
         return ValueError
-    return next(filter(None, (fit(part, hint) for part in value)), None)
+    wrong = (fit(part, hint) for part in value) if hint is not Any else ()
+    return next(filter(None, wrong), None)
 
 
 # ----- In words -----
@@ -125,15 +132,15 @@ def expected(hint: Any) -> str:
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind is Annotated:
         return expected(parts[0]) + str(parts[1])
-    if kind is Literal:
-        return _or([f'"{part}"' if isinstance(part, str) else str(part) for part in parts])
-    if kind in (typing.Union, types.UnionType):
-        return _or(list(dict.fromkeys(map(expected, parts))))
+    if kind in (Literal, typing.Union, types.UnionType):
+        words = list(dict.fromkeys(_alternatives(hint)))
+        known = [f", each {word}" for word in words]  # "a number or two of them", no more words
+        return _or([text.removesuffix(next(filter(text.endswith, known), "")) for text in words])
     if kind is tuple and parts[-1] is not Ellipsis:
         return f"{NUMBERS.get(len(parts), len(parts))} of them, each {expected(parts[0])}"
     if kind in (tuple, abc.Sequence):
         inside = expected(parts[0])
-        return "a list" if inside == "anything" else f"a list, each of it {inside}"
+        return "a list" if inside == "anything" else f"a list, each {inside}"
     name = kind if isinstance(kind, type) else hint
     if name in WORDS:
         return WORDS[name]
@@ -141,6 +148,16 @@ def expected(hint: Any) -> str:
     return (
         f"{'an' if text[:1] in 'AEIOU' else 'a'} {text}" if isinstance(name, type) else "anything"
     )
+
+
+def _alternatives(hint: Any) -> list[str]:
+    """What a hint allows, one thing after the other."""
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if kind is Literal:
+        return [f'"{part}"' if isinstance(part, str) else str(part) for part in parts]
+    if kind in (typing.Union, types.UnionType):
+        return [word for part in parts for word in _alternatives(part)]
+    return [expected(hint)]
 
 
 def _or(words: list[str]) -> str:
@@ -176,6 +193,7 @@ def need(name: str, argument: str, value: Any, hint: Any) -> None:
 # ----- Around a function -----
 
 PLAIN = {bool, int, float, str, type(None)}
+SYNONYMS = {"dim": "axis", "keepdim": "keepdims", "input": "x", "correction": "ddof"}
 
 
 class Arguments:
@@ -187,6 +205,7 @@ class Arguments:
         self.names = [
             name for name, p in self.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD,)
         ]
+        self.open = any(p.kind is p.VAR_KEYWORD for p in self.parameters.values())
         self.fine: set[tuple[str, type, Any]] = set()  # what was found fine before
         self.rest = next(
             (name for name, p in self.parameters.items() if p.kind is p.VAR_POSITIONAL), ""
@@ -214,6 +233,11 @@ class Arguments:
 
     def check(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raise for the first argument that is not what its annotation asks for."""
+        if not self.open:
+            for word in kwargs.keys() - self.parameters.keys():
+                known = ", ".join(n for n in self.parameters if n != "self" and n[0] != "_")
+                here = f"; here it is called {SYNONYMS[word]}" if word in SYNONYMS else ""
+                raise TypeError(f"{name}: there is no argument {word}{here} ({known})")
         for argument, value in self.named(args, kwargs):
             hint = self.hints.get(argument)
             if hint is None:
@@ -257,18 +281,25 @@ def public_name(function: Callable) -> str:
 # ----- What went wrong inside -----
 
 INSIDE = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+    ValueError,
 )  # fmt: skip
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 LIBRARIES = (os.path.dirname(os.__file__), os.path.dirname(numpy.__file__))
 RAISE = dis.opmap["RAISE_VARARGS"]
 KINDS: dict[type[BaseException], type[Exception]] = {  # the first that fits
     MemoryError: OutOfMemoryError,
+    ValueError: ShapeError,
     LookupError: OutOfRangeError,
     TypeError: DTypeError,
     AttributeError: DTypeError,
     Exception: ShapeError,
 }
+
+
+def kind_of(error: BaseException) -> type[Exception]:
+    """Which of the library's errors an error from inside becomes."""
+    return next(kind for cause, kind in KINDS.items() if isinstance(error, cause))
 
 
 def explained(
@@ -304,5 +335,4 @@ def explained(
         if argument != "self"
     ]
     reason = str(error).partition("\n")[0] or type(error).__name__
-    kind = next(kind for cause, kind in KINDS.items() if isinstance(error, cause))
-    return kind(f"{name}: cannot work on {', '.join(shown)} ({reason})")
+    return kind_of(error)(f"{name}: cannot work on {', '.join(shown)} ({reason})")

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 from .backend import asarray, asnumpy, check_array, xp
-from .errors import GraphError, ShapeError
+from .check import INSIDE, Axis, checked, kind_of
+from .errors import DTypeError, GraphError, ShapeError
 from .mode import mode
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 PRIMITIVES: dict[str, Any] = {}  # name -> Primitive: the derivative table
-Axis = int | tuple[int, ...] | None
 
 
 def raw(x: Any) -> Any:
@@ -39,11 +39,32 @@ def _beside(name: str, other: Any) -> Any:
     return other
 
 
+def plain_index(index: Any) -> Any:
+    """An index of arrays on the backend, without Tensors and lists."""
+    if isinstance(index, tuple):
+        return tuple(map(plain_index, index))
+    index = raw(index)
+    if isinstance(index, list):
+        return asarray(index, None if index else int)
+    return (
+        asarray(index) if hasattr(index, "dtype") and not isinstance(index, xp.generic) else index
+    )
+
+
+ARITHMETIC = {  # which primitive `array ∘ tensor` is, by the name of NumPy's ufunc
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow",
+    "matmul": "matmul",
+}  # fmt: skip
+COMPARISONS = {
+    "equal": operator.eq, "not_equal": operator.ne, "less": operator.gt, "greater": operator.lt,
+    "less_equal": operator.ge, "greater_equal": operator.le,
+}  # fmt: skip
+
+
 class Operators:
     """The operators and methods of `Tensor`, each the primitive of the same name."""
 
     __slots__ = ()
-    __array_ufunc__ = None  # makes `array * tensor` ask the Tensor, and np.exp(tensor) an error
     __hash__ = object.__hash__
 
     if TYPE_CHECKING:  # what Tensor has
@@ -73,7 +94,7 @@ class Operators:
         """The type of the numbers: float32 or float64 (integers for labels)."""
         return self.data.dtype
 
-    def item(self) -> float:
+    def item(self) -> Any:
         """The only number in it, as a Python number."""
         if self.size != 1:
             raise ShapeError(f"item: expected a single number, got shape {self.shape}")
@@ -97,6 +118,14 @@ class Operators:
     def __int__(self) -> int:
         return int(self.item())
 
+    def __index__(self) -> int:
+        if self.size != 1 or self.dtype.kind not in "iu":
+            raise TypeError(
+                f"index: expected a Tensor of one integer, got shape {self.shape} and type "
+                f"{self.dtype}"
+            )
+        return int(self.item())
+
     def __format__(self, how: str) -> str:
         return format(self.item(), how) if how else repr(self)
 
@@ -108,8 +137,28 @@ class Operators:
             )
         return bool(self.item())
 
+    # ----- Beside NumPy -----
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("a Tensor does not turn into a NumPy array by itself: call .numpy()")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        """`array * tensor` is a Tensor; whatever else NumPy is asked to do with one is refused."""
+        name = ufunc.__name__
+        if method == "__call__" and not settings:
+            if name in ARITHMETIC:
+                return PRIMITIVES[ARITHMETIC[name]](*inputs)
+            if name in COMPARISONS:  # array < tensor is tensor > array
+                return COMPARISONS[name](*reversed(inputs))
+        return self.__array_function__(ufunc)
+
+    def __array_function__(self, function: Any, *call: Any) -> Any:
+        """NumPy's functions know no gradients; only what asks for the shape is answered."""
+        name = function.__name__
+        if name in ("shape", "ndim", "size"):
+            return getattr(self, name)
+        ours = f"tinyfractal.{name}(x), or " if name in PRIMITIVES else ""
+        raise TypeError(f"numpy.{name} does not take Tensors: use {ours}x.numpy() for an array")
 
     def __repr__(self) -> str:
         values = repr(asnumpy(self.data))  # "array([1., 2.], dtype=float32)"
@@ -188,7 +237,16 @@ class Operators:
         return self._compare(operator.ge, other)
 
     def _compare(self: Any, compare: Callable, other: Any) -> Tensor:
-        return type(self).of(compare(self.data, _beside("comparison", other)))
+        if not isinstance(raw(other), (int, float, list, xp.ndarray, xp.generic)):
+            if hasattr(other, "dtype"):
+                check_array(other, "comparison")
+            return NotImplemented  # Python says that the two cannot be ordered, or are not equal
+        try:
+            return type(self).of(compare(self.data, _beside("comparison", other)))
+        except (TypeError, ValueError) as error:
+            raise ShapeError(
+                f"comparison: cannot work on {self.shape} and {xp.shape(raw(other))} ({error})"
+            ) from error
 
     # ----- Indexing and shape -----
 
@@ -199,21 +257,35 @@ class Operators:
         """The same numbers in another shape: `x.reshape(2, 3)`, `x.reshape((2, -1))`."""
         return PRIMITIVES["reshape"](self, shape=_flat(shape))
 
+    view = reshape  # PyTorch's name
+
+    def flatten(self) -> Tensor:
+        """All numbers in a row."""
+        return PRIMITIVES["reshape"](self, shape=(self.size,))
+
     def transpose(self, *axes: Any) -> Tensor:
         """Axes reordered: `x.transpose(0, 2, 1)`; without arguments reversed, as `x.T`."""
         return PRIMITIVES["transpose"](self, axes=_flat(axes) or None)
 
-    def swapaxes(self, first: SupportsIndex, second: SupportsIndex) -> Tensor:
+    permute = transpose  # PyTorch's name
+
+    @checked
+    def swapaxes(self, first: int, second: int) -> Tensor:
         """Two axes exchanged."""
         axes = list(range(self.ndim))
         axes[first], axes[second] = axes[second], axes[first]
         return PRIMITIVES["transpose"](self, axes=tuple(axes))
+
+    def unsqueeze(self, axis: int | tuple[int, ...]) -> Tensor:
+        """With a new axis of length 1 at place `axis`."""
+        return PRIMITIVES["expand_dims"](self, axis=axis)
 
     @property
     def T(self) -> Tensor:
         """All axes reversed."""
         return PRIMITIVES["transpose"](self, axes=None)
 
+    @checked
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without its axes of length 1 (all of them, or those named)."""
         return PRIMITIVES["squeeze"](self, axis=axis)
@@ -222,28 +294,68 @@ class Operators:
         """The same values as another floating-point type."""
         return PRIMITIVES["astype"](self, dtype=dtype)
 
+    def clone(self) -> Tensor:
+        """A copy in memory of its own; the gradient goes back to this one."""
+        return PRIMITIVES["clone"](self)
+
+    # ----- Functions of each number -----
+
+    def exp(self) -> Tensor:
+        """e^x."""
+        return PRIMITIVES["exp"](self)
+
+    def log(self) -> Tensor:
+        """Natural logarithm."""
+        return PRIMITIVES["log"](self)
+
+    def sqrt(self) -> Tensor:
+        """√x."""
+        return PRIMITIVES["sqrt"](self)
+
+    def abs(self) -> Tensor:
+        """|x|."""
+        return PRIMITIVES["abs"](self)
+
     # ----- Reductions -----
 
+    @checked
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Sum over `axis` (all axes where None)."""
         return PRIMITIVES["sum"](self, axis=axis, keepdims=keepdims)
 
+    @checked
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Mean over `axis`."""
         return PRIMITIVES["mean"](self, axis=axis, keepdims=keepdims)
 
+    @checked
     def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
         """Variance over `axis`, the sum of squares divided by n - ddof."""
         return PRIMITIVES["var"](self, axis=axis, keepdims=keepdims, ddof=ddof)
 
+    @checked
+    def std(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+        """Standard deviation over `axis`, the square root of `var`."""
+        return self.var(axis, keepdims, ddof).sqrt()
+
+    @checked
+    def prod(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Product over `axis` (of all numbers where None)."""
+        from .ops import prod  # made of smaller functions: it has no row in the table
+
+        return prod(self, axis, keepdims)
+
+    @checked
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Largest value over `axis`."""
         return PRIMITIVES["max"](self, axis=axis, keepdims=keepdims)
 
+    @checked
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Smallest value over `axis`."""
         return PRIMITIVES["min"](self, axis=axis, keepdims=keepdims)
 
+    @checked
     def argmax(self: Any, axis: int | None = None) -> Tensor:
         """Where the largest value is, along `axis`: integers, which have no gradient."""
         return type(self).of(self.data.argmax(axis=axis))
@@ -258,16 +370,21 @@ class Operators:
         self._in_place("setitem", "__setitem__", index, value)
 
     def __iadd__(self, other: Any) -> Tensor:
-        return self._in_place("+=", "__iadd__", other)
+        return self + other if self._computed else self._in_place("+=", "__iadd__", other)
 
     def __isub__(self, other: Any) -> Tensor:
-        return self._in_place("-=", "__isub__", other)
+        return self - other if self._computed else self._in_place("-=", "__isub__", other)
 
     def __imul__(self, other: Any) -> Tensor:
-        return self._in_place("*=", "__imul__", other)
+        return self * other if self._computed else self._in_place("*=", "__imul__", other)
 
     def __itruediv__(self, other: Any) -> Tensor:
-        return self._in_place("/=", "__itruediv__", other)
+        return self / other if self._computed else self._in_place("/=", "__itruediv__", other)
+
+    @property
+    def _computed(self) -> bool:
+        """Whether it is a result in a graph: then `a += b` can be a = a + b, and is recorded."""
+        return self.node is not None and mode.recording
 
     def _in_place(self: Any, name: str, method: str, *args: Any) -> Any:
         for tensor in (self, *args):
@@ -278,11 +395,17 @@ class Operators:
                     "place. Make a new Tensor (a = a + b), or change it inside `with no_grad():`."
                 )
         *index, value = args
-        value = asarray(value, self.dtype) if isinstance(value, list) else _beside(name, value)
+        value = asarray(value) if isinstance(value, list) else _beside(name, value)
+        fractions = value.dtype.kind == "f" if hasattr(value, "dtype") else type(value) is float
+        if self.dtype.kind != "f" and fractions:
+            raise DTypeError(
+                f"{name}: a Tensor of {self.dtype} would cut off what is behind the decimal point; "
+                "make it a Tensor of floats first"
+            )
         try:
-            getattr(self.data, method)(*map(raw, index), value)
-        except ValueError as error:
-            raise ShapeError(
+            getattr(self.data, method)(*map(plain_index, index), value)
+        except INSIDE as error:
+            raise kind_of(error)(
                 f"{name}: the new values do not fit into this Tensor {self.shape} ({error})"
             ) from error
         self.changed(name)

@@ -15,8 +15,8 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -70,21 +70,41 @@ def _serve(inbox: SimpleQueue) -> None:
         del work, answers  # or the last arrays would stay alive until there is more to do
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class _Hold:
+    """BLAS held to one thread, from the first block that asks for it to the end of the last.
+
+    Blocks in several threads may overlap: each alone would take the one thread of the other for
+    what BLAS had before, and leave it so.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.blocks = 0
+        self.before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        threads()  # asked and remembered while BLAS still has them all
+        with self.lock:
+            self.blocks += 1
+            if self.blocks == 1:
+                self.before = [(library, library.num_threads) for library in _blas()]
+                for library, _ in self.before:
+                    library.set_num_threads(1)
+
+    def __exit__(self, *_: Any) -> None:
+        with self.lock:
+            self.blocks -= 1
+            if self.blocks == 0:
+                for library, count in self.before:
+                    library.set_num_threads(count)
+
+
+_hold = _Hold()
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
     """Inside this block matrix products start no threads, so that ours do not compete with them."""
-    if backend.current() != "numpy":
-        yield  # a GPU does not ask BLAS
-        return
-    threads()  # asked and remembered while BLAS still has them all
-    before = [(library, library.num_threads) for library in _blas()]
-    for library, _ in before:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, count in before:
-            library.set_num_threads(count)
+    return _hold if backend.current() == "numpy" else nullcontext()  # a GPU does not ask BLAS
 
 
 def at_once(numbers: int) -> int:

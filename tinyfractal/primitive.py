@@ -20,10 +20,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, cast
 
 from .anomaly import check_finite, user_line
-from .backend import Array, check_array, out_of_memory, xp
-from .errors import DTypeError, ShapeError
+from .backend import Array, check_array, is_array, native, out_of_memory, xp
+from .check import INSIDE, Arguments, explained
+from .errors import DTypeError
 from .mode import mode
-from .operators import PRIMITIVES
+from .operators import PRIMITIVES, raw
 from .tensor import Node, Tensor, grad
 
 P = ParamSpec("P")
@@ -46,6 +47,7 @@ class Primitive(Generic[P]):
         self.value = value
         self.rules = rules
         self.view = view
+        self.arguments = Arguments(value)
         self.signature = inspect.signature(value)
         names = list(self.signature.parameters.values())
         self.variadic = names[0].kind == names[0].VAR_POSITIONAL
@@ -66,10 +68,16 @@ class Primitive(Generic[P]):
         settings: dict = params
         if len(args) != self.arity:
             tensors, settings = self.sort_arguments(args, params)
-        for x in tensors:
-            if isinstance(x, Tensor):
-                return self.on_tensors(tensors, settings)
-        return self.value(*tensors, **settings)
+        try:
+            for x in tensors:
+                if isinstance(x, Tensor):
+                    return self.on_tensors(tensors, settings)
+            return self.value(*tensors, **settings)
+        except INSIDE as error:
+            better = self.explain(tensors, settings, error)
+            if better is error:
+                raise
+            raise better from error
 
     def sort_arguments(self, args: tuple[Any, ...], params: dict) -> tuple[tuple[Any, ...], dict]:
         """What is differentiated, and the settings by name with their defaults filled in."""
@@ -78,26 +86,31 @@ class Primitive(Generic[P]):
         try:  # settings without their names, or arguments with
             bound = self.signature.bind(*args, **params)
         except TypeError as error:
+            self.arguments.check(self.__name__, args, params)
             raise TypeError(f"{self.__name__}: {error}") from None
         bound.apply_defaults()
         values = list(bound.arguments.items())
         tensors = tuple(value for _, value in values[: len(self.rules)])
         return tensors, dict(values[len(self.rules) :])
 
+    def explain(self, args: tuple[Any, ...], params: dict, error: Exception) -> Exception:
+        """The error to raise where a call failed: which argument is wrong, or what did not fit."""
+        for position, arg in enumerate(args):
+            if not isinstance(arg, (numbers.Real, Tensor)) and not is_array(arg):
+                check_array(arg, f"{self.__name__}: {self.argument(position)}")
+        if isinstance(error, MemoryError):
+            return out_of_memory(self.__name__, map(raw, args), error)
+        return explained(self.__name__, self.arguments, args, params, error) or error
+
+    def argument(self, position: int) -> str:
+        """What the argument at a position, 0 being the first, is called."""
+        names = self.arguments.names
+        return names[position] if position < len(names) else f"argument {position + 1}"
+
     def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
         """Compute, check and record."""
-        arrays, parents = operands(self.__name__, args)
-        try:
-            data = self.value(*arrays, **params)
-        except ValueError as error:
-            if isinstance(error, ShapeError):
-                raise
-            shapes = " and ".join(str(xp.shape(array)) for array in arrays)
-            raise ShapeError(
-                f"{self.__name__}: cannot work on arguments of shape {shapes} ({error})"
-            ) from error
-        except MemoryError as error:
-            raise out_of_memory(self.__name__, arrays, error) from error
+        arrays, parents = operands(self, args)
+        data = self.value(*arrays, **params)
         saved = node = None
         if self.saves:
             data, saved = data
@@ -211,7 +224,7 @@ def with_history(node: Node, places: Sequence[Node | Tensor | None]) -> list[Any
 
 
 def operands(
-    name: str, args: tuple[Any, ...]
+    primitive: Primitive, args: tuple[Any, ...]
 ) -> tuple[list[Any], list[Node | Tensor | None] | None]:
     """The arrays behind the arguments, of one type, and where those that need a gradient came from.
 
@@ -231,19 +244,20 @@ def operands(
             alike = False
         arrays.append(arg)
         parents.append(parent)
-    return arrays if alike else one_type(name, arrays), parents if needed else None
+    return arrays if alike else one_type(primitive, arrays), parents if needed else None
 
 
-def one_type(name: str, args: Sequence[Any]) -> list[Any]:
+def one_type(primitive: Primitive, args: Sequence[Any]) -> list[Any]:
     """Arrays brought to one floating-point type; numbers stay numbers."""
-    arrays = []
+    name, arrays = primitive.__name__, []
     dtypes = set()
-    for position, arg in enumerate(args, 1):
+    for position, arg in enumerate(args):
         if type(arg) is not float and type(arg) is not int:
             if isinstance(arg, (numbers.Real, xp.generic)):  # np.float64(2) would widen float32
                 arg = float(arg)
             else:
-                check_array(arg, f"{name}: argument {position}")
+                check_array(arg, f"{name}: {primitive.argument(position)}")
+                arg = native(arg)
                 dtypes.add(arg.dtype)
         arrays.append(arg)
     if len(dtypes) > 1:

@@ -49,6 +49,7 @@ def examples() -> dict[str, Example]:
         "expand_dims": (lambda x: ops.expand_dims(x, 1), [numbers(2, 3)]),
         "getitem": (lambda x: x[[0, 1, 1], 1:], [numbers(2, 3)]),
         "scatter": (lambda x: ops.scatter(x, [0, 2, 2], (4,)), [numbers(3)]),
+        "cat": (lambda *xs: ops.cat(xs), [numbers(2, 3), numbers(1, 3)]),
         "concatenate": (lambda *xs: ops.concatenate(xs, 1), [numbers(2, 3), numbers(2, 1)]),
         "stack": (lambda *xs: ops.stack(xs), [numbers(2, 3), numbers(2, 3)]),
         "split": (lambda x: ops.split(x, 3, 1)[1], [numbers(2, 3)]),

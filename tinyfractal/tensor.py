@@ -13,11 +13,13 @@ passes on. What an operation is, and how it gets recorded, comes next, in `primi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from .anomaly import check_finite
 from .backend import Array, asarray, out_of_memory, xp
+from .check import checked
 from .errors import DTypeError, GraphError, ShapeError
 from .mode import mode, setting
 from .operators import Operators, raw
@@ -38,6 +40,7 @@ class Tensor(Operators):
 
     __slots__ = ("data", "grad", "requires_grad", "node", "version", "hooks", "__weakref__")
 
+    @checked
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         data = raw(data)
         if dtype is None and not hasattr(data, "dtype"):
@@ -70,6 +73,7 @@ class Tensor(Operators):
         self.hooks = ()
         return self
 
+    @checked
     def backward(
         self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
     ) -> None:
@@ -94,6 +98,7 @@ class Tensor(Operators):
         for leaf, g in found.items():
             accumulate(cast(Tensor, leaf), g)
 
+    @checked
     def register_post_accumulate_grad_hook(self, hook: Hook) -> SimpleNamespace:
         """Let every backward call `hook(leaf)` the moment the `grad` of this leaf is complete.
 
@@ -119,6 +124,17 @@ class Tensor(Operators):
     def detach(self) -> Tensor:
         """The same array without its history."""
         return Tensor.of(self.data, version=self.version)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.node is not None:
+            raise GraphError(
+                f"deepcopy: this Tensor of shape {self.shape} was computed, and a copy would hang "
+                "in the air, without what it was computed from; copy x.detach(), or use x.clone()"
+            )
+        memo[id(self)] = copy = object.__new__(type(self))
+        for name in ("data", "grad", "requires_grad", "node", "version", "hooks"):
+            setattr(copy, name, deepcopy(getattr(self, name), memo))
+        return copy
 
     def changed(self, by: str) -> None:
         """Note that `data` was changed in place, so that backward refuses stale values."""
@@ -351,6 +367,7 @@ def first_gradient(output: Tensor, gradient: Any, caller: str) -> Tensor:
     return gradient
 
 
+@checked
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],

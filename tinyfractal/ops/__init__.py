@@ -11,6 +11,7 @@ from .elementwise import (
     add,
     astype,
     clip,
+    clone,
     cos,
     div,
     exp,
@@ -36,9 +37,10 @@ from .loss import cross_entropy, mse_loss
 from .matmul import linear, matmul
 from .norm import batch_norm, layer_norm
 from .pool import avg_pool2d, global_avg_pool, max_pool2d
-from .reduce import log_softmax, logsumexp, max, mean, min, softmax, sum, var
+from .reduce import log_softmax, logsumexp, max, mean, min, prod, softmax, std, sum, var
 from .shape import (
     broadcast_to,
+    cat,
     concatenate,
     expand_dims,
     flip,
@@ -53,11 +55,11 @@ from .shape import (
 )
 
 __all__ = [
-    "abs", "add", "astype", "avg_pool2d", "batch_norm", "broadcast_to", "clip", "concatenate",
-    "conv2d", "conv2d_each", "cos", "cross_entropy", "div", "dropout", "exp", "expand_dims", "flip",
-    "gelu", "getitem", "global_avg_pool", "identity", "join", "layer_norm", "leaky_relu", "linear",
-    "log", "log_softmax", "logsumexp", "matmul", "max", "max_pool2d", "maximum", "mean", "min",
-    "minimum", "mse_loss", "mul", "neg", "pad", "pow", "relu", "reshape", "scatter", "sigmoid",
-    "sin", "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "sub", "sum", "tanh",
-    "transpose", "var", "where",
+    "abs", "add", "astype", "avg_pool2d", "batch_norm", "broadcast_to", "cat", "clip", "clone",
+    "concatenate", "conv2d", "conv2d_each", "cos", "cross_entropy", "div", "dropout", "exp",
+    "expand_dims", "flip", "gelu", "getitem", "global_avg_pool", "identity", "join",
+    "layer_norm", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max",
+    "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "pad", "pow",
+    "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax", "softplus", "split",
+    "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh", "transpose", "var", "where",
 ]  # fmt: skip

@@ -16,10 +16,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from operator import index
-from typing import Any
+from typing import Any, Literal
 
 from .. import backend
 from ..backend import Array, xp
+from ..check import Count, CountOrPair, Pair, SizeOrPair, checked
 from ..errors import ShapeError
 from ..mode import mode
 from ..primitive import check_arrays, fused, primitive
@@ -29,19 +30,19 @@ from .elementwise import relu as max_with_zero
 from .memory import Finish
 from .shape import concatenate, pad, scatter, split, stack
 
-Pair = tuple[int, int]
-Padding = str | int | Pair
+Padding = Literal["same", "valid"] | SizeOrPair
 
 
+@checked
 def conv2d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    stride: int | Pair = 1,
+    stride: CountOrPair = 1,
     padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation: int | Pair = 1,
-    groups: int = 1,
+    padding_mode: Literal["zeros", "reflect"] = "zeros",
+    dilation: CountOrPair = 1,
+    groups: Count = 1,
     relu: bool = False,
 ) -> Tensor:
     """Two-dimensional convolution: x (N, H, W, C_in) → (N, OH, OW, C_out).
@@ -60,6 +61,7 @@ def conv2d(
     return _conv2d(x, weight, *given, kernels=1, **plan, relu=relu, statistics=None)
 
 
+@checked
 def conv2d_each(
     x: Any,
     weights: Sequence[Any],
@@ -101,11 +103,11 @@ def _plan(
     x: Any,
     weight: Any,
     bias: Any,
-    stride: int | Pair = 1,
+    stride: CountOrPair = 1,
     padding: Padding = "valid",
-    padding_mode: str = "zeros",
-    dilation: int | Pair = 1,
-    groups: int = 1,
+    padding_mode: Literal["zeros", "reflect"] = "zeros",
+    dilation: CountOrPair = 1,
+    groups: Count = 1,
 ) -> tuple[Any, dict[str, Any]]:
     """The arguments checked: x, with its border where that is a reflection, and the settings."""
     check_images("conv2d", x)
@@ -113,8 +115,8 @@ def _plan(
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight needs (kh, kw, C_in, C_out), got {weight.shape}")
     kh, kw, channels, out_channels = weight.shape
-    if groups < 1 or min(weight.shape) < 1:
-        raise ShapeError(f"conv2d: groups is {groups} and weight {weight.shape}; nothing may be 0")
+    if min(weight.shape) < 1:
+        raise ShapeError(f"conv2d: weight {weight.shape} has nothing in it")
     if x.shape[3] != channels * groups:
         raise ShapeError(
             f"conv2d: x has {x.shape[3]} channels (last axis of {x.shape}) but the kernel "
@@ -128,7 +130,7 @@ def _plan(
             f"conv2d: bias has shape {bias.shape}, but the kernel {weight.shape} gives "
             f"{out_channels} channels"
         )
-    stride, dilation = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
+    stride, dilation = pair(stride), pair(dilation)
     sizes = ((kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1)  # of the spread-out kernel
     border = tuple(
         _border(padding, axis, x.shape[1 + axis], sizes[axis], stride[axis]) for axis in (0, 1)
@@ -145,8 +147,6 @@ def _plan(
     if padding_mode == "reflect" and border != ((0, 0), (0, 0)):
         x = pad(x, ((0, 0), *border, (0, 0)), mode="reflect")
         border = ((0, 0), (0, 0))
-    elif padding_mode not in ("zeros", "reflect"):
-        raise ValueError(f'conv2d: padding_mode is "zeros" or "reflect", got {padding_mode!r}')
     return x, {"border": border, "stride": stride, "dilation": dilation, "groups": groups}
 
 
@@ -340,16 +340,10 @@ def check_images(name: str, x: Any) -> None:
         )
 
 
-def pair(value: int | Pair, name: str, least: int = 1) -> Pair:
+def pair(value: int | Pair) -> Pair:
     """(rows, columns) from one number for both, or two."""
-    try:
-        rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
-        rows, columns = index(rows), index(columns)
-    except (TypeError, ValueError):
-        rows = columns = least - 1
-    if min(rows, columns) < least:
-        raise ValueError(f"{name} needs whole numbers of at least {least}, got {value!r}")
-    return rows, columns
+    rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
+    return index(rows), index(columns)
 
 
 def _border(padding: Padding, axis: int, length: int, size: int, stride: int) -> Pair:
@@ -359,7 +353,5 @@ def _border(padding: Padding, axis: int, length: int, size: int, stride: int) ->
     if padding == "same":
         total = max(0, (-(-length // stride) - 1) * stride + size - length)
         return total // 2, total - total // 2
-    if isinstance(padding, str):
-        raise ValueError(f'conv2d: padding is "same", "valid" or pixels, got {padding!r}')
-    pixels = pair(padding, "conv2d: padding", least=0)[axis]
+    pixels = pair(padding)[axis]
     return pixels, pixels

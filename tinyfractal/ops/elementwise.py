@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from ..backend import asarray, xp
+from ..check import Finite, checked
 from ..errors import DTypeError
 from ..operators import raw
 from ..primitive import primitive
@@ -52,8 +53,8 @@ def neg(x: Any) -> Any:
 @primitive(
     # n x^(n-1); where x and n are 0 it is 0, not 0 · ∞
     lambda g, _y, x, n: g * n * where((raw(x) == 0) & (raw(n) == 0), 1.0, x) ** (n - 1),
-    # x^n log x; where x is 0 so is the limit, for n > 0
-    lambda g, y, x, _n: g * y * log(where(raw(x) == 0, 1.0, x)).astype(y.dtype),
+    # x^n log x; where x is 0 so is the limit, for n ≥ 0
+    lambda g, y, x, n: g * y * log(where((raw(x) == 0) & (raw(n) >= 0), 1.0, x)).astype(y.dtype),
 )
 def pow(x: Any, n: Any) -> Any:
     """x to the power n. The gradient with respect to n needs x ≥ 0."""
@@ -122,7 +123,7 @@ def relu(x: Any) -> Any:
 
 
 @primitive(lambda g, _y, x, slope: g * xp.where(raw(x) > 0, 1.0, slope).astype(x.dtype))
-def leaky_relu(x: Any, slope: float = 0.01) -> Any:
+def leaky_relu(x: Any, slope: Finite = 0.01) -> Any:
     """x where x > 0, slope · x elsewhere."""
     return xp.where(x > 0, x, slope * x)
 
@@ -185,11 +186,18 @@ def _where(a: Any, b: Any, condition: Any) -> Any:
     return xp.where(condition, a, b)
 
 
+@checked
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """The numbers of a where `condition` is true, those of b elsewhere."""
     if isinstance(condition, Tensor) and not (hasattr(a, "dtype") or hasattr(b, "dtype")):
         a = Tensor(a)  # two numbers: float32
     return _where(a, b, condition=asarray(raw(condition)))
+
+
+@primitive(lambda g: g)
+def clone(x: Any) -> Any:
+    """The same numbers in memory of their own."""
+    return x.copy()
 
 
 @primitive(lambda g, _y, _x, dtype: astype(g, dtype=_x.dtype), view=True)

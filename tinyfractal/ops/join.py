@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from ..backend import asarray, on_gpu, own, uniform, whole, xp
+from ..check import Below1, checked
 from ..errors import DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, primitive
@@ -42,6 +43,7 @@ def _join(*xs: Any, weights: Any) -> Any:
     return y
 
 
+@checked
 def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     """Elementwise mean of the branches that are alive: k arrays (N, …) → (N, …).
 
@@ -80,15 +82,15 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     return _join(*xs, weights=[xp.repeat(w, channels).reshape(len(w), *tail) for w in weights])
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, per_channel: bool = False) -> Tensor:
+@checked
+def dropout(x: Any, p: Below1 = 0.5, training: bool = True, per_channel: bool = False) -> Tensor:
     """Set each number to zero with probability p, and scale the others by 1 / (1 - p).
 
     With `per_channel` whole channels of an image (N, H, W, C) are dropped together. Nothing
     happens outside training. (Srivastava et al. 2014; Tompson et al. 2015 for channels.)
     Raises `ValueError` unless 0 ≤ p < 1.
     """
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p is a probability below 1, got {p}")
+    check_arrays("dropout", x=x)
     if per_channel and x.ndim < 2:
         raise ShapeError(f"dropout: per_channel needs x (N, …, C), got {x.shape}")
     if not training or p == 0:

@@ -2,78 +2,134 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 
 from ..backend import Array, asarray, on_gpu, xp
+from ..check import Probability, checked
 from ..errors import DataError, DTypeError, ShapeError
 from ..operators import raw
 from ..primitive import check_arrays, fused
 from ..tensor import Tensor
+from .elementwise import where
 from .reduce import log_softmax, mean, sum
 
+Reduction = Literal["mean", "sum", "none"]
 
+
+@checked
 def cross_entropy(
-    logits: Any, labels: Any, label_smoothing: float = 0.0, reduction: str = "mean"
+    logits: Any,
+    labels: Any,
+    label_smoothing: Probability = 0.0,
+    reduction: Reduction = "mean",
+    weight: Any = None,
+    ignore_index: int | None = None,
 ) -> Tensor:
     """-log of the probability given to the right class: logits (N, K), labels (N,) integers.
 
     With p = softmax(logits) the loss is -Σ q log p, where q is 1 for the label and 0 elsewhere;
     `label_smoothing` s spreads s of it evenly over all K classes (Szegedy et al. 2016). The
-    gradient is p - q. `reduction`: "mean" over the batch, "sum", or "none" for (N,).
+    gradient is p - q. A class of probability 0 costs nothing where q is 0 too: 0 · log 0 is 0.
+    `reduction`: "mean" over the batch, "sum", or "none" for (N,). `weight` (K,) multiplies what
+    each class costs, and "mean" then divides by the weights of the labels; samples whose label is
+    `ignore_index` count for nothing (both as in PyTorch).
     Raises `ShapeError`, `DTypeError`, or `DataError` for labels outside 0 … K - 1. Labels that are
     on a GPU already cannot be looked at without waiting for it; a wrong one makes its loss NaN.
     """
     check_arrays("cross_entropy", logits=logits)
-    if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing <= 1):
-        raise ValueError(
-            f"cross_entropy: label_smoothing is a fraction of 1, got {label_smoothing!r}"
-        )
+    labels = _labels(labels, logits, ignore_index)
+    classes = logits.shape[1]
+    right = asarray(labels)[:, None] == xp.arange(classes)  # (N, K): one place in each row
+    q = right.astype(logits.dtype)
+    if label_smoothing:
+        q = q * (1 - label_smoothing) + label_smoothing / classes
+    known = right.any(axis=1, keepdims=True)
+    if on_gpu(labels):
+        q = xp.where(known, q, xp.nan)
+    if ignore_index is not None:
+        q = xp.where(asarray(labels != ignore_index)[:, None], q, 0.0)
+    count: Any = None  # what "mean" divides by, where that is not the number of samples
+    if weight is not None:
+        each = _weights(weight, logits)
+        q, count = q * each, (right * each).sum()
+    elif ignore_index is not None:
+        count = xp.sum(known, dtype=logits.dtype)
+    return _cross_entropy(logits, q=q, reduction=reduction, count=count)
+
+
+def _labels(labels: Any, logits: Any, ignore_index: int | None) -> Any:
+    """The labels as an array, on the host unless they came from the GPU; checked there."""
     labels = raw(labels)
-    waits = on_gpu(labels)
-    labels = labels if waits else numpy.asarray(labels)
+    labels = labels if on_gpu(labels) else numpy.asarray(labels)
+    if labels.shape == logits.shape and logits.ndim == 2 and logits.shape[1] > 1:
+        raise ShapeError(
+            f"cross_entropy: labels {labels.shape} look one-hot; pass class numbers (N,): "
+            "labels.argmax(axis=1)"
+        )
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
             f"cross_entropy: expected logits (N, K) and labels (N,), got {logits.shape} and "
             f"{labels.shape}"
         )
     if labels.dtype.kind not in "iu":
-        raise DTypeError(f"cross_entropy: labels are class numbers (integers), got {labels.dtype}")
-    _check_reduction("cross_entropy", reduction)
-    classes = logits.shape[1]
-    if not waits and labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise DataError(
-            f"cross_entropy: logits {logits.shape} have classes 0 to {classes - 1}, but the labels "
-            f"range from {labels.min()} to {labels.max()}"
+        raise DTypeError(
+            f"cross_entropy: labels are class numbers (integers), got {labels.dtype}; pass an "
+            "array of integers, or Tensor(labels, dtype=int)"
         )
-    right = asarray(labels)[:, None] == xp.arange(classes)  # (N, K): one place in each row
-    q = right.astype(logits.dtype)
-    if label_smoothing:
-        q = q * (1 - label_smoothing) + label_smoothing / classes
-    if waits:
-        q = xp.where(right.any(axis=1, keepdims=True), q, xp.nan)
-    return _cross_entropy(logits, q=q, reduction=reduction)
+    if on_gpu(labels):
+        return labels
+    seen = labels if ignore_index is None else labels[labels != ignore_index]
+    if labels.size and not seen.size:
+        raise DataError("cross_entropy: every label is ignore_index, so nothing is left to learn")
+    if seen.size and not 0 <= seen.min() <= seen.max() < logits.shape[1]:
+        raise DataError(
+            f"cross_entropy: logits {logits.shape} have classes 0 to {logits.shape[1] - 1}, but "
+            f"the labels range from {seen.min()} to {seen.max()}"
+        )
+    return labels
 
 
-def _reference(logits: Any, q: Array, reduction: str) -> Any:
-    return _reduce(-sum(q * log_softmax(logits, axis=1), axis=1), reduction)
+def _weights(weight: Any, logits: Any) -> Array:
+    """What each class counts, (K,), of the type of the logits."""
+    weight = raw(weight)
+    if not isinstance(weight, xp.ndarray):
+        weight = asarray(numpy.asarray(weight, float))
+    if weight.shape != logits.shape[1:]:
+        raise ShapeError(
+            f"cross_entropy: weight has shape {weight.shape}, but there are {logits.shape[1]} "
+            "classes"
+        )
+    if weight.dtype.kind not in "fiu" or not (on_gpu(weight) or (weight >= 0).all()):
+        raise DataError("cross_entropy: weight needs a number of at least 0 for each class")
+    return weight.astype(logits.dtype)
+
+
+def _reference(logits: Any, q: Array, reduction: str, count: Any) -> Any:
+    costs = q * where(q != 0, log_softmax(logits, axis=1), 0.0)
+    return _reduce(-sum(costs, axis=1), reduction, count)
 
 
 def _gradient(
-    g: Array, log_p: Array, wanted: list[bool], logits: Array, q: Array, reduction: str
+    g: Array, log_p: Array, wanted: list[bool], logits: Array, q: Array, reduction: str, count: Any
 ) -> tuple[Array]:
-    g = g[:, None] if reduction == "none" else g / len(q) if reduction == "mean" else g
-    return ((xp.exp(log_p) - q) * g,)
+    if reduction == "none":
+        g = g[:, None]
+    elif reduction == "mean":
+        g = g / (len(q) if count is None else count)
+    return ((xp.exp(log_p) * q.sum(axis=1, keepdims=True) - q) * g,)
 
 
 @fused(_gradient, _reference)
-def _cross_entropy(logits: Array, *, q: Array, reduction: str) -> tuple[Array, Array]:
+def _cross_entropy(logits: Array, *, q: Array, reduction: str, count: Any) -> tuple[Array, Array]:
     log_p = log_softmax.value(logits, axis=1)
-    return _reduce(-(q * log_p).sum(axis=1), reduction), log_p
+    costs = q * xp.where(q != 0, log_p, 0.0)
+    return _reduce(-costs.sum(axis=1), reduction, count), log_p
 
 
-def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
+@checked
+def mse_loss(prediction: Any, target: Any, reduction: Reduction = "mean") -> Tensor:
     """Squared error (prediction - target)², of any shape. `reduction`: "mean", "sum", "none".
 
     Raises `ShapeError` where the shapes differ (broadcasting here is nearly always a mistake).
@@ -83,14 +139,12 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
         raise ShapeError(
             f"mse_loss: prediction has shape {prediction.shape}, target {target.shape}"
         )
-    _check_reduction("mse_loss", reduction)
     return _reduce((prediction - target) ** 2, reduction)
 
 
-def _check_reduction(name: str, reduction: str) -> None:
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f'{name}: reduction is "mean", "sum" or "none", got {reduction!r}')
-
-
-def _reduce(losses: Any, reduction: str) -> Any:
-    return losses if reduction == "none" else mean(losses) if reduction == "mean" else sum(losses)
+def _reduce(losses: Any, reduction: str, count: Any = None) -> Any:
+    if reduction == "none":
+        return losses
+    if reduction == "mean" and count is None:
+        return mean(losses)
+    return sum(losses) / count if reduction == "mean" else sum(losses)

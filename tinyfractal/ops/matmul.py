@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import xp
+from ..check import checked
 from ..errors import ShapeError
 from ..primitive import check_arrays, primitive
 from ..tensor import Tensor
@@ -56,6 +57,7 @@ def matmul(a: Any, b: Any) -> Any:
     return xp.matmul(a, b)
 
 
+@checked
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """x @ weight + bias: (…, in) → (…, out), with weight (in, out) and bias (out,).
 

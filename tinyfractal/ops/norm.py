@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, xp
+from ..check import Amount, Probability, checked
 from ..errors import ShapeError
 from ..operators import raw
 from ..parallel import parts, run
@@ -27,6 +28,7 @@ from .memory import Lines
 from .reduce import mean, var
 
 
+@checked
 def batch_norm(
     x: Any,
     weight: Any,
@@ -34,8 +36,8 @@ def batch_norm(
     running_mean: Any = None,
     running_var: Any = None,
     training: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    momentum: Probability = 0.1,
+    eps: Amount = 1e-5,
     relu: bool = False,
     statistics: tuple[Array, Array] | None = None,
 ) -> Tensor:
@@ -246,7 +248,8 @@ def _layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> Any:
     return x_hat * weight + bias, (x_hat, scale)
 
 
-def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-5) -> Tensor:
+@checked
+def layer_norm(x: Any, weight: Any, bias: Any, eps: Amount = 1e-5) -> Tensor:
     """Normalize over the last axis: x (…, C) → (…, C), with weight and bias (C,).
 
     Raises `ShapeError` where the channels do not fit.

@@ -8,18 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, xp
+from ..check import CountOrPair, Pair, SizeOrPair, checked
 from ..errors import ShapeError
+from ..operators import raw
 from ..primitive import fused
 from ..tensor import Tensor
-from .conv import Pair, check_images, pair, taps
+from .conv import check_images, pair, taps
 from .elementwise import where
 from .memory import in_slabs
 from .reduce import mean, sum
 from .shape import pad, stack
 
 
+@checked
 def max_pool2d(
-    x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    x: Any, kernel_size: CountOrPair, stride: CountOrPair | None = None, padding: SizeOrPair = 0
 ) -> Tensor:
     """The largest number of each window: (N, H, W, C) → (N, OH, OW, C).
 
@@ -29,8 +32,9 @@ def max_pool2d(
     return _max_pool2d(x, **_settings("max_pool2d", x, kernel_size, stride, padding))
 
 
+@checked
 def avg_pool2d(
-    x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    x: Any, kernel_size: CountOrPair, stride: CountOrPair | None = None, padding: SizeOrPair = 0
 ) -> Tensor:
     """The mean of each window: (N, H, W, C) → (N, OH, OW, C); padding counts as zeros.
 
@@ -39,6 +43,7 @@ def avg_pool2d(
     return _avg_pool2d(x, **_settings("avg_pool2d", x, kernel_size, stride, padding))
 
 
+@checked
 def global_avg_pool(x: Any) -> Tensor:
     """The mean of each channel of each image: (N, H, W, C) → (N, C)."""
     check_images("global_avg_pool", x)
@@ -47,8 +52,8 @@ def global_avg_pool(x: Any) -> Tensor:
 
 def _settings(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> dict[str, Any]:
     check_images(name, x)
-    size = pair(kernel_size, f"{name}: kernel_size")
-    padding = pair(padding, f"{name}: padding", least=0)
+    size = pair(kernel_size)
+    padding = pair(padding)
     for axis in (0, 1):
         if 2 * padding[axis] > size[axis]:
             raise ShapeError(f"{name}: padding {padding} is more than half the window {size}")
@@ -56,7 +61,7 @@ def _settings(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any) ->
             raise ShapeError(f"{name}: a window of {size} does not fit into x {x.shape}")
     return {
         "size": size,
-        "stride": size if stride is None else pair(stride, f"{name}: stride"),
+        "stride": size if stride is None else pair(stride),
         "widths": ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)),
     }
 
@@ -72,10 +77,13 @@ def _without_border(widths: Any, padded: Array) -> Array:
 
 def _max_reference(x: Any, size: Pair, stride: Pair, widths: Any) -> Any:
     """The pixels under each place of the window, side by side; of them the first largest."""
+    inside = xp.pad(xp.ones(x.shape, bool), widths)
     x = pad(x, widths, value=-xp.inf)
-    candidates = stack([x[tap] for _, _, tap in taps(x.shape, size, stride)])
-    values = candidates.data if isinstance(candidates, Tensor) else candidates
-    first = xp.argmax(values, axis=0)
+    places = [tap for _, _, tap in taps(x.shape, size, stride)]
+    candidates = stack([x[tap] for tap in places])
+    values = raw(candidates)
+    largest = (values == values.max(axis=0)) | (values != values)  # NaN wins, as in NumPy
+    first = xp.argmax(largest & xp.stack([inside[tap] for tap in places]), axis=0)
     chosen = xp.arange(len(values)).reshape(-1, 1, 1, 1, 1) == first
     return sum(where(chosen, candidates, 0.0), axis=0)
 
@@ -84,7 +92,9 @@ def _max_gradient(
     g: Array, saved: Array, wanted: list[bool], x: Array, size: Pair, stride: Pair, widths: Any
 ) -> tuple[Array]:
     y = saved
-    if any(map(any, widths)):
+    bordered = any(map(any, widths))
+    if bordered:
+        inside = xp.pad(xp.ones((1, *x.shape[1:3], 1), bool), widths)
         x = xp.pad(x, widths, constant_values=-xp.inf)
     places = [tap for _, _, tap in taps(x.shape, size, stride)]
     apart = size[0] <= stride[0] and size[1] <= stride[1]  # no pixel in two windows
@@ -96,6 +106,8 @@ def _max_gradient(
         largest_y, g_y = y[index], g[index]
         for tap in places:
             largest = x[tap][index] == largest_y
+            if bordered:  # the padding never wins, over -inf neither
+                largest &= xp.broadcast_to(inside[tap], y.shape)[index]
             if taken is None:
                 taken = largest.copy(order="K")
             else:

@@ -10,10 +10,11 @@ import math
 from typing import Any
 
 from ..backend import xp
-from ..operators import Axis, raw
+from ..check import Axis, checked
+from ..operators import raw
 from ..primitive import primitive
-from .elementwise import exp
-from .shape import broadcast_to, reshape
+from .elementwise import exp, sqrt
+from .shape import broadcast_to, concatenate, reshape, transpose
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
@@ -28,7 +29,7 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """The reduced axes, counted from the front."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(i % ndim for i in ((axis,) if isinstance(axis, int) else axis))
+    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
 
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
@@ -60,6 +61,37 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
     """Variance, Σ (x - mean)² / (n - ddof). NumPy's ddof = 0; PyTorch's default is 1."""
     return xp.var(x, axis=axis, keepdims=keepdims, ddof=ddof)
+
+
+@checked
+def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """Standard deviation, the square root of `var`."""
+    return sqrt(var(x, axis=axis, keepdims=keepdims, ddof=ddof))
+
+
+@checked
+def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Product. The numbers are multiplied in pairs, then the products in pairs, and so on.
+
+    It needs no gradient of its own: that of each multiplication is enough, zeros included.
+    """
+    shape = (
+        (1,) * x.ndim
+        if axis is None
+        else tuple(1 if i == axis % x.ndim else n for i, n in enumerate(x.shape))
+    )
+    x = reshape(x, shape=(x.size,)) if axis is None else transpose(x, axes=_to_front(axis, x.ndim))
+    while len(x) > 1:
+        half = len(x) // 2
+        pairs = x[:half] * x[half : 2 * half]
+        x = concatenate([pairs, x[2 * half :]]) if len(x) % 2 else pairs
+    y = x[0] if len(x) else xp.ones(x.shape[1:], x.dtype)
+    return reshape(y, shape=shape) if keepdims else y
+
+
+def _to_front(axis: int, ndim: int) -> tuple[int, ...]:
+    """The order of axes with `axis` first."""
+    return (axis % ndim, *(i for i in range(ndim) if i != axis % ndim))
 
 
 def _extreme_gradient(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:

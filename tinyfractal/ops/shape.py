@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
-from ..backend import asarray, xp
-from ..errors import ShapeError
-from ..operators import raw
+from ..backend import xp
+from ..check import Axis, Shape, Size, checked
+from ..errors import OutOfRangeError, ShapeError
+from ..operators import plain_index
 from ..primitive import check_arrays, primitive
 from ..tensor import Tensor, sum_to
 
 
 @primitive(lambda g, _y, _x, shape: reshape(g, shape=_x.shape), view=True)
-def reshape(x: Any, shape: Any) -> Any:
+def reshape(x: Any, shape: Shape) -> Any:
     """The same numbers, in row-major order, in another shape; one length may be -1."""
     return x.reshape(shape)
 
 
 @primitive(lambda g, _y, _x, axes: transpose(g, axes=_inverse(axes)), view=True)
-def transpose(x: Any, axes: Any = None) -> Any:
+def transpose(x: Any, axes: tuple[int, ...] | None = None) -> Any:
     """Axes in another order; reversed where None."""
     return x.transpose(axes)
 
@@ -39,25 +40,25 @@ def _inverse(axes: Sequence[int] | None) -> list[int] | None:
 
 
 @primitive(lambda g, _y, _x, shape: sum_to(g, _x.shape), view=True)
-def broadcast_to(x: Any, shape: Any) -> Any:
+def broadcast_to(x: Any, shape: Shape) -> Any:
     """x repeated along axes of length 1, and along new axes in front, up to `shape`."""
     return xp.broadcast_to(x, shape)
 
 
 @primitive(lambda g, _y, _x, axis: reshape(g, shape=_x.shape), view=True)
-def squeeze(x: Any, axis: Any = None) -> Any:
+def squeeze(x: Any, axis: Axis = None) -> Any:
     """Without its axes of length 1: all of them, or those named."""
     return xp.squeeze(x, axis)
 
 
 @primitive(lambda g, _y, _x, axis: reshape(g, shape=_x.shape), view=True)
-def expand_dims(x: Any, axis: Any) -> Any:
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     """With a new axis of length 1 at place `axis` (an int or several)."""
     return xp.expand_dims(x, axis)
 
 
 @primitive(lambda g, _y, _x, axis: flip(g, axis=axis), view=True)
-def flip(x: Any, axis: Any = None) -> Any:
+def flip(x: Any, axis: Axis = None) -> Any:
     """In reverse order along `axis` (all axes where None)."""
     return xp.flip(x, axis)
 
@@ -68,13 +69,13 @@ def flip(x: Any, axis: Any = None) -> Any:
 @primitive(lambda g, _y, _x, index: scatter(g, index=index, shape=_x.shape), view=True)
 def getitem(x: Any, index: Any) -> Any:
     """x[index], with anything NumPy takes: integers, slices, integer and boolean arrays."""
-    return x[_plain(index)]
+    return x[plain_index(index)]
 
 
 @primitive(lambda g, _y, _x, index, shape: getitem(g, index=index))
-def scatter(x: Any, index: Any, shape: Any) -> Any:
+def scatter(x: Any, index: Any, shape: Shape) -> Any:
     """Zeros of `shape` with x added at `index`: what undoes getitem. Repeated places add up."""
-    index = _plain(index)
+    index = plain_index(index)
     out = xp.zeros(shape, x.dtype)
     parts = index if isinstance(index, tuple) else (index,)
     if any(hasattr(part, "dtype") and part.dtype.kind in "iu" for part in parts):
@@ -84,26 +85,17 @@ def scatter(x: Any, index: Any, shape: Any) -> Any:
     return out
 
 
-def _plain(index: Any) -> Any:
-    """An index of arrays on the backend, without Tensors and lists."""
-    if isinstance(index, tuple):
-        return tuple(_plain(part) for part in index)
-    index = raw(index)
-    if isinstance(index, list):
-        return asarray(index, None if index else int)
-    return (
-        asarray(index) if hasattr(index, "dtype") and not isinstance(index, xp.generic) else index
-    )
-
-
+@checked
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """x cut along `axis` into that many equal parts, or before each of the given places.
 
     Raises `ShapeError` where the parts cannot be equal.
     """
     check_arrays("split", x=x)
+    if not -x.ndim <= axis < x.ndim:
+        raise OutOfRangeError(f"split: axis {axis} is not one of x {x.shape}")
     length = x.shape[axis]
-    if isinstance(sections, int):
+    if not isinstance(sections, Sequence):
         if sections < 1 or length % sections:
             raise ShapeError(
                 f"split: axis {axis} of {x.shape} has length {length}, which does not divide into "
@@ -130,11 +122,16 @@ def _concatenate(*xs: Any, axis: int) -> Any:
     return xp.concatenate(xs, axis=axis)
 
 
+@checked
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """Arrays one after the other along an existing axis."""
     return _concatenate(*xs, axis=axis)
 
 
+cat = concatenate  # PyTorch's name
+
+
+@checked
 def stack(xs: Sequence[Any], axis: int = 0) -> Tensor:
     """Arrays of the same shape side by side along a new axis."""
     return _concatenate(*(expand_dims(x, axis=axis) for x in xs), axis=axis)
@@ -156,8 +153,12 @@ def _inside(widths: Any, shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(before, n - after) for n, (before, after) in zip(shape, widths))
 
 
+@checked
 def pad(
-    x: Any, widths: Sequence[tuple[int, int]], mode: str = "zeros", value: float = 0.0
+    x: Any,
+    widths: Sequence[tuple[Size, Size]],
+    mode: Literal["zeros", "reflect"] = "zeros",
+    value: float = 0.0,
 ) -> Tensor:
     """x with a border: `widths` is (before, after) for each axis.
 
@@ -166,14 +167,12 @@ def pad(
     Raises `ShapeError` for a wrong number of widths, or a reflection wider than the inside.
     """
     check_arrays("pad", x=x)
-    if not isinstance(widths, (tuple, list)) or len(widths) != x.ndim:
+    if len(widths) != x.ndim:
         raise ShapeError(
             f"pad: widths needs (before, after) for each axis of x {x.shape}, got {widths!r}"
         )
     if mode == "zeros":
         return _pad(x, widths=tuple(tuple(pair) for pair in widths), value=value)
-    if mode != "reflect":
-        raise ValueError(f'pad: mode is "zeros" or "reflect", got {mode!r}')
     for axis, (before, after) in enumerate(widths):
         length = x.shape[axis]
         if max(before, after) >= max(length, 1):
