@@ -13,7 +13,7 @@ To learn from the source, read in this order: `backend`, `tensor`, `primitive`, 
 import importlib
 from typing import Any
 
-from . import backend, errors, init, nn, ops, optim
+from . import _startup, backend, errors, init, nn, ops, optim  # noqa: F401
 from .backend import seed
 from .fractal import FractalBlock, FractalNet, RecursiveBlock
 from .gradcheck import gradcheck

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from .check import PathLike, checked
 from .errors import DataError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -47,14 +48,18 @@ def list_chapters() -> list[Chapter]:
     return chapters
 
 
-def copy_tutorials(target: str | Path) -> Path:
+@checked
+def copy_tutorials(target: PathLike) -> Path:
     """Copy the chapters, and the library's source to read beside them, into a new folder.
 
     The folder appears whole or not at all. Raises `FileExistsError` if it is there already: it may
-    hold a reader's work.
+    hold a reader's work. `ValueError` if it lies in the library: that is what is copied.
     """
-    target = Path(target)
-    if target.exists():
+    target = Path(target).expanduser()
+    for home in (PACKAGE, tutorials_folder()):
+        if home in target.resolve().parents:
+            raise ValueError(f"tutorials: {target} lies inside {home}; choose a folder elsewhere")
+    if target.exists() or target.is_symlink():
         raise FileExistsError(f"tutorials: {target} is there already; choose another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as draft:

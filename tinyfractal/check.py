@@ -39,11 +39,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Range:
-    """From `least` to `most`; with `below`, the latter is not included."""
+    """From `least` to `most`; with `below`, the latter is not included; `why` there is an end."""
 
     least: float = -math.inf
     most: float = math.inf
     below: bool = False
+    why: str = ""
 
     def __contains__(self, value: float) -> bool:
         high = value < self.most if self.below else value <= self.most
@@ -52,7 +53,8 @@ class Range:
     def __str__(self) -> str:
         if self.most == math.inf:
             return "" if self.least == -math.inf else f" of at least {self.least}"
-        return f" from {self.least} to {'below ' * self.below}{self.most}"
+        why = f" ({self.why})" if self.why else ""
+        return f" from {self.least} to {'below ' * self.below}{self.most}{why}"
 
 
 Count = Annotated[int, Range(1)]

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from .errors import GraphError
+import numpy
+
+from .check import Count, Range, checked
+from .errors import GraphError, ShapeError
 from .fractal import Keep, keep_all
 from .tensor import Node, Tensor, backward_order
 
@@ -68,15 +71,18 @@ HEAD = 0.3  # between a block's upper border and its conv: room for its name
 
 # ----- A block -----
 
+MOST_COLUMNS = 8
+TOO_MANY = "a block has 2^columns - 1 convolutions, more than a picture can show"
+Columns = Annotated[int, Range(1, MOST_COLUMNS, why=TOO_MANY)]
 
-def layout_block(columns: int, head: float = HEAD) -> Layout:
+
+@checked
+def layout_block(columns: Columns, head: float = HEAD) -> Layout:
     """The boxes and edges of f_C: column 0 on the left, the deepest on the right.
 
     2^C - 1 convs, 2^c in column c; and after each conv of the deepest column a join of all the
     columns that end there, which is 2^(C-1) joins, half of them of a single branch.
     """
-    if columns < 1:
-        raise ValueError(f"layout_block: columns must be at least 1, got {columns}")
     boxes: list[Box] = []
     edges: list[Edge] = []
     half = CONV[0] / 2
@@ -122,7 +128,8 @@ class Alive(NamedTuple):
     joins: dict[str, tuple[bool, ...]]
 
 
-def alive_paths(columns: int, keep: Keep = keep_all) -> Alive:
+@checked
+def alive_paths(columns: Columns, keep: Keep = keep_all) -> Alive:
     """Ask `keep` what `FractalBlock.forward` would ask, in the same order.
 
     Where each sample has decisions of its own, a path lives if it does for any of them.
@@ -131,7 +138,12 @@ def alive_paths(columns: int, keep: Keep = keep_all) -> Alive:
     joins: dict[str, tuple[bool, ...]] = {}
 
     def forward(path: str, k: int) -> None:
-        alive = keep(k)
+        alive = numpy.asarray(keep(k))
+        if alive.shape[-1:] != (k,):
+            raise ShapeError(
+                f"alive_paths: keep({k}) needs to give {k} booleans, or (N, {k}), one for each "
+                f"column that ends there; got {alive.shape}"
+            )
         joins[path[:-1]] = tuple(bool(alive[..., i].any()) for i in range(k))
         branches(path, k, joins[path[:-1]])
 
@@ -167,7 +179,8 @@ class GraphLayout(NamedTuple):
     edges: list[tuple[list[tuple[float, float]], int]]
 
 
-def layout_graph(tensor: Tensor, limit: int = 60) -> GraphLayout:
+@checked
+def layout_graph(tensor: Tensor, limit: Count = 60) -> GraphLayout:
     """The graph behind `tensor`, in layers: y is one less than that of the nearest user below it.
 
     Raises `GraphError` where nothing was recorded, and `ValueError` above `limit` nodes.

@@ -12,27 +12,32 @@ Needs Matplotlib: `pip install 'tinyfractal[plot]'`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy
 
 from .backend import asnumpy
+from .check import Count, PathLike, Range, checked, got
+from .confusion import check_answers
 from .errors import ShapeError
 from .fractal import Keep, keep_all
-from .layout import alive_paths, layout_block, layout_graph, spread
+from .layout import Columns, alive_paths, layout_block, layout_graph, spread
 from .sheet import ACCENT, BLUE, INK, MUTED, Point, Sheet, lighter, new_figure, picture, save
 from .tensor import Tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_BLOCKS, MOST_CLASSES = 16, 100  # for which a picture has room
+
 # ----- Fractal blocks and networks -----
 
 
 @picture
-def draw_block(columns: int, keep: Keep | None = None, title: str | None = None) -> Figure:
+@checked
+def draw_block(columns: Columns, keep: Keep | None = None, title: str | None = None) -> Figure:
     """f_C with the blocks inside it; with `keep`, what drop-path leaves of it.
 
     `keep` is asked what `FractalBlock.forward` would ask; what is dropped is dashed.
@@ -53,10 +58,12 @@ def draw_block(columns: int, keep: Keep | None = None, title: str | None = None)
 
 
 @picture
-def draw_recursion(max_columns: int = 4) -> Figure:
-    """f₁, f₂, f₃, … side by side, and the expansion rule under them."""
-    if max_columns < 1:
-        raise ValueError(f"draw_recursion: max_columns must be at least 1, got {max_columns}")
+@checked
+def draw_recursion(max_columns: Columns = 4, keep: Callable[[int], Keep] | None = None) -> Figure:
+    """f₁, f₂, f₃, … side by side, and the expansion rule under them.
+
+    `keep(k)` says what drop-path leaves of f_k.
+    """
     layouts = [layout_block(columns) for columns in range(1, max_columns + 1)]
     across, along, between = 0.86, min(0.72, 5.4 / layouts[-1].height), 0.6
     ground, x = 0.5 + layouts[-1].height * along, 0.35
@@ -65,7 +72,7 @@ def draw_recursion(max_columns: int = 4) -> Figure:
     x += (sheet.wide - wide) / 2
     for k, layout in enumerate(layouts, 1):
         start = x - layout.left * across, ground - layout.height * along
-        sheet.block(layout, alive_paths(k), start, (across, along))
+        sheet.block(layout, alive_paths(k, keep(k) if keep else keep_all), start, (across, along))
         facts = f"{2**k - 1} conv{'s' if k > 1 else ''}\ndepth {2 ** (k - 1)}"
         sheet.text(start[0] + (k - 1) / 2 * across, ground + 0.62, facts, 8, MUTED, linespacing=1.4)
         x += layout.width * across + between
@@ -75,12 +82,13 @@ def draw_recursion(max_columns: int = 4) -> Figure:
 
 
 @picture
+@checked
 def draw_network(
-    columns: int,
-    channels: Sequence[int],
+    columns: Columns,
+    channels: Sequence[Count],
     keep: Keep | None = None,
-    input_shape: tuple[int, int, int] = (32, 32, 3),
-    classes: int = 10,
+    input_shape: tuple[Count, Count, Count] = (32, 32, 3),
+    classes: Count = 10,
     title: str | None = None,
 ) -> Figure:
     """A FractalNet, from left to right, its blocks as in `draw_block`; `input_shape` is (H, W, C).
@@ -88,7 +96,12 @@ def draw_network(
     Raises `ShapeError` for images too small to be halved by every block.
     """
     H, W, C = input_shape
-    if not channels or min(H, W) < 2 ** len(channels):
+    if len(channels) > MOST_BLOCKS:
+        raise ValueError(
+            f"draw_network: a picture has room for {MOST_BLOCKS} blocks, got {len(channels)} "
+            "entries of channels"
+        )
+    if not len(channels) or min(H, W) < 2 ** len(channels):
         raise ShapeError(
             f"draw_network: {H}×{W} images cannot be halved by {len(channels)} blocks, one for "
             "each entry of channels"
@@ -125,26 +138,27 @@ def draw_network(
 
 # ----- Training -----
 
+CURVES = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
 
 @picture
+@checked
 def plot_history(
     history: Sequence[Mapping[str, Any]],
-    path: str | os.PathLike[str] | None = None,
+    path: PathLike | None = None,
     title: str | None = None,
 ) -> Figure:
     """Curves of a training: loss, accuracy of the whole net and of each column, learning rate.
 
-    `history` has one dictionary for each epoch, as `train` gives them. Saved where `path` is given.
+    `history` has one dictionary for each epoch, as `fit` gives them. Saved where `path` is given.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    if not history:
-        raise ValueError("plot_history: the history is empty, there is no epoch to draw")
+    columns = _check_history(history)
 
     def of(key: str) -> list[float]:
         return [float(row[key]) for row in history]
 
-    columns = len(history[0]["columns"])
     shades = [lighter(BLUE, 0.5 * (1 - c / max(1, columns - 1))) for c in range(columns)]
     each = [[float(row["columns"][c]) for row in history] for c in range(columns)]
     whole = "whole net" if columns else "test"
@@ -181,6 +195,24 @@ def plot_history(
     return figure
 
 
+def _check_history(history: Sequence[Mapping[str, Any]]) -> int:
+    """Raise `ValueError` unless there are epochs, each with its numbers; how many columns."""
+    if not len(history):
+        raise ValueError("plot_history: the history is empty, there is no epoch to draw")
+    count = -1
+    for number, row in enumerate(history, 1):
+        each = row.get("columns")
+        each = each if isinstance(each, (list, tuple)) and count in (-1, len(each)) else [None]
+        values = [*(row.get(key) for key in CURVES), *each]
+        if not all(isinstance(value, numbers.Real) for value in values):
+            raise ValueError(
+                f"plot_history: entry {number} of history needs numbers for {', '.join(CURVES)} "
+                f"and a list of them for columns, as fit gives them; got {got(dict(row))}"
+            )
+        count = len(each)
+    return count
+
+
 def _name_lines(axes: Any, lines: Sequence[tuple[str, list[float], str]]) -> None:
     """Write each line's name beside its end, moved where two would overlap."""
     low, high = axes.get_ylim()
@@ -195,41 +227,121 @@ def _name_lines(axes: Any, lines: Sequence[tuple[str, list[float], str]]) -> Non
 
 
 @picture
+@checked
 def plot_mistakes(
-    images: Any, labels: Any, predictions: Any, classes: Sequence[str], limit: int = 24
+    images: Any,
+    labels: Any,
+    predictions: Any,
+    classes: Sequence[str],
+    limit: Annotated[int, Range(1, 400)] = 24,
+    probabilities: Any = None,
 ) -> Figure:
-    """The first `limit` images (N, H, W, 1 or 3) whose prediction is wrong: true → predicted."""
-    pixels, truth, said = asnumpy(images), asnumpy(labels), asnumpy(predictions)
-    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
-        raise ShapeError(f"plot_mistakes: images must be (N, H, W, 1 or 3), got {pixels.shape}")
-    if not truth.shape == said.shape == pixels.shape[:1]:
-        raise ShapeError(
-            f"plot_mistakes: {len(pixels)} images need as many labels and predictions, got "
-            f"{truth.shape} and {said.shape}"
-        )
-    wrong = numpy.flatnonzero(truth != said)
-    shown, across = wrong[:limit], 8
-    rows = -(-len(shown) // across)
-    sheet = Sheet(0.4 + across * 1.12, 0.6 + rows * 1.5)
-    sheet.text(0.3, 0.32, f"{len(wrong)} of {len(pixels)} images classified wrongly", 10, ha="left")
+    """The first `limit` images (N, H, W, 1 or 3) whose prediction is wrong: true → predicted.
+
+    With `probabilities` (N,), of the predictions, those that the network was surest of.
+    """
+    pixels, sure = asnumpy(images), None if probabilities is None else asnumpy(probabilities)
+    truth, said = asnumpy(labels), asnumpy(predictions)
+    wrong = _find_mistakes(pixels, truth, said, sure, len(classes))
+    shown, across, down = wrong[:limit], 8, 1.5 if sure is None else 1.65
+    tall = 0.6 + -(-len(shown) // across) * down
+    sheet = Sheet(0.4 + across * 1.12, tall)
+    head = f"{len(wrong):,} of {len(pixels):,} images classified wrongly"
+    head += "" if sure is None or len(wrong) <= limit else f", the {limit} surest answers"
+    sheet.text(0.3, 0.32, head, 10, ha="left")
     low, high = (pixels.min(), pixels.max()) if len(pixels) else (0.0, 1.0)
     for i, n in enumerate(shown):
-        x, y = 0.3 + i % across * 1.12, 0.6 + i // across * 1.5
+        x, y = 0.3 + i % across * 1.12, 0.6 + i // across * down
         image = (pixels[n] - low) / max(high - low, 1e-12)
         sheet.axes.imshow(
             image.squeeze(-1) if image.shape[-1] == 1 else image,
             cmap="gray", vmin=0, vmax=1, extent=(x, x + 1, y + 1, y), interpolation="nearest",
         )  # fmt: skip
-        sheet.text(x + 0.5, y + 1.12, str(classes[int(truth[n])]), 7.5)
-        sheet.text(x + 0.5, y + 1.27, f"→ {classes[int(said[n])]}", 7.5, ACCENT)
-    sheet.axes.set(xlim=(0, sheet.wide), ylim=(0.6 + rows * 1.5, 0), aspect="auto")
+        sheet.text(x + 0.5, y + 1.12, _cut(classes[int(truth[n])], 16), 7.5)
+        sheet.text(x + 0.5, y + 1.27, f"→ {_cut(classes[int(said[n])], 14)}", 7.5, ACCENT)
+        if sure is not None:
+            sheet.text(x + 0.5, y + 1.42, f"{100 * sure[n]:.0f} %", 7, MUTED)
+    sheet.axes.set(xlim=(0, sheet.wide), ylim=(tall, 0), aspect="auto")
     return sheet.figure
+
+
+def _find_mistakes(
+    pixels: numpy.ndarray,
+    truth: numpy.ndarray,
+    said: numpy.ndarray,
+    sure: numpy.ndarray | None,
+    classes: int,
+) -> numpy.ndarray:
+    """Which images are classified wrongly; where it is known how sure, the surest first."""
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
+        raise ShapeError(f"plot_mistakes: images must be (N, H, W, 1 or 3), got {pixels.shape}")
+    for name, given in (("labels", truth), ("predictions", said), ("probabilities", sure)):
+        if given is not None and given.shape != pixels.shape[:1]:
+            raise ShapeError(
+                f"plot_mistakes: {len(pixels)} images need as many {name}, got {given.shape}"
+            )
+    check_answers("plot_mistakes", truth, said, classes)
+    wrong = numpy.flatnonzero(truth != said)
+    return wrong if sure is None else wrong[numpy.argsort(-sure[wrong], kind="stable")]
+
+
+def _cut(name: str, letters: int) -> str:
+    """A name of at most so many letters; a `$` would begin a formula."""
+    name = name if len(name) <= letters else name[: letters - 1] + "…"
+    return name.replace("$", r"\$")
+
+
+@picture
+@checked
+def plot_confusion(matrix: Any, classes: Sequence[str], title: str | None = None) -> Figure:
+    """The confusion matrix (K, K): row i is what the images of class i were answered with.
+
+    The stronger the colour, the larger the share of the row: blue where right, orange where wrong.
+    """
+    from matplotlib.colors import to_rgb
+
+    counts, K = asnumpy(matrix), len(classes)
+    if counts.shape != (K, K) or counts.dtype.kind not in "iu" or not 0 < K <= MOST_CLASSES:
+        raise ShapeError(
+            f"plot_confusion: matrix must be ({K}, {K}) integers, a row and a column for each of "
+            f"at most {MOST_CLASSES} classes; got {got(counts)}"
+        )
+    share = counts / numpy.maximum(counts.sum(axis=1, keepdims=True), 1)
+    colors = [
+        [lighter(BLUE, 1 - s) if i == j else lighter(ACCENT, 1 - s**0.5) for j, s in enumerate(row)]
+        for i, row in enumerate(share)
+    ]
+    names = [_cut(str(name), 18) for name in classes]
+    size = 8.5 if K <= 20 else 6 if K <= 50 else 3.4
+    long = 0.0088 * size * max(map(len, names))  # inches
+    side, left, bottom = min(max(0.52 * K, 3.6), 7.5), 0.5 + long, 0.5 + max(0.15, long)
+    figure = new_figure(left + side + 0.75, 0.75 + side + bottom)
+    wide, tall = figure.get_size_inches()
+    axes = figure.add_axes((left / wide, bottom / tall, side / wide, side / tall))
+    axes.imshow(numpy.array([[to_rgb(color) for color in row] for row in colors]))
+    axes.grid(False)
+    axes.spines[:].set_visible(True)
+    axes.set_xticks(range(K), names, fontsize=size, color=INK, rotation=90 if long > 0.3 else 0)
+    axes.set_yticks(range(K), names, fontsize=size, color=INK)
+    axes.set(xlabel="answer", ylabel="truth")
+    figure.text(left / wide, 1 - 0.28 / tall, title or "", fontsize=10.5, va="center")
+    if K > 20:
+        return figure
+    axes.text(K - 0.3, -0.7, "recall", fontsize=size, color=MUTED)
+    for i, row in enumerate(counts):
+        recall = f"{100 * share[i, i]:.0f} %" if row.sum() else "–"
+        axes.text(K - 0.3, i, recall, fontsize=size, color=MUTED, va="center")
+        for j in numpy.flatnonzero(row):
+            color = "white" if share[i, j] > (0.5 if i == j else 0.3) else INK
+            axes.text(int(j), i, f"{row[j]}", fontsize=size, color=color, ha="center", va="center")
+    return figure
 
 
 # ----- The recorded graph -----
 
 
 @picture
+@checked
 def plot_graph(tensor: Tensor, limit: int = 60) -> Figure:
     """What was recorded behind `tensor`: leaves on top, primitives, and the result at the bottom.
 

@@ -9,21 +9,28 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from .backend import asarray
-from .fractal import FractalNet
+from .check import Count, Range, checked
+from .errors import OutOfMemoryError
+from .fractal import FractalNet, fractal_parameters
 from .operators import PRIMITIVES
 from .ops import cross_entropy
 from .optim import SGD
 from .tensor import Tensor
+
+MOST_COLUMNS, TOO_MANY = 12, "a block has 2^columns - 1 convolutions"
+Columns = Annotated[int, Range(1, MOST_COLUMNS, why=TOO_MANY)]
 
 
 @dataclass
@@ -72,12 +79,50 @@ def watched() -> Iterator[dict[str, Row]]:
             del primitive.on_tensors, primitive.gradients
 
 
+@checked
+def check_step(
+    name: str,
+    columns: Columns,
+    channels: Sequence[Count],
+    shape: tuple[Count, Count, Count],
+    batch_size: Count,
+) -> None:
+    """Raise `OutOfMemoryError` where a training step needs more memory than the machine has.
+
+    An estimate, made before anything is allocated: batch norm keeps the output of each convolution
+    and its own, backward adds gradients of both; each weight has a gradient and a momentum.
+    """
+    (height, width, colours), convolutions = shape, 2**columns - 1
+    numbers = 3 * fractal_parameters(columns, channels, colours) + batch_size * math.prod(shape)
+    for block, width_out in enumerate(channels):
+        numbers += 3 * batch_size * (height >> block) * (width >> block) * width_out * convolutions
+    if 4 * numbers > memory():
+        raise OutOfMemoryError(
+            f"{name}: a step would take about {4 * numbers / 1e9:,.0f} GB of memory, and this "
+            f"machine has {memory() / 1e9:,.0f}; take fewer columns or channels, smaller images or "
+            "a smaller batch"
+        )
+
+
+def memory() -> int:
+    """Bytes of memory of this machine; 16 GB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 16 << 30
+
+
+@checked
 def training_step(
-    columns: int, channels: Sequence[int], shape: tuple[int, int, int], batch_size: int
+    columns: Columns,
+    channels: Sequence[Count],
+    shape: tuple[Count, Count, Count],
+    batch_size: Count,
 ) -> Callable[[], float]:
     """A function that trains a FractalNet for one step on random images; it returns the seconds
     that the optimizer took.
     """
+    check_step("training_step", columns, channels, shape, batch_size)
     height, width, colours = shape
     rng = np.random.default_rng(0)
     net = FractalNet(colours, 10, columns, channels, drop_path=0.0)
@@ -96,8 +141,13 @@ def training_step(
     return step
 
 
+@checked
 def profile_table(
-    columns: int, channels: Sequence[int], shape: tuple[int, int, int], batch_size: int, steps: int
+    columns: Columns,
+    channels: Sequence[Count],
+    shape: tuple[Count, Count, Count],
+    batch_size: Count,
+    steps: Count,
 ) -> str:
     """One training step by primitive, the dearest first: the mean of `steps`, after a warm-up."""
     step = training_step(columns, channels, shape, batch_size)

@@ -7,13 +7,18 @@ of its own at each place. Both are measured here, beside a plain network and a R
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
+from .check import Count, Range, checked
 from .fractal import ConvUnit, FractalBlock, RecursiveBlock, fractal_depth
 from .module import Module
 from .nn import Linear, Sequential
 from .tensor import Node, Tensor, backward_order
 from .zoo import ResidualUnit
+
+Columns = Annotated[int, Range(1, 8, why="a block has 2^columns - 1 convolutions")]
 
 
 def article_example() -> str:
@@ -38,7 +43,8 @@ def measured_depth(y: Tensor, kinds: tuple[str, ...] = ("conv2d", "linear", "mat
     return depth[id(y.node)]
 
 
-def measure(max_columns: int = 5, width: int = 16) -> list[tuple[int, int, int, int, int]]:
+@checked
+def measure(max_columns: Columns = 5, width: Count = 16) -> list[tuple[int, int, int, int, int]]:
     """(depth, parameters of: recursion, fractal, plain, ResNet) for 1 … max_columns columns.
 
     All are stacks of 3×3 convolutions of `width` channels; each depth is measured in the graph.
@@ -62,7 +68,8 @@ def measure(max_columns: int = 5, width: int = 16) -> list[tuple[int, int, int, 
     return rows
 
 
-def depth_table(max_columns: int = 5, width: int = 16) -> str:
+@checked
+def depth_table(max_columns: Columns = 5, width: Count = 16) -> str:
     """The measurements as text."""
     lines = [
         f"Depth (convolutions on the longest path) against parameters, 3×3, {width} channels:",

@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from .check import PathLike, Probability, checked, got
+from .errors import DTypeError
 from .layout import Alive, Layout
 
 if TYPE_CHECKING:
@@ -75,7 +78,8 @@ def picture(draw: Callable[P, T]) -> Callable[P, T]:
     return drawn
 
 
-def lighter(color: str, share: float) -> str:
+@checked
+def lighter(color: str, share: Probability) -> str:
     """The colour "#RRGGBB" with this share of white."""
     parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(part + (255 - part) * share):02X}" for part in parts)
@@ -99,21 +103,26 @@ def new_figure(wide: float, tall: float) -> Figure:
 
 
 @picture
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+@checked
+def save(figure: Any, path: PathLike) -> None:
     """Write a figure, all of it or nothing, in the format of the suffix: .svg, .png or .pdf.
 
     The same figure is the same file, byte for byte.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     suffix = path.suffix.lower()
+    if not hasattr(figure, "savefig"):
+        raise DTypeError(f"save: figure needs a Figure of Matplotlib, got {got(figure)}")
     if suffix not in WITHOUT_DATE:
         known = ", ".join(WITHOUT_DATE)
         raise ValueError(f"save: {path.name!r} does not say a format; end it with one of {known}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: there is no folder {path.parent}; make it first")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # enough pixels for a slide, whatever the size in inches
+    dpi = max(160, math.ceil(1600 / figure.get_figwidth()))
     try:
-        figure.savefig(part, format=suffix[1:], dpi=160, metadata=WITHOUT_DATE[suffix])
+        figure.savefig(part, format=suffix[1:], dpi=dpi, metadata=WITHOUT_DATE[suffix])
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

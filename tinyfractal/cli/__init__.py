@@ -7,14 +7,13 @@ Each command is a function `command_NAME`, its options beside it: in `train`, in
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 
 from .. import __version__, backend
 from . import look, predict, train
-from .options import DATA_FOLDER, Parser, complain
+from .options import DATA_FOLDER, Parser, complain, path
 from .predict import _read_image as _read_image
+from .surroundings import flush_output, open_streams, short_warnings, signals
 
 
 def build_parser() -> Parser:
@@ -25,7 +24,10 @@ def build_parser() -> Parser:
     )
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     shared.add_argument(
-        "--folder", default=DATA_FOLDER, help="where data sets lie (default: %(default)s)"
+        "--folder",
+        type=path,
+        default=DATA_FOLDER,
+        help="where data sets lie (default: %(default)s)",
     )
     parser = Parser(prog="tinyfractal", description="Deep learning in NumPy, small enough to read.")
     parser.add_argument("--version", action="version", version=f"tinyfractal {__version__}")
@@ -43,17 +45,26 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
-    args = build_parser().parse_args(argv)
-    try:
-        if args.backend is not None:
-            backend.use(args.backend)
-        args.run(args)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
-        if args.debug and not isinstance(error, KeyboardInterrupt):
-            raise
-        return complain(error, debug=False)
+    open_streams()
+    debug = False
+    with signals(), short_warnings():
+        try:
+            args = build_parser().parse_args(argv)
+            debug = args.debug
+            if args.backend is not None:
+                backend.use(args.backend)
+            status: int = args.run(args) or 0
+            unwritten = flush_output()
+            if unwritten is None:
+                return status
+            raise unwritten
+        except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+            return 0
+        except (Exception, KeyboardInterrupt) as error:
+            if debug and not isinstance(error, KeyboardInterrupt):
+                raise
+            if isinstance(error, OSError) and not error.filename:
+                error = flush_output() or error  # was it this that could not be written?
+            return complain(error, debug=False)
+        finally:
+            flush_output()

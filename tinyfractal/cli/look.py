@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import itertools
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
-from .. import __version__, backend
+from .. import __version__, backend, profile
 from ..chapters import copy_tutorials, list_chapters
-from ..fractal import FractalNet
-from ..profile import profile_table
+from ..fractal import FractalNet, Keep, keep_all
+from ..layout import MOST_COLUMNS, TOO_MANY, alive_paths
 from ..recurse import article_example, depth_table
 from ..selfcheck import check_all
-from .options import COUNT, INDEX, counts, dropped, image_shape
+from .options import COUNT, INDEX, counts, dropped, image_shape, path, printable, within
 
 
 def command_recurse(args: argparse.Namespace) -> None:
@@ -26,50 +28,103 @@ def command_draw(args: argparse.Namespace) -> None:
     """Draw a fractal block or network as SVG and PNG."""
     from .. import plot
 
-    backend.seed(args.seed)
-    keep = None
-    if args.drop_path != "none":
-        net = FractalNet(columns=args.columns, channels=(1,))
-        local = args.drop_path == "local"
-        keep = net.keep_local() if local else net.keep_column(args.drop_path)
+    files = _free_files(args.out, f"fractal-{args.what}", args.force)
+    # the blocks of the picture, each by its columns
+    blocks = {
+        "block": [args.columns],
+        "network": [args.columns] * len(args.channels),
+        "recursion": list(range(1, args.columns + 1)),
+    }[args.what]
+    keep, remark = _keep(args.drop_path, blocks, args.seed)
     if args.what == "block":
-        figure = plot.draw_block(args.columns, keep)
+        figure = plot.draw_block(args.columns, keep and keep(args.columns))
     elif args.what == "network":
-        figure = plot.draw_network(args.columns, args.channels, keep)
+        figure = plot.draw_network(args.columns, args.channels, keep and keep(args.columns))
     else:
-        figure = plot.draw_recursion(args.columns)
-    out = Path(args.out or f"fractal-{args.what}.svg")
-    for suffix in (".svg", ".png"):
-        plot.save(figure, out.with_suffix(suffix))
-        print(out.with_suffix(suffix))
+        figure = plot.draw_recursion(args.columns, keep)
+    for file in files:
+        plot.save(figure, file)
+    print(f"wrote {' and '.join(printable(file) for file in files)}{remark}")
+
+
+def _keep(
+    drop_path: str | int, blocks: list[int], seed: int
+) -> tuple[Callable[[int], Keep] | None, str]:
+    """What drop-path keeps, asked for a block of k columns, and what there is to say of it.
+
+    Local drop-path often drops nothing in a picture as small as these, so the first seed is taken,
+    from `seed` on, with which it drops something.
+    """
+    if drop_path == "none":
+        return None, ""
+    nets = {k: FractalNet(columns=k, channels=(1,)) for k in set(blocks)}
+    if isinstance(drop_path, int):
+        nets[max(blocks)].keep_column(drop_path)  # raises where there is no such column
+        return lambda k: nets[k].keep_column(drop_path) if drop_path < k else keep_all, ""
+    if max(blocks) == 1:
+        raise ValueError(
+            "draw: --drop-path local has nothing to drop in one column; take --columns 2 or more"
+        )
+    everything = sum(2**k - 1 for k in blocks)
+    for chosen in itertools.count(seed):
+        backend.seed(chosen)
+        if sum(len(alive_paths(k, nets[k].keep_local()).convs) for k in blocks) < everything:
+            break
+    backend.seed(chosen)
+    return lambda k: nets[k].keep_local(), f"; local drop-path of seed {chosen}"
+
+
+def _free_files(out: str | None, name: str, force: bool) -> list[Path]:
+    """Where a picture goes: an .svg and a .png, or a .pdf if that is asked for.
+
+    Raises `FileExistsError` where one of them is there already, unless forced.
+    """
+    path = Path(out or name)
+    path = path / name if path.is_dir() else path
+    if path.suffix.lower() not in ("", ".svg", ".png", ".pdf"):
+        raise ValueError(
+            f"draw: --out {path} should end in .svg or .png (both are made) or in .pdf, or have "
+            "no ending"
+        )
+    suffixes = (".pdf",) if path.suffix.lower() == ".pdf" else (".svg", ".png")
+    files = [path.with_suffix(suffix) for suffix in suffixes]
+    for file in files:
+        if file.exists() and not force:
+            raise FileExistsError(
+                f"draw: {file} is there already; choose another --out, or add --force to write "
+                "over it"
+            )
+    return files
 
 
 def command_tutorials(args: argparse.Namespace) -> None:
     """List the chapters of the tutorials; with a folder, copy them there to step through."""
+    folder = None if args.copy is None else copy_tutorials(args.copy)
     chapters = list_chapters()
     wide = max(len(chapter.question) for chapter in chapters)
     for chapter in chapters:
         print(f"{chapter.number:2}  {chapter.question:{wide}}  {chapter.minutes} min")
-    if args.copy is None:
+    if folder is None:
         print("\ncopy them to a folder of yours: python -m tinyfractal tutorials FOLDER")
     else:
-        folder = copy_tutorials(args.copy)
         print(
-            f"\ncopied to {folder}; to step through them:\n"
+            f"\ncopied to {printable(folder)}; to step through them:\n"
             "pip install 'tinyfractal[tutorials]'  (Matplotlib and JupyterLab; with VS Code, "
             "[plot] and ipykernel do)\n"
-            f"jupyter lab {shlex.quote(str(folder))}"
+            f"jupyter lab {printable(shlex.quote(str(folder)))}"
         )
 
 
 def command_profile(args: argparse.Namespace) -> None:
     """Break one training step of a FractalNet down by primitive."""
+    profile.check_step("profile", args.columns, args.channels, args.image, args.batch_size)
     height, width, colours = args.image
     print(
         f"FractalNet of {args.columns} columns, channels {','.join(map(str, args.channels))}, on "
         f"{args.batch_size} images of {height}×{width}×{colours}; mean of {args.steps} steps\n"
     )
-    print(profile_table(args.columns, args.channels, args.image, args.batch_size, args.steps))
+    step = args.columns, args.channels, args.image, args.batch_size
+    print(profile.profile_table(*step, args.steps))
 
 
 def command_gradcheck(args: argparse.Namespace) -> None:
@@ -110,29 +165,34 @@ def add_draw_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "what", choices=("block", "network", "recursion"), nargs="?", default="block"
     )
-    command.add_argument("--columns", type=COUNT, default=3)
-    command.add_argument("--channels", type=counts, default=(16, 32))
+    columns = within(int, 1, MOST_COLUMNS, f" ({TOO_MANY})")
+    command.add_argument("--columns", type=columns, default=3)
+    command.add_argument("--channels", type=counts, default=(16, 32), metavar="A,B,…")
     command.add_argument(
         "--drop-path",
         type=dropped,
         default="none",
-        help="grey what a sample drops: none, local, or a column",
+        help="dash what is dropped: none, local, or all but the column of this number",
     )
     command.add_argument("--seed", type=INDEX, default=0)
-    command.add_argument("--out", help="file to write; both .svg and .png are made")
+    command.add_argument(
+        "--out", type=path, metavar="FILE", help="file to write; both .svg and .png are made"
+    )
+    command.add_argument("--force", action="store_true", help="write over files that are there")
 
 
 def add_tutorials_options(command: argparse.ArgumentParser) -> None:
     """Where to copy them."""
     command.add_argument(
-        "copy", metavar="FOLDER", nargs="?", help="a new folder to copy the chapters to"
+        "copy", type=path, metavar="FOLDER", nargs="?", help="a new folder to copy the chapters to"
     )
 
 
 def add_profile_options(command: argparse.ArgumentParser) -> None:
     """The network and the images of the step."""
-    command.add_argument("--columns", type=COUNT, default=3)
-    command.add_argument("--channels", type=counts, default=(32, 64))
+    columns = within(int, 1, profile.MOST_COLUMNS, f" ({profile.TOO_MANY})")
+    command.add_argument("--columns", type=columns, default=3)
+    command.add_argument("--channels", type=counts, default=(32, 64), metavar="A,B,…")
     command.add_argument("--image", type=image_shape, default=(8, 8, 1), metavar="HxWxC")
     command.add_argument("--batch-size", type=COUNT, default=64)
     command.add_argument("--steps", type=COUNT, default=10)

@@ -1,16 +1,19 @@
-"""How the command line reads its options: a number from … to, a list of numbers, a shape."""
+"""How the command line reads its options, and how it says what went wrong: in one line."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 
-def within(kind: type, least: float, most: float = math.inf) -> Callable[[str], Any]:
+def within(kind: type, least: float, most: float = math.inf, why: str = "") -> Callable[[str], Any]:
     """An argparse type: a number from `least` to `most`, neither infinite nor NaN."""
 
     def convert(text: str) -> Any:
@@ -21,7 +24,7 @@ def within(kind: type, least: float, most: float = math.inf) -> Callable[[str], 
         if not (least <= value <= most and value < math.inf):
             noun = "whole number" if kind is int else "number"
             span = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"expected a {noun} {span}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected a {noun} {span}{why}, got {text!r}")
         return value
 
     return convert
@@ -52,6 +55,13 @@ def dropped(text: str) -> str | int:
     return int(text)
 
 
+def path(text: str) -> str:
+    """An argparse type: the name of a file or folder; ~ is the home folder, also in --out=~/x."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file or folder, got ''")
+    return os.path.expanduser(text)
+
+
 DATA_FOLDER = "data"
 SWITCH = argparse.BooleanOptionalAction  # --mirror and --no-mirror
 
@@ -60,18 +70,71 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that complains in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
+
+
+# ----- What is said -----
+
+
+def printable(text: object) -> str:
+    """A text without control characters, which would colour a terminal or move its cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def say(text: str) -> None:
+    """One line on stderr, for the reader and not for the next program; never a reason to fail."""
+    line = "; ".join(part.strip() for part in text.splitlines()).replace(":; ", ": ")
+    with contextlib.suppress(OSError):
+        print(f"tinyfractal: {printable(line)}", file=sys.stderr, flush=True)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: the command ends as after Ctrl-C, with another exit status."""
 
 
 def complain(error: BaseException, debug: bool, rank: int = 0) -> int:
     """Say what went wrong, in one line on stderr or with its traceback; the exit status."""
     if isinstance(error, KeyboardInterrupt):
-        print(f"tinyfractal: {str(error) or 'stopped'}", file=sys.stderr)
-        return 130
+        say(str(error) or "stopped")
+        return 143 if caused_by(error, Terminated) else 130  # 128 and the number of the signal
     if debug:
         traceback.print_exception(error)
     else:
-        text = "; ".join(line.strip() for line in str(error).splitlines()).replace(":; ", ": ")
-        where = f"rank {rank}: " if rank else ""
-        print(f"tinyfractal: {where}{text or type(error).__name__}", file=sys.stderr)
+        say((f"rank {rank}: " if rank else "") + in_words(error))
     return 1
+
+
+def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error, or what it was raised from, is of this kind."""
+    return error is not None and (
+        isinstance(error, kind) or caused_by(error.__cause__ or error.__context__, kind)
+    )
+
+
+ADVICE = {
+    errno.EACCES: "choose another place, or change who may use this one",
+    errno.EROFS: "choose another place",
+    errno.ENOSPC: "make room, or write to another place",
+    errno.EDQUOT: "make room, or write to another place",
+    errno.EISDIR: "name a file in it",
+    errno.ENOTDIR: "a file is in the way where a folder should be",
+    errno.EEXIST: "it is in the way; choose another name",
+    errno.ENAMETOOLONG: "choose a shorter one",
+}
+EXPLAINED = (
+    ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says, with the file and what to do where the system raised it."""
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        advice = ADVICE.get(error.errno, "")
+        return f"{file}{': ' * bool(file)}{error.strerror}{'; ' * bool(advice)}{advice}"
+    if isinstance(error, MemoryError) and not str(error):
+        return "not enough memory; take a smaller network, or fewer images at once"
+    name, ours = type(error).__name__, type(error).__module__.startswith("tinyfractal")
+    if ours or isinstance(error, EXPLAINED):
+        return str(error) or name
+    return f"{name}: {error} (a fault of the program; --debug shows where)"

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import itertools
+import os
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..checkpoint import load_checkpoint
-from ..data import load
+from ..confusion import confusion_matrix, confusion_text
+from ..data import Dataset, load
+from ..data.dataset import to_unit
 from ..distributed import ProcessGroup
 from ..errors import CheckpointError, DataError
 from ..fractal import fractal_depth
 from ..module import Module
 from ..recipe import Recipe
 from ..train import CHECKPOINT, columns_of, evaluate, predict
+from .options import in_words, path, printable, say
+
+BATCH = 250  # images at a time
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """The folder of a checkpoint, which may be named by its folder."""
+    return checkpoint if checkpoint.is_dir() else checkpoint.parent
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], Recipe]:
@@ -35,42 +50,181 @@ def load_model(checkpoint: str) -> tuple[Module, Recipe]:
     return model.eval(), recipe
 
 
-def table(model: Module, test: Any, recipe: Recipe, group: ProcessGroup | None = None) -> str:
-    """The whole network and each column: depth, parameters, accuracy and time per image."""
+def load_test(command: str, recipe: Recipe, args: argparse.Namespace) -> Dataset:
+    """The test images, of the data set the network was trained on or of `--data`.
+
+    Raises `DataError` unless they have the shape and the classes that it was trained on.
+    """
+    _, test = load(args.data or recipe.data, args.folder)
+    if test.shape != recipe.shape or len(test.classes) != len(recipe.classes):
+        raise DataError(
+            f"{command}: the checkpoint was trained on images of {recipe.shape} in "
+            f"{len(recipe.classes)} classes, {test.name} has {test.shape} in {len(test.classes)}"
+        )
+    numbers = tuple(map(str, range(len(test.classes))))  # what an .npz calls them; it knows no more
+    ours, theirs = tuple(recipe.classes), tuple(test.classes)
+    if ours != theirs and numbers not in (ours, theirs):
+        a, b = next(pair for pair in zip(ours, theirs) if pair[0] != pair[1])
+        raise DataError(
+            f"{command}: the checkpoint was trained on other classes than {test.name} has, such as "
+            f"{a!r} in the place of {b!r}"
+        )
+    return test
+
+
+# ----- evaluate -----
+
+
+def table(
+    model: Module,
+    test: Any,
+    recipe: Recipe,
+    group: ProcessGroup | None = None,
+    whole: tuple[float, float] | None = None,
+) -> str:
+    """The whole network and each column: depth, parameters, accuracy and time per image.
+
+    `whole`: accuracy and seconds per image of the whole network, where they are known.
+    """
     stages = len(recipe.channels)
     rows = [("whole network", fractal_depth(recipe.columns) * stages, model)]
     rows += [(f"column {c}", 2**c * stages, column) for c, column in enumerate(columns_of(model))]
     lines = [f"{'':15}depth  parameters  test accuracy  ms per image"]
     for name, depth, part in rows:
-        result = evaluate(part, test, recipe.transform(), group=group)
+        if whole is None or part is not model:
+            result = evaluate(part, test, recipe.transform(), group=group)
+            accuracy, seconds = result.accuracy, result.seconds
+        else:
+            accuracy, seconds = whole
         lines.append(
-            f"{name:15}{depth:5d}{part.count_parameters():12,}{100 * result.accuracy:13.2f} %"
-            f"{1000 * result.seconds:14.3f}"
+            f"{name:15}{depth:5d}{part.count_parameters():12,}{100 * accuracy:13.2f} %"
+            f"{1000 * seconds:14.3f}"
         )
     return "\n".join(lines)
 
 
 def command_evaluate(args: argparse.Namespace) -> None:
-    """Test a checkpoint on the test images of its data set."""
+    """Test a checkpoint on the test images of its data set: accuracy, confusions, mistakes."""
     model, recipe = load_model(args.checkpoint)
-    _, test = load(args.data or recipe.data, args.folder)
-    if test.shape != recipe.shape or len(test.classes) != len(recipe.classes):
-        raise DataError(
-            f"evaluate: the checkpoint was trained on images of {recipe.shape} in "
-            f"{len(recipe.classes)} classes, {test.name} has {test.shape} in {len(test.classes)}"
+    test = load_test("evaluate", recipe, args)
+    start = time.perf_counter()
+    answers, certain = _answers(model, recipe, test.images)
+    seconds = (time.perf_counter() - start) / len(test)
+    accuracy = float((answers == test.labels).mean())
+    print(table(model, test, recipe, whole=(accuracy, seconds)))
+    classes = [printable(name) for name in recipe.classes]
+    print(f"\n{confusion_text(test.labels, answers, classes)}")
+    if importlib.util.find_spec("matplotlib") is None:
+        print("\nno pictures: pip install 'tinyfractal[plot]' to draw them")
+    else:
+        place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
+        place.mkdir(parents=True, exist_ok=True)
+        print()
+        for name, figure in _pictures(test, answers, certain, classes):
+            print(f"{name}: {printable(write_beside(figure, place / f'{name}.png'))}")
+
+
+def _answers(model: Module, recipe: Recipe, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable class of each image, and its probability: (N,) and (N,)."""
+    parts = [
+        predict(model, images[i : i + BATCH], recipe.transform())
+        for i in range(0, len(images), BATCH)
+    ]
+    p = np.concatenate(parts)
+    return p.argmax(axis=1), p.max(axis=1)
+
+
+def _pictures(
+    test: Dataset, answers: np.ndarray, certain: np.ndarray, classes: list[str]
+) -> Iterator[tuple[str, Any]]:
+    """(what it shows, the figure): the confusion matrix, and the mistakes that are most certain."""
+    from .. import plot
+
+    right = answers == test.labels
+    if len(classes) <= plot.MOST_CLASSES:
+        matrix = confusion_matrix(test.labels, answers, len(classes))
+        title = (
+            f"{printable(test.name)}: {100 * right.mean():.2f} % of {len(test):,} test images right"
         )
-    print(table(model, test, recipe))
+        yield "confusion", plot.plot_confusion(matrix, classes, title)
+    if not right.all() and test.shape[2] in (1, 3):
+        yield (
+            "mistakes",
+            plot.plot_mistakes(test.images, test.labels, answers, classes, probabilities=certain),
+        )
 
 
-def command_predict(args: argparse.Namespace) -> None:
+def write_beside(figure: Any, path: Path) -> Path:
+    """Save a figure under a name that is free: confusion.png, or the first of -2, -3, … that is.
+
+    Where the very same picture is there already, that is the one.
+    """
+    from .. import plot
+
+    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        plot.save(figure, draft)
+        for number in itertools.count(1):
+            free = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+            if not free.exists():
+                draft.rename(free)
+                return free
+            if free.is_file() and free.read_bytes() == draft.read_bytes():
+                return free
+    finally:
+        draft.unlink(missing_ok=True)
+    raise AssertionError("there are numbers enough")
+
+
+# ----- predict -----
+
+
+def command_predict(args: argparse.Namespace) -> int:
     """Say what is in some images."""
     model, recipe = load_model(args.checkpoint)
-    for name in args.images:
-        image = _read_image(name, recipe, args)
-        (p,) = predict(model, image[None], recipe.transform())
-        best = np.argsort(-p)[: min(3, len(p))]
-        guesses = ", ".join(f"{recipe.classes[k]} {100 * p[k]:.1f} %" for k in best)
-        print(f"{name}: {guesses}")
+    asked = any(name.startswith("test:") for name in args.images)
+    test = load_test("predict", recipe, args) if asked else None
+    wide = max(len(printable(name)) for name in args.images) + 1
+    status = 0
+    for start in range(0, len(args.images), BATCH):
+        found: list[tuple[str, np.ndarray, str | None]] = []  # name, image, what it is if known
+        for name in args.images[start : start + BATCH]:
+            try:
+                if test is not None and name.startswith("test:"):
+                    found.append((name, *_of_test_set(name, test)))
+                else:
+                    found.append((name, _read_image(name, recipe, args), None))
+            except (DataError, OSError) as error:  # the other images are answered all the same
+                say(in_words(error))
+                status = 1
+        if found:
+            p = predict(model, np.stack([image for _, image, _ in found]), recipe.transform())
+            for (name, _, truth), probabilities in zip(found, p):
+                label = f"{printable(name)}:"
+                print(f"{label:{wide}} {_answer(probabilities, recipe.classes, truth)}")
+    return status
+
+
+def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, str]:
+    """Image N of the test set, its numbers from 0 to 1, and the name of its class; of "test:N"."""
+    number = name.removeprefix("test:")
+    if not (number.isascii() and number.isdigit() and int(number) < len(test)):
+        raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
+    n = int(number)
+    return to_unit(test.images[n]), test.classes[test.labels[n]]
+
+
+def _answer(p: np.ndarray, names: Sequence[str], truth: str | None) -> str:
+    """The three most probable classes; or the first beside the truth, where that is known."""
+    classes = [printable(name) for name in names]
+    if truth is None:
+        best = np.argsort(-p)[:3]
+        return ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best)
+    wide, guess = max(map(len, classes)), int(np.argmax(p))
+    sign = "✓" if names[guess] == truth else "✗"
+    return (
+        f"{classes[guess]:{wide}} {100 * p[guess]:5.1f} %   truth {printable(truth):{wide}} {sign}"
+    )
 
 
 def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarray:
@@ -104,14 +258,25 @@ def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarr
 
 def add_evaluate_options(command: argparse.ArgumentParser) -> None:
     """Which checkpoint, on which data."""
-    command.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or its folder")
-    command.add_argument("--data", help="another data set of the same kind")
+    command.add_argument(
+        "checkpoint", type=path, metavar="CHECKPOINT", help="a checkpoint, or its folder"
+    )
+    command.add_argument("--data", type=path, help="another data set of the same kind")
+    command.add_argument(
+        "--out", type=path, metavar="FOLDER", help="for pictures (default: beside the checkpoint)"
+    )
 
 
 def add_predict_options(command: argparse.ArgumentParser) -> None:
     """Which checkpoint, and the images."""
-    command.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint, or its folder")
-    command.add_argument("images", metavar="IMAGE", nargs="+", help="a file, or test:N")
+    command.add_argument(
+        "checkpoint", type=path, metavar="CHECKPOINT", help="a checkpoint, or its folder"
+    )
+    command.add_argument(
+        "images", type=path, metavar="IMAGE", nargs="+",
+        help="a file, or test:N for image N of the test set, with the truth",
+    )  # fmt: skip
+    command.add_argument("--data", type=path, help="another data set for test:N")
     command.add_argument("--invert", action="store_true", help="for dark ink on light paper")
 
 
