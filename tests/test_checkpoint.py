@@ -75,7 +75,11 @@ def test_everything_comes_back_to_the_bit(path):
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z0-9_]+(\.[a-z0-9_]+){0,3}", fullmatch=True),
-        arrays(floating_dtypes(endianness="=") | integer_dtypes(endianness="="), array_shapes()),
+        arrays(
+            floating_dtypes(endianness="=") | integer_dtypes(endianness="="),
+            array_shapes(),
+            elements={"allow_nan": False, "allow_infinity": False},
+        ),
         max_size=4,
     )
 )
