@@ -190,7 +190,10 @@ def test_a_checkpoint_without_a_recipe(capsys, trained, command):
         ({"columns": "many"}, "recipe: columns needs a whole number from 1 to 60, got 'many'"),
         ({"clip": "x"}, "recipe: clip needs a number of at least 0 or None, got 'x'"),
         ({"channels": [1]}, "load_state_dict: the state does not fit this FractalNet: wrong"),
-        ({"channels": 7}, "recipe: channels needs a list, each a whole number of at least 1, got 7"),
+        (
+            {"channels": 7},
+            "recipe: channels needs a list, each a whole number of at least 1, got 7",
+        ),
         ({"standardize": {}}, "recipe: standardize has no entry 'mean'"),
         ({"standardize": 3}, "recipe: standardize needs a dictionary or None, got 3"),
         ({"lr": "nan"}, "recipe: lr needs a number of at least 0, got 'nan'"),
