@@ -62,7 +62,7 @@ class Recipe:
     seed: Size = 0
     # facts of the data, filled in by `for_data`
     classes: tuple[str, ...] = ()
-    shape: tuple[Count, ...] = ()  # (H, W, C) of one image
+    shape: tuple[Annotated[int, Range(1, 1 << 16)], ...] = ()  # (H, W, C) of one image
     standardize: dict[str, Any] | None = None  # None: only brought to 0 … 1
     depth: Count | None = None  # convolutions of a stage; None: that of `columns`
 
