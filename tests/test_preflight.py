@@ -94,6 +94,10 @@ def test_weights_that_are_frozen_may_be_left_out():
     assert not np.array_equal(before[1], net[1].bias.numpy())
 
 
+def test_resume_needs_a_folder():
+    refused(ValueError, "resume=True needs the folder of a run", linear(), resume=True)
+
+
 # ----- Data -----
 
 

@@ -158,7 +158,7 @@ def test_the_tilde_is_the_home_folder(monkeypatch):
 
 def test_a_file_in_the_way_is_named(capsys):
     Path("taken").write_text("mine")
-    with pytest.raises(OSError, match="^taken: cannot be written .*there is a file where a folder"):
+    with pytest.raises(OSError, match=r"^taken: cannot be written .*there is a file where"):
         run("taken")
     assert main([*TINY, "--out", "taken"]) == 1
     assert "taken: cannot be written" in capsys.readouterr().err
@@ -170,7 +170,7 @@ def test_a_file_in_the_way_is_named(capsys):
 def test_other_data_of_the_same_shape_are_refused():
     run("run", epochs=1)
     changed = Dataset(TRAIN.images, TRAIN.labels[::-1].copy(), TRAIN.classes, "digits")
-    with pytest.raises(CheckpointError, match="run/checkpoint.npz: was trained on other images"):
+    with pytest.raises(CheckpointError, match=r"run/checkpoint.npz: was trained on other images"):
         run("run", epochs=2, train=changed, resume=True)
     state = load_checkpoint(f"run/{CHECKPOINT}")
     del state["digest"]  # as an older version wrote it
@@ -247,6 +247,27 @@ def test_a_very_large_network_is_asked_about(capsys, monkeypatch):
     assert not Path("run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([*TINY, "--out", "new"], "nothing was written yet, so start again with the same command"),
+        (
+            ["train", "--resume", "run", "--epochs", "7"],
+            "go on with: python -m tinyfractal train --resume run --epochs 7",
+        ),
+    ],
+)
+def test_ctrl_c_while_the_data_are_read_says_how_to_go_on(arguments, text, capsys, monkeypatch):
+    assert main([*TINY, "--epochs", "1", "--out", "run"]) == 0
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.train, "load", interrupted)
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == f"tinyfractal: stopped; {text}\n"
+
+
 # ----- Trained in Python, used on the command line -----
 
 NETWORKS = {
@@ -273,6 +294,19 @@ def test_a_network_of_the_library_can_be_built_again_from_its_checkpoint(kind, t
     assert f"{100 * expected[7].max():.1f} %" in capsys.readouterr().out
     assert main(["train", "--resume", "run", "--epochs", "2"]) == 1
     assert "was trained by fit in Python, which alone knows how" in capsys.readouterr().err
+
+
+def test_a_recipe_of_another_kind_is_refused_with_the_name_of_the_file():
+    run("run", epochs=1, net=NETWORKS["plain"]())
+    state = load_checkpoint(f"run/{CHECKPOINT}")
+    for recipe, text in (([1], "values needs a dictionary"), ({"lr": -1}, "lr needs a number of")):
+        save_checkpoint(f"run/{CHECKPOINT}", **{**state, "recipe": recipe})
+        with pytest.raises(CheckpointError, match=rf"^run/checkpoint\.npz: .*{text}"):
+            load_network("run")
+    integers = {name: np.round(array).astype(int) for name, array in state["model"].items()}
+    save_checkpoint(f"run/{CHECKPOINT}", **{**state, "model": integers})
+    with pytest.raises(CheckpointError, match=r"run: model/\S+ should hold decimal numbers"):
+        load_network("run")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from typing import Any, TypeVar, cast
 
 from . import backend
 from .backend import Array, xp
+from .check import Count, Size, checked
 from .errors import DistributedError
 from .module import Module
 from .nn import BatchNorm2d
@@ -60,6 +61,7 @@ class ProcessGroup:
 
     reads_device = False  # whether MPI says that it can read the memory of a GPU
 
+    @checked
     def __init__(self, comm: Any = None) -> None:
         self.comm = comm
         self.rank: int = 0 if comm is None else comm.rank
@@ -67,7 +69,8 @@ class ProcessGroup:
         if comm is not None:
             self.reads_device = "cuda" in str(comm.Get_info().get("mpi_memory_alloc_kinds"))
 
-    def part(self, samples: int) -> slice:
+    @checked
+    def part(self, samples: Size) -> slice:
         """Which of so many samples are this rank's; the parts differ by one at most."""
         return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
 
@@ -108,15 +111,18 @@ class ProcessGroup:
             self.start_all_reduce(total)()
         return total
 
+    @checked
     def add_up(self, *numbers: float) -> tuple[float, ...]:
         """The sum of each number over the ranks."""
         return numbers if self.size == 1 else tuple(map(self.comm.allreduce, numbers))
 
+    @checked
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Set each Tensor, running statistics say, to its mean over the ranks."""
         for tensor in tensors if self.size > 1 else ():
             tensor.copy_(self.all_reduce(tensor.data) / self.size)
 
+    @checked
     def from_first(self, make: Callable[[], T]) -> T:
         """What `make()` gives on rank 0, or the error that it raises there, on every rank."""
         if self.size == 1:
@@ -127,6 +133,7 @@ class ProcessGroup:
             raise error
         return cast(T, value)
 
+    @checked
     def agree(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
         """Raise on every rank unless `make()` gives {what: value} alike on all of them.
 
@@ -150,6 +157,7 @@ class ProcessGroup:
                     "another than rank 0"
                 )
 
+    @checked
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Start alike: these leaves, and the random numbers, become those of rank 0."""
         if self.size > 1:
@@ -240,8 +248,9 @@ class Reducer:
     one. About `bucket_bytes` travel together.
     """
 
+    @checked
     def __init__(
-        self, parameters: Iterable[Tensor], group: ProcessGroup, bucket_bytes: int = 1 << 20
+        self, parameters: Iterable[Tensor], group: ProcessGroup, bucket_bytes: Count = 1 << 20
     ) -> None:
         self.group = group
         self.on_their_way: list[Callable[[], Any]] = []

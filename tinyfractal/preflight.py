@@ -38,6 +38,8 @@ def check_run(
     """
 
     def look() -> dict[str, Any]:
+        if options["resume"] and not options["folder"]:
+            raise ValueError("fit: resume=True needs the folder of a run, folder=…")
         check_data(train, tests)
         check_optimizer(model, optimizer, schedule)
         check_batches(train, options["batch_size"], group)

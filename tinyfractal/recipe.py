@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from . import backend, optim, zoo
-from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, need
+from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, checked, need
 from .checkpoint import check_kinds, load_checkpoint, user_path
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
@@ -76,6 +76,7 @@ class Recipe:
         if not self.channels:
             raise ValueError("recipe: channels needs one number for each block, got none")
 
+    @checked
     def for_data(self, train: Dataset) -> Recipe:
         """This recipe with the facts of the training images filled in."""
         return replace(
@@ -124,6 +125,7 @@ class Recipe:
         kind = {"plain": zoo.PlainNet, "resnet": zoo.ResNet}[self.model]
         return kind(depth=self.stage_depth, **common)
 
+    @checked
     def build_optimizer(self, model: Module) -> optim.Optimizer:
         """The optimizer for the weights of `model`."""
         weights, decay = model.parameters(), self.weight_decay
@@ -132,6 +134,7 @@ class Recipe:
         kind = {"adam": optim.Adam, "adamw": optim.AdamW}[self.optimizer]
         return kind(weights, self.lr, weight_decay=decay)
 
+    @checked
     def build_schedule(self, optimizer: optim.Optimizer) -> optim.Schedule:
         """The learning-rate schedule over all epochs."""
         return SCHEDULES[self.schedule](optimizer, self.epochs)
@@ -173,13 +176,12 @@ class Recipe:
         return asdict(self)
 
     @classmethod
+    @checked
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """The recipe that `as_dict` described; what an older version did not have is the default.
 
         Raises `CheckpointError` where it is something else, or of a newer version.
         """
-        if not isinstance(values, Mapping):
-            raise CheckpointError(f"recipe: expected a dictionary, got {type(values).__name__}")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise CheckpointError(
@@ -206,6 +208,7 @@ def _hints() -> dict[str, Any]:
 # ----- Recipes and checkpoints -----
 
 
+@checked
 def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
     """A checkpoint, or that of a run's folder, and the recipe in it.
 
@@ -221,7 +224,10 @@ def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
             "fit(…, recipe=Recipe(…).as_dict()), or load the weights in Python: "
             "model.load_state_dict(load_checkpoint(path)['model'])"
         )
-    recipe = Recipe.from_dict(state["recipe"])
+    try:
+        recipe = Recipe.from_dict(state["recipe"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
     arrays, numbers = len(state["model"]), sum(array.size for array in state["model"].values())
     needs = 5 * recipe.count_convolutions(), recipe.count_parameters()  # with batch norm's four
     if needs[0] > arrays or needs[1] > numbers:
@@ -232,12 +238,16 @@ def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
     return state, recipe
 
 
+@checked
 def load_network(path: PathLike) -> tuple[Module, Recipe]:
     """The network of a checkpoint, in inference, and its recipe."""
     state, recipe = read_run(path)
-    model = recipe.build_model()
+    try:
+        model = recipe.build_model()
+        model.load_state_dict(state["model"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     check_kinds(path, "model", state["model"], model.state_dict())
-    model.load_state_dict(state["model"])
     return model.eval(), recipe
 
 

@@ -175,7 +175,8 @@ class Job:
                 f"{folder / CHECKPOINT}: was trained by fit in Python, which alone knows how; go "
                 "on there, with resume=True"
             )
-        done = len(state.get("history", ()))
+        history = state.get("history")
+        done = len(history) if isinstance(history, list) else 0  # fit looks at it more closely
         if chosen.get("epochs", done) < done:
             raise ValueError(
                 f"train: {folder} has {done} epochs already; --epochs is the number of all, so "
