@@ -305,7 +305,9 @@ def test_a_recipe_of_another_kind_is_refused_with_the_name_of_the_file():
             load_network("run")
     integers = {name: np.round(array).astype(int) for name, array in state["model"].items()}
     save_checkpoint(f"run/{CHECKPOINT}", **{**state, "model": integers})
-    with pytest.raises(CheckpointError, match=r"run: model/\S+ should hold decimal numbers"):
+    with pytest.raises(
+        CheckpointError, match=r"run/checkpoint.npz: model/\S+ should hold decimal numbers"
+    ):
         load_network("run")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -214,8 +215,7 @@ def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
 
     Raises `CheckpointError`, also where the recipe asks for a larger network than is there.
     """
-    path = user_path(path)
-    path = path / CHECKPOINT if path.is_dir() else path
+    path = _file(path)
     state = load_checkpoint(path)
     if not state.get("recipe"):
         reason = state.get("no_recipe", "fit was given none")
@@ -241,6 +241,7 @@ def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
 @checked
 def load_network(path: PathLike) -> tuple[Module, Recipe]:
     """The network of a checkpoint, in inference, and its recipe."""
+    path = _file(path)
     state, recipe = read_run(path)
     try:
         model = recipe.build_model()
@@ -249,6 +250,11 @@ def load_network(path: PathLike) -> tuple[Module, Recipe]:
         raise CheckpointError(f"{path}: {error}") from error
     check_kinds(path, "model", state["model"], model.state_dict())
     return model.eval(), recipe
+
+
+def _file(path: PathLike) -> Path:
+    path = user_path(path)
+    return path / CHECKPOINT if path.is_dir() else path
 
 
 def recipe_of(
