@@ -1,40 +1,64 @@
 """All checks with one command: `python -m tests` (lint, format, types, tests).
 
 The tests run twice: on NumPy, and, but for notebooks and long trainings, on a stand-in for a GPU.
-Arguments go to pytest: `python -m tests -k fractal`. With TINYFRACTAL_BACKEND=cupy they run on a
-real GPU; `python -m tests.gpu` does more there.
+`python -m tests --quick` leaves out what takes long, and says what that is. Other arguments go to
+pytest: `python -m tests -k fractal`. With TINYFRACTAL_BACKEND=cupy the tests run on a real GPU;
+`python -m tests.gpu` does more there.
+
+Only the project's own folders are looked at: runs, pictures, data and copies of the chapters may
+lie beside them.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-CHECKS = {
-    "lint": ["ruff", "check", "."],
-    "format": ["ruff", "format", "--check", "."],
-    "types": ["mypy"],
-    "tests": ["pytest", "-n", "auto", *sys.argv[1:]],
+ROOT = Path(__file__).resolve().parent.parent
+FAST = "not tutorial and not golden and not slow"
+DURATION = {
+    False: "All checks: about 7 minutes on two cores. (--quick takes about one.)",
+    True: "The quick checks: about one minute on two cores. They leave out the chapters, trainings "
+    "on the digits, processes that are started, killed or share a training, the benchmarks, "
+    "second derivatives, and the second run on a stand-in for a GPU.",
 }
-if os.environ.get("TINYFRACTAL_BACKEND", "numpy") == "numpy":
-    CHECKS["tests on a stand-in for a GPU"] = [
-        "tests.gpu", "--standin", "--only", "suite", "--", *sys.argv[1:]
-    ]  # fmt: skip
 
 
-def main() -> int:
+def checks(quick: bool, arguments: list[str]) -> dict[str, list[str]]:
+    """The modules to run, each with its arguments."""
+    found = {
+        "lint": ["ruff", "check", "."],
+        "format": ["ruff", "format", "--check", "."],
+        "types": ["mypy"],
+        "tests": ["pytest", "-n", "auto", *(["-m", FAST] if quick else []), *arguments],
+    }
+    if os.environ.get("TINYFRACTAL_BACKEND", "numpy") == "numpy" and not quick:
+        found["tests on a stand-in for a GPU"] = [
+            "tests.gpu", "--standin", "--only", "suite", "--", *arguments
+        ]  # fmt: skip
+    return found
+
+
+def main(arguments: list[str]) -> int:
     """Run them all, say which failed, and return how many."""
-    root = Path(__file__).resolve().parent.parent
+    quick = "--quick" in arguments
+    missing = [name for name in ("ruff", "mypy", "pytest", "xdist", "hypothesis")
+               if importlib.util.find_spec(name) is None]  # fmt: skip
+    if missing:
+        print(f"not installed: {', '.join(missing)}; run pip install -e '.[test]'", file=sys.stderr)
+        return 1
+    print(DURATION[quick], flush=True)
     # several test processes at once, so one thread each
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     failed = []
-    for name, command in CHECKS.items():
+    for name, command in checks(quick, [a for a in arguments if a != "--quick"]).items():
         print(f"\n== {name}: {' '.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], cwd=root, env=environment).returncode:
+        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment).returncode:
             failed.append(name)
     print(f"\n{'failed: ' + ', '.join(failed) if failed else 'all checks passed'}")
     return len(failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

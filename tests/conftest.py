@@ -7,6 +7,7 @@ HYPOTHESIS_PROFILE=thorough pytest       400, new ones each time
 import functools
 import importlib.util
 import os
+from collections import Counter
 
 import numpy.testing
 import pytest
@@ -68,8 +69,20 @@ def _same_start():
         backend.use(before)
 
 
+# What `python -m tests --quick` leaves out, beside chapters and trainings: whole files, and tests.
+SLOW = {
+    "test_benchmarks.py", "test_distributed.py", "test_kill.py", "test_standin.py",
+    "test_gradcheck_forgets_no_function_and_no_layer", "test_second_derivative",
+    "test_every_check_accepts_its_solution_and_rejects_a_plausible_wrong_answer",
+    "test_chain_of_100_000_operations_goes_backward",
+}  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
     """Run what takes longest first, and skip what needs PyTorch where it is not installed."""
+    for item in items:
+        if {item.path.name, getattr(item, "originalname", None)} & SLOW:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("tutorial") is None)
     if importlib.util.find_spec("torch") is None:
         for item in items:
@@ -117,7 +130,11 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print them."""
+    """Print them, and why tests were skipped."""
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    for reason, count in Counter(skipped).most_common():
+        tests = "1 test" if count == 1 else f"{count} tests"
+        terminalreporter.write_line(f"Skipped {tests}: {reason.removeprefix('Skipped: ')}")
     if chapters:
         times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(chapters))
         terminalreporter.write_line(f"Chapters executed: {times}")

@@ -112,7 +112,8 @@ def digits(args: argparse.Namespace) -> None:
     """The same seed on both: the same decisions, and losses that are equal to rounding.
 
     A rounding grows from step to step, since each step builds on the one before. So float32 is held
-    to it in the first steps, and float64, which begins a billion times smaller, in all of them.
+    to it in the first steps, to 1e-3 (at the third it is 1e-5 on one processor and 2e-4 on
+    another), and float64, which begins a billion times smaller, in all of them.
     """
     runs = {
         dtype: list(zip(one_run("numpy", dtype), one_run(args.device, dtype)))
@@ -133,7 +134,7 @@ def digits(args: argparse.Namespace) -> None:
             )
         if not same:
             raise AssertionError(f"step {step + 1}: drop-path decided differently")
-    for dtype, first, bound in (("float32", 3, 1e-5), ("float64", STEPS, 1e-6)):
+    for dtype, first, bound in (("float32", 3, 1e-3), ("float64", STEPS, 1e-6)):
         if max(apart[dtype][:first]) > bound:
             raise AssertionError(f"{dtype}: losses apart by {max(apart[dtype][:first]):.1e}")
     if not args.standin:

@@ -71,8 +71,7 @@ def shifted_by_hand(image, down, right, mode):
 @given(batches, seeds, st.integers(0, 3), st.sampled_from(["zeros", "reflect"]))
 @quick
 def test_every_shifted_image_is_one_of_the_shifts_made_by_hand(images, seed, pixels, mode):
-    if mode == "reflect":
-        pixels = min(pixels, min(images.shape[1:3]) - 1)
+    pixels = min(pixels, min(images.shape[1:3]) - 1)
     before = images.copy()
     result = data.shift(images, np.random.default_rng(seed), pixels, mode)
     assert same_pixels(images, before)
@@ -95,6 +94,7 @@ def test_all_shifts_are_equally_likely_and_images_shift_on_their_own():
 @given(batches, seeds, st.integers(0, 7))
 @quick
 def test_every_cutout_is_a_square_around_some_pixel_clipped_at_the_edges(images, seed, size):
+    size = min(size, *images.shape[1:3])
     before = images.copy()
     result = data.cutout(images, np.random.default_rng(seed), size)
     assert same_pixels(images, before)
@@ -125,26 +125,38 @@ def test_compose_is_one_after_the_other_with_one_generator():
         by_hand = step(by_hand, rng)
     assert same_pixels(data.Compose(steps)(images, np.random.default_rng(5)), by_hand)
     assert same_pixels(data.Compose([])(images, rng), images)
-    with pytest.raises(TypeError, match="images, rng"):
-        data.Compose([data.mirror, 3])
+    for steps in ([data.mirror, 3], data.mirror, None):
+        with pytest.raises(TypeError, match="Compose: steps needs a list, each of it a function"):
+            data.Compose(steps)
 
 
 @pytest.mark.parametrize(
     ("function", "options"),
     [
         (data.mirror, {"p": 1.5}),
+        (data.mirror, {"p": float("nan")}),
         (data.shift, {"pixels": -1}),
+        (data.shift, {"pixels": 4}),
         (data.shift, {"pixels": 4, "mode": "reflect"}),
+        (data.shift, {"pixels": 10**30}),
         (data.shift, {"mode": "wrap"}),
         (data.cutout, {"size": -1}),
+        (data.cutout, {"size": 5}),
     ],
 )
 def test_impossible_options_are_refused(function, options):
     images, rng = np.zeros((2, 4, 6, 1)), np.random.default_rng(0)
-    with pytest.raises(ValueError, match=next(iter(options)) if "mode" not in options else None):
+    argument = "mode" if "wrap" in options.values() else next(iter(options))
+    with pytest.raises(ValueError, match=f"{function.__name__}: {argument} needs"):
         function(images, rng, **options)
-    with pytest.raises(ShapeError, match=r"\(N, H, W, C\)"):
-        function(images[0], rng, **({"size": 1} if function is data.cutout else {}))
+    good = {"size": 1} if function is data.cutout else {}
+    with pytest.raises(ShapeError, match=rf"{function.__name__}: images .*\(N, H, W, C\)"):
+        function(images[0], rng, **good)
+    with pytest.raises(DTypeError, match="images need numbers"):
+        function(np.full((2, 4, 6, 1), "x"), rng, **good)
+    for wrong in (np.random, 0, None, np.random.RandomState(0)):
+        with pytest.raises(TypeError, match=f"{function.__name__}: rng needs a Generator"):
+            function(images, wrong, **good)
 
 
 # ----- Loader -----
@@ -293,23 +305,56 @@ def test_changing_a_batch_does_not_change_the_dataset():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 0}, "batch_size needs a whole number of at least 1, got 0"),
         ({"batch_size": 2.5}, "batch_size"),
         ({"batch_size": True}, "batch_size"),
         ({"batch_size": 11, "drop_last": True}, "10 examples make no batch of 11 with drop_last"),
         ({"seed": -1}, "seed"),
+        ({"seed": "now"}, "seed"),
         ({"prefetch": -1}, "prefetch"),
+        ({"shuffle": "yes"}, "shuffle"),
+        ({"transform": 3}, "transform"),
+        ({"augment": [data.mirror]}, "augment"),
         ({"dataset": numbered(0)}, "0 examples"),
+        ({"dataset": np.zeros((3, 4, 4, 1))}, "dataset needs a Dataset"),
     ],
 )
 def test_bad_arguments_are_refused(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=f"Loader: .*{words}"):
         data.Loader(**({"dataset": numbered(10), "batch_size": 2} | options))
 
 
-def test_a_bad_epoch_or_a_transform_to_another_type_is_refused():
-    loader = data.Loader(numbered(10), 2, transform=lambda images: images.astype(np.float64))
-    with pytest.raises(ValueError, match="epoch"):
-        loader.set_epoch(-1)
-    with pytest.raises(DTypeError, match="float64"):
+def test_a_bad_epoch_is_refused():
+    with pytest.raises(ValueError, match=r"Loader.set_epoch: epoch needs"):
+        data.Loader(numbered(10), 2).set_epoch(-1)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize(
+    ("made", "error", "words"),
+    [
+        (lambda x: x.astype(np.float64), DTypeError, r"float64; end it with .astype\(float32\)"),
+        (lambda x: None, DTypeError, "got None"),
+        (lambda x: x.tolist(), DTypeError, "got a list"),
+        (lambda x: x[:-1], ShapeError, r"as many images as it gets, 2, got .*\(1, 4, 4, 1\)"),
+        (lambda x: x[0, 0, 0, 0], DTypeError, "got np.float32"),
+    ],
+)
+def test_what_the_users_functions_make_is_looked_at(made, error, words, prefetch):
+    for options in ({"transform": made}, {"augment": lambda x, rng: made(x)}):
+        (name,) = options
+        loader = data.Loader(numbered(10), 2, prefetch=prefetch, **options)
+        with pytest.raises(error, match=f"Loader: {name} .*{words}"):
+            next(iter(loader))
+
+
+def test_bytes_that_an_augmentation_makes_floats_are_refused_since_they_would_not_be_divided():
+    dataset = numbered(10, np.uint8)
+    loader = data.Loader(dataset, 2, augment=lambda x, rng: x * np.float32(1.1))
+    with pytest.raises(DTypeError, match="augment needs to give a NumPy array of uint8"):
         next(iter(loader))
+
+
+def test_no_more_batches_than_there_are_are_asked_for_ahead():
+    loader = data.Loader(numbered(10), 2, prefetch=10**12)
+    assert len(list(loader)) == 5

@@ -1,6 +1,7 @@
 """The `tutorials` command, and how exercises are judged."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -48,6 +49,23 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path, capsys):
         f"tinyfractal: tutorials: {tmp_path} is there already; choose another folder\n"
     )
     assert [path.read_text() for path in tmp_path.iterdir()] == ["a reader's answers"]
+
+
+@pytest.mark.parametrize("home", [FOLDER, FOLDER.parent / "tinyfractal"])
+def test_copy_into_the_library_is_refused(home, capsys):
+    assert main(["tutorials", str(home / "mine")]) == 1
+    assert f"lies inside {home}" in capsys.readouterr().err
+    assert not (home / "mine").exists()
+
+
+def test_home_and_a_file_in_the_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME" if os.name == "posix" else "USERPROFILE", str(tmp_path))
+    assert chapters.copy_tutorials("~/mine") == tmp_path / "mine"
+    (tmp_path / "file").write_text("mine")
+    assert main(["tutorials", str(tmp_path / "file" / "copy")]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"tinyfractal: {tmp_path / 'file'}")
+    assert len(err.splitlines()) == 1
 
 
 def test_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):

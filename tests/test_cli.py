@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,18 @@ import pytest
 
 import tinyfractal
 from tinyfractal import backend, cli, nn, ops
+from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.cli import main
 from tinyfractal.data import load
 from tinyfractal.errors import GradientError
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY
 
-draw_curves = cli.train._draw_curves
+draw_curves, pictures = cli.train._draw_curves, cli.predict._pictures
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--epochs", "1", "--columns", "2", "--channels", "4,6", "--drop-path", "0"]
 COMMANDS = ("train", "evaluate", "predict", "recurse", "draw", "gradcheck", "info")
+NAMES = ("confusion", "mistakes")
 HAS_PLOT = all(importlib.util.find_spec(name) for name in ("matplotlib", "tinyfractal.plot"))
 needs_plot = pytest.mark.skipif(not HAS_PLOT, reason="needs matplotlib")
 
@@ -48,6 +52,7 @@ needs_shell = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli.train, "_draw_curves", lambda *_: None)  # slow; one test draws them
+    monkeypatch.setattr(cli.predict, "_pictures", lambda *_: [])  # and another one these
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +165,41 @@ def test_every_entry_of_the_recipe_that_is_a_choice_has_an_option(capsys):
 def test_evaluate_prints_the_table_for_a_file_and_for_its_folder(capsys, trained):
     by_folder = run(capsys, "evaluate", trained)
     by_file = run(capsys, "evaluate", trained / CHECKPOINT)
-    assert [line[:3] for line in by_folder] == ["   ", "who", "col", "col"]
+    assert [line[:3] for line in by_folder[:5]] == ["   ", "who", "col", "col", ""]
     assert [line[:40] for line in by_file] == [line[:40] for line in by_folder]
+
+
+def test_evaluate_prints_which_class_was_taken_for_which(capsys, trained):
+    _, test = load("digits")
+    model, recipe = cli.predict.load_model(str(trained))
+    answers = cli.predict.predict(model, test.images, recipe.transform()).argmax(axis=1)
+    lines = run(capsys, "evaluate", trained)
+    start = next(i for i, line in enumerate(lines) if line.split()[-1:] == ["recall"])
+    for truth, line in enumerate(lines[start + 1 : start + 11]):
+        name, *counts, recall, _ = line.replace("·", "0").split()
+        ours = [np.sum((test.labels == truth) & (answers == answer)) for answer in range(10)]
+        assert name == str(truth)
+        assert list(map(int, counts)) == ours
+        assert float(recall) == pytest.approx(100 * ours[truth] / sum(ours), abs=0.051)
+    whole = next(line for line in lines if line.startswith("whole network"))
+    assert f"{100 * np.mean(answers == test.labels):.2f} %" in whole
+
+
+@needs_plot
+def test_evaluate_draws_pictures_and_overwrites_nothing(capsys, trained, monkeypatch):
+    monkeypatch.setattr(cli.predict, "_pictures", pictures)
+    for _ in range(2):  # the second time they are there already, the very same
+        lines = run(capsys, "evaluate", trained, "--out", "new folder")
+        assert lines[-2:] == [f"{n}: {Path('new folder') / n}.png" for n in NAMES]
+        assert {path.name for path in Path("new folder").iterdir()} == {f"{n}.png" for n in NAMES}
+    Path("new folder/mistakes.png").write_text("mine")
+    lines = run(capsys, "evaluate", trained, "--out", "new folder")
+    assert lines[-1] == f"mistakes: {Path('new folder/mistakes-2.png')}"
+    assert Path("new folder/mistakes.png").read_text() == "mine"
+    for name in ("confusion.png", "mistakes-2.png"):
+        header = Path("new folder", name).read_bytes()[:20]
+        assert header.startswith(b"\x89PNG")
+        assert int.from_bytes(header[16:20]) >= 1600  # pixels across: enough for a slide
 
 
 def test_evaluate_on_other_data(capsys, trained):
@@ -185,13 +223,37 @@ def test_predict_an_image_of_the_test_set(capsys, trained):
     lines = run(capsys, "predict", trained, *(f"test:{i}" for i in range(20)))
     right = 0
     for i, line in enumerate(lines):
-        name, guess, percent = re.match(
-            r"(test:\d+): (\d) (\S+) %, \d \S+ %, \d \S+ %$", line
+        name, guess, percent, truth, sign = re.match(
+            r"(test:\d+): +(\d) (\S+) % +truth (\d) ([✓✗])$", line
         ).groups()
         assert name == f"test:{i}"
         assert 10 <= float(percent) <= 100
-        right += int(guess) == test.labels[i]
+        assert int(truth) == test.labels[i]
+        assert (sign == "✓") == (guess == truth)
+        right += guess == truth
     assert right > 10
+    assert len({line.index("%") for line in lines if line[-1] == "✓"}) == 1  # they are aligned
+
+
+def test_predict_names_classes_without_control_characters(capsys, trained):
+    state = load_checkpoint(trained / CHECKPOINT)
+    names = [f"\x1b[31m{name}\r" for name in "abcdefghij"]
+    save_checkpoint("run.npz", **{**state, "recipe": {**state["recipe"], "classes": names}})
+    (line,) = run(capsys, "predict", "run.npz", "test:0")
+    assert "\x1b" not in line
+    assert "\r" not in line
+    assert re.match(r"test:0: \S+[a-j]", line)
+
+
+def test_predict_calls_the_truth_as_the_network_calls_it(capsys, trained):
+    _, test = load("digits")
+    state = load_checkpoint(trained / CHECKPOINT)
+    names = [f"ship {name}" for name in "abcdefghij"]
+    save_checkpoint("run.npz", **{**state, "recipe": {**state["recipe"], "classes": names}})
+    (line,) = run(capsys, "predict", "run.npz", "test:0")  # the digits are called by their numbers
+    guess, truth, sign = re.match(r"test:0: (ship .) .* truth (ship .) (.)$", line).groups()
+    assert truth == names[test.labels[0]]
+    assert (sign == "✓") == (guess == truth)
 
 
 def test_predict_a_picture(capsys, trained):
@@ -204,7 +266,7 @@ def test_predict_a_picture(capsys, trained):
 
     def best(*arguments):
         lines = run(capsys, "predict", trained, *arguments)
-        found = [re.search(r": (\d) (\S+) %", line).groups() for line in lines]
+        found = [re.search(r": +(\d) (\S+) %", line).groups() for line in lines]
         return [10 * int(digit) + float(percent) / 100 for digit, percent in found]
 
     (expected,) = best("test:3")
@@ -237,21 +299,56 @@ def test_recurse_begins_with_the_three_lines_of_the_article(capsys):
 @pytest.mark.parametrize("what", ["block", "network", "recursion"])
 @pytest.mark.parametrize("drop", ["none", "local", "1"])
 def test_draw_writes_both_formats(capsys, what, drop):
-    lines = run(capsys, "draw", what, "--drop-path", drop, "--columns", 3, "--out", "a.picture.png")
-    assert lines == ["a.picture.svg", "a.picture.png"]
-    assert Path("a.picture.png").read_bytes().startswith(b"\x89PNG")
+    (line,) = run(capsys, "draw", what, "--drop-path", drop, "--out", "a.picture.png")
+    assert line.startswith("wrote a.picture.svg and a.picture.png")
+    header = Path("a.picture.png").read_bytes()[:20]
+    assert header.startswith(b"\x89PNG")
+    assert int.from_bytes(header[16:20]) >= 1600  # pixels across: enough for a slide
     assert "</svg>" in Path("a.picture.svg").read_text()
 
 
 @needs_plot
 def test_draw_shows_what_drop_path_leaves(capsys):
-    pictures = []
+    drawn = []
     for drop in ("none", "local", "0", "2"):
-        run(capsys, "draw", "--drop-path", drop, "--seed", 1)
-        pictures.append(Path("fractal-block.svg").read_text())
-    assert len(set(pictures)) == 4
-    run(capsys, "draw", "--drop-path", "local", "--seed", 1)
-    assert Path("fractal-block.svg").read_text() == pictures[1]
+        run(capsys, "draw", "--drop-path", drop, "--seed", 1, "--force")
+        drawn.append(Path("fractal-block.svg").read_text())
+    assert len(set(drawn)) == 4
+    run(capsys, "draw", "--drop-path", "local", "--seed", 1, "--force")
+    assert Path("fractal-block.svg").read_text() == drawn[1]
+
+
+@needs_plot
+@pytest.mark.parametrize("what", ["block", "network", "recursion"])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_draw_of_local_drop_path_drops_something(capsys, monkeypatch, what, seed):
+    drawn = []
+    monkeypatch.setattr("tinyfractal.plot.save", lambda figure, _: drawn.append(figure))
+    (line,) = run(capsys, "draw", what, "--drop-path", "local", "--columns", 2, "--seed", seed)
+    assert int(re.search(r"; local drop-path of seed (\d+)$", line)[1]) >= seed
+    dashed = [line for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]
+    run(capsys, "draw", what, "--columns", 2)
+    full = [line for line in drawn[-1].axes[0].lines if line.get_linestyle() == "--"]
+    assert len(dashed) > len(full)
+
+
+@needs_plot
+def test_draw_overwrites_nothing_unless_forced(capsys):
+    Path("mine.png").write_text("mine")
+    assert main(["draw", "--out", "mine.svg"]) == 1
+    assert "mine.png is there already" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in Path().iterdir()] == [("mine.png", "mine")]
+    run(capsys, "draw", "--out", "mine.svg", "--force")
+    assert Path("mine.png").read_bytes().startswith(b"\x89PNG")
+
+
+@needs_plot
+def test_draw_into_a_folder_and_as_pdf(capsys):
+    Path("pictures").mkdir()
+    run(capsys, "draw", "--columns", 1, "--out", "pictures")
+    run(capsys, "draw", "--columns", 1, "--out", "pictures/one.pdf")
+    names = {"fractal-block.svg", "fractal-block.png", "one.pdf"}
+    assert {path.name for path in Path("pictures").iterdir()} == names
 
 
 def test_gradcheck_forgets_no_function_and_no_layer(capsys):
@@ -288,6 +385,12 @@ def test_info_prints_the_facts(capsys):
     assert {"python", "blas", "threads", "device", "cupy", "matplotlib", "tqdm", "pillow"} <= set(
         facts
     )
+
+
+def test_info_of_a_numpy_that_says_nothing_of_itself(capsys, monkeypatch):
+    monkeypatch.setattr(np, "show_config", lambda mode: {})
+    facts = dict(line.split(maxsplit=1) for line in run(capsys, "info", "--backend", "numpy"))
+    assert facts["blas"] == "unknown"
 
 
 # ----- As a program -----
@@ -327,3 +430,94 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, command):
 def test_a_reader_that_left_at_once_is_no_error(tmp_path):
     code, _, err = shell("($TF recurse; echo $? >&2) | true", tmp_path)
     assert (code, err) == (0, "0\n")
+
+
+# ----- In the real world -----
+
+
+@needs_shell
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_what_an_encoding_lacks_is_replaced(tmp_path, encoding):
+    folder = "runs of Käthe ✓"
+    options = "--epochs 1 --columns 1 --channels 2 --drop-path 0 --quiet"
+    command = f"export PYTHONIOENCODING={encoding}; $TF train {options} --out '{folder}'"
+    shown = subprocess.run(
+        ["bash", "-c", f"{command} && $TF predict '{folder}' test:0"],
+        cwd=tmp_path, capture_output=True, timeout=120,
+        env={**os.environ, "TF": f"{sys.executable} -m tinyfractal", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    text = shown.stdout.decode(encoding)
+    assert "8x8x1" in text
+    assert re.search(r"truth \d (right|wrong)\n", text)
+
+
+@needs_shell
+@pytest.mark.parametrize(
+    ("command", "status", "closed"),
+    [
+        ("recurse", 0, ">&-"),
+        ("recurse", 0, ">&- 2>&-"),
+        ("evaluate none", 1, "2>&-"),
+        ("evaluate none", 1, ">&- 2>&-"),
+        ("nosuch", 2, "2>&-"),
+        ("--help", 0, ">&-"),
+    ],
+)
+def test_streams_that_are_closed_change_no_exit_status(tmp_path, command, status, closed):
+    code, _, err = shell(f"$TF {command} {closed}", tmp_path)
+    assert code == status
+    assert "Traceback" not in err
+    assert "Exception" not in err
+
+
+@needs_shell
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_said(tmp_path):
+    code, _, err = shell("$TF recurse >/dev/full", tmp_path)
+    assert code == 1
+    assert err.startswith("tinyfractal: ")
+    assert len(err.splitlines()) == 1
+    assert shell("$TF evaluate none 2>/dev/full", tmp_path)[0] == 1
+
+
+def interrupted(sent, path):
+    """(exit status, stderr) of a program that gets a signal, as from a terminal."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinyfractal", "gradcheck"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    if sent is not None:
+        process.stdout.readline()  # now it is at work
+        process.send_signal(sent)
+    _, err = process.communicate(timeout=120)
+    return process.returncode, err.decode()
+
+
+@needs_shell
+def test_ctrl_c_and_sigterm_end_in_one_line():
+    assert interrupted(signal.SIGINT, ()) == (130, "tinyfractal: stopped\n")
+    assert interrupted(signal.SIGTERM, ()) == (143, "tinyfractal: stopped\n")
+
+
+@needs_shell
+def test_ctrl_c_while_numpy_is_loaded_shows_no_traceback(tmp_path):
+    press = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "numpy.py").write_text(press)
+    assert interrupted(None, (tmp_path,)) == (-signal.SIGINT, "")  # 130 to a shell
+
+
+def test_signals_are_put_back(capsys):
+    before = {sent: signal.getsignal(sent) for sent in (signal.SIGINT, signal.SIGTERM)}
+    run(capsys, "recurse")
+    assert {sent: signal.getsignal(sent) for sent in before} == before
+
+
+def test_a_command_may_run_in_a_thread(capsys):
+    statuses = []
+    thread = threading.Thread(target=lambda: statuses.append(main(["recurse"])))
+    thread.start()
+    thread.join()
+    assert statuses == [0]

@@ -1,7 +1,10 @@
 """Whatever goes wrong on the command line ends in one line on stderr and a status that is not 0."""
 
+import errno
 import importlib.util
 import os
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from tinyfractal import cli
 from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.cli import main
+from tinyfractal.data import Dataset, load
 from tinyfractal.train import CHECKPOINT
 
 TINY = ["train", "--epochs", "1", "--columns", "1", "--channels", "2", "--drop-path", "0"]
@@ -83,7 +87,10 @@ def complaint(capsys, *arguments, status=1):
         ("evaluate", "CHECKPOINT"),
         ("predict run", "IMAGE"),
         ("draw tree", "invalid choice: 'tree'"),
-        ("draw --columns 0", "--columns: expected a whole number of at least 1, got '0'"),
+        ("draw --columns 0", "expected a whole number from 1 to 8 (a block has 2^columns - 1"),
+        ("draw --columns 30", "more than a picture can show), got '30'"),
+        ("draw --out=", "argument --out: expected the name of a file or folder, got ''"),
+        ("profile --columns 30", "from 1 to 12 (a block has 2^columns - 1 convolutions), got '30'"),
         ("draw --drop-path all", "--drop-path: expected none, local or a column, got 'all'"),
         ("draw --drop-path -1", "--drop-path: expected none, local or a column, got '-1'"),
     ],
@@ -91,7 +98,8 @@ def complaint(capsys, *arguments, status=1):
 def test_an_option_that_is_wrong(capsys, arguments, text):
     line = complaint(capsys, *arguments.split(), status=2)
     assert text in line
-    command = arguments.split()[0] if arguments[:5] in ("train", "evalu", "predi", "draw ") else ""
+    known = ("train", "evaluate", "predict", "draw", "profile")
+    command = arguments.split()[0] if arguments.startswith(known) else ""
     if "unrecognized" not in line:
         assert line.endswith(f"(see {f'tinyfractal {command}'.strip()} --help)")
     assert list(Path().iterdir()) == []
@@ -109,6 +117,13 @@ def test_an_option_that_is_wrong(capsys, arguments, text):
         ("train --resume none", "none/checkpoint.npz: there is no such checkpoint"),
         ("evaluate none", "none: there is no such checkpoint"),
         ("predict none test:1", "none: there is no such checkpoint"),
+        ("draw --out a.jpeg", "draw: --out a.jpeg should end in .svg or .png (both are made)"),
+        ("draw --columns 1 --drop-path local", "nothing to drop in one column; take --columns 2"),
+        ("draw network --channels 1,1,1,1,1,1,1", "32×32 images cannot be halved by 7 blocks"),
+        ("profile --image 100000x100000x3", "profile: a step would take about 2,588,160 GB"),
+        ("profile --batch-size 1000000000", "smaller images or a smaller batch"),
+        ("profile --columns 12 --channels 9999", "take fewer columns or channels"),
+        ("tutorials .", "tutorials: . is there already; choose another folder"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_written(capsys, arguments, text):
@@ -232,8 +247,8 @@ def test_a_file_where_the_folder_should_be(capsys):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("none.png", "No such file"),
-        (".", "irectory"),
+        ("none.png", "no such file"),
+        (".", "folder"),
         ("text.png", "cannot identify image file"),
         ("cut.png", ""),
         ("test:359", "test:N takes N from 0 to 358, got 'test:359'"),
@@ -253,11 +268,11 @@ def test_an_image_that_cannot_be_read(capsys, trained, name, text):
     assert line.startswith("predict: ")
 
 
-def test_every_image_before_a_bad_one_is_answered(capsys, trained):
-    assert main(["predict", str(trained), "test:0", "none.png"]) == 1
+def test_every_image_beside_a_bad_one_is_answered(capsys, trained):
+    assert main(["predict", str(trained), "test:0", "none.png", "test:999", "test:1"]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith("test:0: ")
-    assert len(err.splitlines()) == 1
+    assert re.match(r"test:0: .*\ntest:1: .*\n$", out)
+    assert len(err.splitlines()) == 2
 
 
 def test_draw_in_a_folder_that_is_not_there(capsys):
@@ -279,9 +294,68 @@ def test_ctrl_c_outside_of_training_is_one_line(capsys, monkeypatch):
     assert complaint(capsys, "recurse", status=130) == "stopped"
 
 
-def test_an_error_without_words_is_named(capsys, monkeypatch):
-    def out_of_memory():
-        raise MemoryError
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError(), "ValueError"),
+        (MemoryError(), "not enough memory; take a smaller network, or fewer images at once"),
+        (KeyError("x"), "KeyError: 'x' (a fault of the program; --debug shows where)"),
+        (OSError(errno.ENOSPC, "No space left on device", "run/checkpoint.npz"),
+         "run/checkpoint.npz: No space left on device; make room, or write to another place"),
+        (PermissionError(errno.EACCES, "Permission denied", "data"),
+         "data: Permission denied; choose another place, or change who may use this one"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", b"data"),
+         "data: Is a directory; name a file in it"),
+        (OSError("no answer"), "no answer"),
+        (ValueError("a.npz: class '\x1b[31mred\r\x07' is\n  wrong"),
+         "a.npz: class '�[31mred; �' is; wrong"),
+    ],
+)  # fmt: skip
+def test_every_error_is_one_line_that_can_be_shown(capsys, monkeypatch, error, text):
+    def fail():
+        raise error
 
-    monkeypatch.setattr(cli.look, "article_example", out_of_memory)
-    assert complaint(capsys, "recurse") == "MemoryError"
+    monkeypatch.setattr(cli.look, "article_example", fail)
+    assert complaint(capsys, "recurse") == text
+
+
+def test_an_option_with_an_escape_code_is_cleaned(capsys):
+    assert "\x1b" not in complaint(capsys, "draw", "\x1b[31mtree", status=2)
+
+
+def test_a_warning_is_one_line(capsys, monkeypatch):
+    def warn():
+        warnings.warn("photo.png: 4000×3000 pixels became 8×8", stacklevel=1)
+        return ""
+
+    monkeypatch.setattr(cli.look, "article_example", warn)
+    assert main(["recurse"]) == 0
+    assert capsys.readouterr().err == "tinyfractal: photo.png: 4000×3000 pixels became 8×8\n"
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("predict", "test:0")])
+def test_test_images_of_other_classes_are_refused(capsys, trained, monkeypatch, command):
+    def of_garments(*_):
+        train, test = load("digits")
+        names = ("shirt", "shoe", *train.classes[2:])
+        return tuple(Dataset(part.images, part.labels, names, "fashion") for part in (train, test))
+
+    state = load_checkpoint(trained / CHECKPOINT)
+    recipe = {**state["recipe"], "classes": ["shirt", "bag", *"23456789"]}
+    save_checkpoint("run.npz", **{**state, "recipe": recipe})
+    monkeypatch.setattr(cli.predict, "load", of_garments)
+    assert complaint(capsys, command[0], "run.npz", *command[1:]) == (
+        f"{command[0]}: the checkpoint was trained on other classes than fashion has, such as "
+        "'bag' in the place of 'shoe'"
+    )
+
+
+def test_home_may_be_written_in_every_path(capsys, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME" if os.name == "posix" else "USERPROFILE", str(tmp_path))
+    assert main(["predict", "~/run", "test:0"]) == 0
+    pytest.importorskip("matplotlib")
+    assert main(["draw", "--columns", "1", "--out=~/one.svg"]) == 0
+    assert Path("one.svg").exists()
+    assert main(["evaluate", f"~/run/{CHECKPOINT}", "--out=~/pictures"]) == 0
+    assert Path("pictures/confusion.png").exists()
+    assert not Path("~").exists()

@@ -8,6 +8,7 @@ import os
 import struct
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from hypothesis import strategies as st
 
 from tinyfractal import data
 from tinyfractal.data import cifar, digits
-from tinyfractal.errors import DataError, ShapeError
+from tinyfractal.data.dataset import to_unit
+from tinyfractal.data.sources import SOURCES, Archive
+from tinyfractal.errors import DataError, DTypeError, OutOfRangeError, ShapeError
 
 rng = np.random.default_rng(7)
 
@@ -52,29 +55,93 @@ def test_indexing_picks_images_and_labels_together(index):
     assert part.classes == dataset.classes
 
 
-@pytest.mark.parametrize("index", [3, 1.5, [[1, 2]], [0.5], 10, "a"])
+@pytest.mark.parametrize("index", [3, -1, np.int32(3), np.array(3)])
+def test_one_position_gives_one_image_and_its_label(index):
+    dataset = small_dataset()
+    image, label = dataset[index]
+    assert image.tolist() == dataset.images[int(index)].tolist()
+    assert label == int(index) % 10 % 3
+    assert type(label) is int
+
+
+def test_a_loop_goes_through_all_examples_in_order():
+    dataset = small_dataset()
+    examples = list(dataset)
+    assert [label for _, label in examples] == dataset.labels.tolist()
+    assert np.array_equal(np.stack([image for image, _ in examples]), dataset.images)
+    assert [label for _, label in dataset] == dataset.labels.tolist()  # and once more
+
+
+@pytest.mark.parametrize("index", [1.5, True, [[1, 2]], [0.5], "a", None, np.array(1.0), 10**30])
 def test_any_other_index_is_refused(index):
-    with pytest.raises(IndexError, match="slice"):
+    with pytest.raises(IndexError, match=r"Dataset small: index .*slice"):
         small_dataset()[index]
+
+
+@pytest.mark.parametrize("index", [10, -11, [0, 10], np.array([-11, 3]), np.zeros(9, bool), [True]])
+def test_positions_that_are_not_there_are_refused(index):
+    with pytest.raises(OutOfRangeError, match=r"Dataset small: .*index needs"):
+        small_dataset()[index]
+
+
+def test_a_slice_of_something_else_is_refused():
+    with pytest.raises(TypeError, match="index"):
+        small_dataset()["a":"b"]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"images": np.zeros((10, 4, 5, 2))}, "uint8 or float32, got float64"),
-        ({"images": [1, 2]}, "got list"),
+        ({"images": np.zeros((10, 4, 5, 2), int)}, "uint8 .* or floats .*, got an array .* int64"),
+        ({"images": np.zeros((10, 4, 5, 2), complex)}, "complex"),
+        ({"images": [1, 2]}, r"got \[1, 2\]"),
         ({"images": np.zeros((10, 4, 5), np.uint8)}, r"\(N, H, W, C\)"),
         ({"images": np.zeros((10, 0, 5, 2), np.uint8)}, r"\(N, H, W, C\)"),
+        ({"images": np.zeros((10, 3, 32, 32), np.uint8)}, r"transpose\(0, 2, 3, 1\)"),
         ({"images": np.full((10, 1, 1, 1), np.nan, np.float32)}, "NaN"),
-        ({"labels": np.zeros(10, np.int32)}, "int64, got int32"),
+        ({"images": np.full((10, 1, 1, 1), 1e300)}, "infinite"),
+        ({"labels": np.zeros(10)}, r"integers, got float64.*astype\(int\)"),
+        ({"labels": [0] * 10}, "NumPy array of integers, got"),
+        ({"labels": np.array(3)}, r"shape \(10,\), got \(\)"),
         ({"labels": np.zeros(9, np.int64)}, "10 images need labels"),
+        ({"labels": np.eye(10)}, r"one-hot, labels.argmax\(axis=1\)"),
+        ({"labels": np.tri(10, 4, dtype=np.uint8)}, "multi-label"),
         ({"labels": np.full(10, 3)}, "0 to 2"),
         ({"labels": np.full(10, -1)}, "0 to 2"),
+        ({"labels": np.full(10, 2**64 - 1, np.uint64)}, "0 to 2"),
+        ({"classes": "abc"}, "classes needs a list"),
+        ({"classes": ("a", 2, "c")}, "each of it a text"),
+        ({"classes": ("a", "b", "a")}, "'a' twice"),
+        ({"classes": None}, "classes"),
+        ({"name": 3}, "name needs a text"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(change, words):
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=f"Dataset.*{words}"):
         replace(small_dataset(), **change)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", np.float16, np.float64, np.float32])
+def test_floats_of_any_kind_become_float32_and_the_callers_array_stays(kind):
+    images = np.linspace(0, 1, 2 * 3 * 4 * 4).reshape(4, 4, 3, 2).astype(kind).T
+    labels = np.arange(2, dtype=">i2")
+    before, labels_before = images.copy(), labels.copy()
+    dataset = data.Dataset(images, labels, ("a", "b"), "x")
+    assert dataset.images.dtype == np.float32
+    assert dataset.images.dtype.isnative
+    assert dataset.labels.dtype == np.int64
+    assert np.array_equal(dataset.images, before.astype(np.float32))
+    assert dataset.labels.tolist() == [0, 1]
+    for array, old in ((images, before), (labels, labels_before)):
+        assert array.dtype == old.dtype
+        assert array.tobytes() == old.tobytes()
+
+
+def test_masks_of_true_and_false_are_white_and_black():
+    masks = rng.integers(0, 2, (3, 4, 5, 1)).astype(bool)
+    dataset = data.Dataset(masks, np.zeros(3, np.int64), ("a",), "masks")
+    assert np.array_equal(to_unit(dataset.images), masks.astype(np.float32))
+    assert np.array_equal(to_unit(masks), masks.astype(np.float32))
 
 
 @given(st.lists(st.integers(0, 4), max_size=60), st.floats(0.01, 0.99), st.integers(0, 99))
@@ -151,8 +218,45 @@ def test_standardize_refuses_other_channels_and_impossible_numbers():
         data.Standardize.fit(np.zeros((0, 3, 3, 3), np.uint8))
     with pytest.raises(DataError, match="positive"):
         data.Standardize.from_dict({"mean": [0.0], "std": [0.0]})
+    with pytest.raises(DataError, match="NaN"):
+        data.Standardize.fit(np.full((2, 3, 3, 1), np.nan))
+    with pytest.raises(DataError, match="'std'"):
+        data.Standardize.from_dict({"mean": [0.0]})
+    with pytest.raises(TypeError, match="mean"):
+        data.Standardize(0.5, np.ones(1))
     with pytest.raises(ShapeError, match="mean and std"):
         data.Standardize.from_dict({"mean": [0.0, 1.0], "std": [1.0]})
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint16, np.int8, complex, object])
+def test_numbers_of_which_nobody_knows_what_white_is_are_refused_everywhere(kind):
+    images = np.arange(16).reshape(1, 4, 4, 1)
+    standardize = data.Standardize.fit(images.astype(np.uint8))
+    for function in (standardize, data.Standardize.fit, to_unit):
+        with pytest.raises(DTypeError, match=r"images need uint8.*astype\(numpy.uint8\)"):
+            function(images.astype(kind))
+        with pytest.raises(TypeError, match="images needs a NumPy array"):
+            function(images.tolist())
+
+
+def test_bytes_that_came_as_floats_are_remarked_on():
+    images = rng.integers(0, 256, (20, 4, 4, 1), dtype=np.uint8)
+    with pytest.warns(UserWarning, match="to_unit: images are floats to 2"):
+        to_unit(images.astype(np.float32))
+    standardize = data.Standardize.fit(images)
+    with pytest.warns(UserWarning, match="Standardize: images are floats to 2"):
+        standardize(images.astype(np.float64))
+    with pytest.raises(DTypeError, match="Standardize: images are bytes"):
+        data.Standardize.fit(images.astype(np.float32))(images)
+
+
+def test_usual_floats_get_no_remark(recwarn):
+    for images in (rng.random((50, 4, 4, 1)), rng.normal(0, 5, (50, 4, 4, 1))):
+        data.Standardize.fit(images)(to_unit(images))
+    lonely = np.zeros((100, 10, 10, 1))  # one white pixel among 10,000
+    lonely[3, 4, 5] = 1
+    data.Standardize.fit(lonely)(lonely)
+    assert not recwarn.list
 
 
 # ----- The digits -----
@@ -279,6 +383,38 @@ def test_absurd_axes_are_refused_and_not_allocated(tmp_path):
             data.read_idx(path)
 
 
+def peak_of_a_refusal(work, words):
+    """Bytes that `work` had at most until it raised a DataError."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=words):
+            work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("axes", [(10, 28, 28), (100_000, 28, 28), (2**31, 28, 28)])
+def test_an_idx_file_that_unpacks_to_too_much_is_refused_with_little_memory(axes, tmp_path):
+    path = tmp_path / "images.gz"
+    with gzip.open(path, "wb") as file:  # says what it likes, holds 64 MiB
+        file.write(struct.pack(">BBBB3I", 0, 0, 8, 3, *axes))
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    words = "got more" if axes[0] == 10 else "got 67108864" if axes[0] == 100_000 else "unpack to"
+    limit = 70 * 2**20 if axes[0] == 100_000 else 2 * 2**20
+    assert peak_of_a_refusal(lambda: data.read_idx(path), words) < limit
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (data.read_idx, data.load_npz):
+        with pytest.raises(DataError, match="no regular file"):
+            read(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"data_batch_1.bin"):
+        data.load_cifar10(tmp_path / "pipe")
+
+
 # ----- MNIST -----
 
 
@@ -317,8 +453,8 @@ def test_mnist_is_read_under_each_of_its_spellings(name, dotted, zipped, tmp_pat
 
 def test_swapped_short_or_wrong_mnist_files_are_named(tmp_path):
     def refused(words, file, array):
-        write_mnist(tmp_path, zipped=False)
-        (tmp_path / file).write_bytes(idx_bytes(array))
+        write_mnist(tmp_path / "mnist", zipped=False)
+        (tmp_path / "mnist" / file).write_bytes(idx_bytes(array))
         with pytest.raises(DataError, match=words) as error:
             data.load_mnist(tmp_path)
         assert file in str(error.value)
@@ -342,6 +478,75 @@ def test_missing_data_says_how_to_download_it(tmp_path):
         data.load("imagenet")
     with pytest.raises(ValueError, match="name"):
         data.load_mnist(tmp_path, "cifar10")
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST"), ("kmnist", "KMNIST")],
+)
+def test_mnist_is_read_where_torchvision_put_it(name, inside, tmp_path, recwarn):
+    (tmp_path / inside).mkdir()
+    images, *_ = write_mnist(tmp_path / inside / "raw")
+    (tmp_path / name).mkdir(exist_ok=True)  # an empty folder, such as one of a broken download
+    for folder in (tmp_path, tmp_path / inside, tmp_path / inside / "raw"):
+        train, _ = data.load_mnist(folder, name)
+        assert np.array_equal(train.images[..., 0], images)
+    assert len(data.load(name, tmp_path)[0]) == 6
+    assert not recwarn.list
+
+
+def test_files_that_may_be_any_of_the_three_are_taken_with_a_warning_only(tmp_path):
+    write_mnist(tmp_path)
+    for name in ("mnist", "fashion-mnist", "kmnist"):
+        with pytest.warns(UserWarning, match=f"taken for {name}, but nothing says"):
+            data.load(name, tmp_path)
+        with pytest.warns(UserWarning, match=f"taken for {name}"):
+            data.load_mnist(tmp_path, name)
+
+
+def test_files_known_by_their_checksum_are_given_out_under_their_own_name_only(
+    tmp_path, monkeypatch, recwarn
+):
+    write_mnist(tmp_path)
+    known = [
+        Archive(file.name, file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in tmp_path.iterdir()
+    ]
+    monkeypatch.setitem(SOURCES, "kmnist", ("http://127.0.0.1/", tuple(known)))
+    data.load("kmnist", tmp_path)
+    data.load_mnist(tmp_path, "kmnist")
+    for name in ("mnist", "fashion-mnist"):
+        with pytest.raises(DataError, match=f"these are the files of kmnist, not of {name}"):
+            data.load(name, tmp_path)
+    tmp_path.joinpath("mnist").mkdir()
+    for file in known:
+        os.rename(tmp_path / file.file, tmp_path / "mnist" / file.file)
+    with pytest.raises(DataError, match="these are the files of kmnist, not of mnist"):
+        data.load("mnist", tmp_path)
+    assert not recwarn.list
+
+
+def test_an_mnist_without_images_is_refused(tmp_path):
+    write_mnist(tmp_path / "mnist", test=0)
+    with pytest.raises(DataError, match=r"t10k.*no images"):
+        data.load("mnist", tmp_path)
+
+
+def test_a_tilde_is_the_home_folder_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    images, *_ = write_mnist(tmp_path / "mnist")
+    np.savez(tmp_path / "set.npz", **npz_arrays("keras"))
+    (tmp_path / "one.idx").write_bytes(idx_bytes(np.arange(3, dtype="i4")))
+    assert np.array_equal(data.load("mnist", "~")[0].images[..., 0], images)
+    assert len(data.load_mnist("~/mnist")[0]) == 6
+    assert len(data.load("~/set.npz")[0]) == len(data.load_npz(Path("~/set.npz"))[0]) == 20
+    assert data.read_idx("~/one.idx").tolist() == [0, 1, 2]
+    for load in (data.load_cifar10, data.load_cifar100):
+        with pytest.raises(DataError, match=str(tmp_path)):
+            load("~/cifar")
+    assert not (tmp_path / "~").exists()
 
 
 # ----- CIFAR -----
@@ -489,6 +694,44 @@ def test_a_damaged_archive_is_refused_wherever_it_is_cut_or_changed(small_cifar,
         data.load_cifar10(path)
 
 
+def test_cifar_in_torchvisions_version_is_named_as_pickles(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"")
+    for place in (tmp_path, tmp_path / "cifar-10-batches-py"):
+        with pytest.raises(DataError, match=r"cifar-10-batches-py holds Python pickles.*binary"):
+            data.load_cifar10(place)
+    write_tar(tmp_path / "cifar-100-python.tar.gz", {"train": b"x"})
+    with pytest.raises(DataError, match=r"cifar-100-python.tar.gz holds Python pickles.*binary"):
+        data.load("cifar100", tmp_path)
+
+
+def test_cifar_is_found_in_an_archive_although_its_folder_is_empty(small_cifar, tmp_path):
+    contents, _, _ = cifar_files(cifar.CIFAR10)
+    (tmp_path / "cifar10").mkdir()
+    write_tar(tmp_path / "cifar-10-binary.tar.gz", contents)
+    assert len(data.load("cifar10", tmp_path)[0]) == 20
+
+
+@pytest.mark.parametrize("kind", ["behind", "pax", "file"])
+def test_an_archive_that_unpacks_to_too_much_is_refused_with_little_memory(
+    kind, small_cifar, tmp_path
+):
+    contents, _, _ = cifar_files(cifar.CIFAR10)
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    write_tar(path, contents)
+    member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+    member.size = 2**36
+    if kind == "pax":  # a header that tarfile reads whole
+        member.type = tarfile.XHDTYPE
+    with gzip.open(path, "ab" if kind == "behind" else "wb") as file:
+        if kind != "behind":
+            file.write(member.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    words = "expected 12292 bytes, got 68719476736" if kind == "file" else "unpacks to more"
+    assert peak_of_a_refusal(lambda: data.load_cifar10(path), words) < 8 * 2**20
+
+
 @pytest.mark.skipif("TINYFRACTAL_CIFAR10" not in os.environ, reason="needs CIFAR-10 on disk")
 def test_the_real_cifar10_has_5000_images_of_each_class():
     train, test = data.load_cifar10(os.environ["TINYFRACTAL_CIFAR10"])
@@ -538,7 +781,7 @@ def test_an_npz_file_is_read_in_each_layout(layout, grey, dtype, tmp_path):
     ("change", "words"),
     [
         ({"images": np.zeros((20, 5), np.uint8)}, r"\(N, H, W, C\)"),
-        ({"images": np.zeros((20, 5, 5), np.int32)}, "uint8 or float32"),
+        ({"images": np.zeros((20, 5, 5), np.int32)}, "uint8 .* or floats"),
         ({"images": np.full((20, 5, 5), 1e300)}, "infinite"),
         ({"labels": np.zeros(19, np.int64)}, "20 images need labels"),
         ({"labels": np.zeros((20, 10), np.int64)}, "labels of shape"),
@@ -555,6 +798,51 @@ def test_an_npz_file_with_the_wrong_arrays_is_refused(change, words, tmp_path):
     with pytest.raises(DataError, match=words) as error:
         data.load_npz(path)
     assert "set.npz" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"test_labels": np.zeros((5, 14), np.uint8)}, "test_images: labels .* multi-label"),
+        ({"train_labels": np.eye(20, dtype=np.uint8)}, "train_images: labels .* one-hot"),
+        ({"train_images": np.zeros((20, 28, 28, 28), np.uint8)}, "three-dimensional"),
+        ({"train_images": np.zeros((20, 9, 8, 7, 1), np.uint8)}, "three-dimensional"),
+        ({"train_images": np.zeros((20, 3, 28, 28), np.uint8)}, "channels first"),
+        ({"test_images": np.zeros((5, 27, 28), np.uint8)}, "differ"),
+        ({"test_images": np.zeros((5, 28, 28))}, "uint8 of .* and float32 of"),
+        ({"test_images": np.zeros((0, 28, 28), np.uint8)}, "test_images: empty"),
+        ({"train_images": np.zeros((0, 28, 28), np.uint8)}, "train_images: empty"),
+    ],
+)
+def test_parts_that_are_no_classes_of_images_are_called_what_they_are(change, words, tmp_path):
+    np.savez(tmp_path / "set.npz", **(npz_arrays("medmnist") | change))
+    with pytest.raises(DataError, match=rf"set\.npz: .*{words}"):
+        data.load(tmp_path / "set.npz")
+
+
+def test_too_few_images_for_a_test_part_are_refused(tmp_path):
+    np.savez(tmp_path / "two.npz", images=np.zeros((6, 8, 8)), labels=np.arange(6) // 2)
+    with pytest.raises(DataError, match="no class has 3 images"):
+        data.load(tmp_path / "two.npz")
+    np.savez(tmp_path / "three.npz", images=np.zeros((9, 8, 8)), labels=np.arange(9) // 3)
+    assert len(data.load(tmp_path / "three.npz")[1]) == 3
+
+
+def test_labels_that_only_the_test_part_has_are_remarked_on(tmp_path):
+    arrays = npz_arrays("keras")
+    arrays["y_test"] = np.array([0, 1, 2, 3, 7])
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.warns(UserWarning, match=r"no training image has the labels \[7\]"):
+        data.load(tmp_path / "set.npz")
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"data", ["a"], "no\0path", "x" * 5000])
+def test_what_is_no_path_is_refused_in_words_of_our_own(wrong):
+    for function in (data.load, data.load_npz, data.read_idx, data.load_mnist, data.load_cifar10):
+        with pytest.raises(
+            (DataError, TypeError), match=r"needs a text or a path|x{50}|no.{1,4}path"
+        ):
+            function(wrong)
 
 
 def test_what_is_no_npz_file_is_refused(tmp_path):
@@ -585,7 +873,10 @@ def test_a_pickle_in_an_npz_file_is_never_run(tmp_path):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_damaged_npz_file_is_refused_or_harmless(save, tmp_path):
     path = tmp_path / "set.npz"
-    arrays = {"images": rng.integers(0, 256, (20, 3, 3), dtype=np.uint8), "labels": np.arange(20)}
+    arrays = {
+        "images": rng.integers(0, 256, (20, 3, 3), dtype=np.uint8),
+        "labels": np.arange(20) % 4,
+    }
     save(path, **arrays)
     good = path.read_bytes()
     whole = data.load_npz(path)[0]

@@ -133,9 +133,9 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     (lambda: tf.mse_loss(leaf(4, 1), leaf(4)), ShapeError,
      "mse_loss: prediction has shape (4, 1), target (4,)"),
     # join and dropout
-    (lambda: tf.join([]), ShapeError, "join: there is no branch to join"),
+    (lambda: tf.join([]), ShapeError, "join: xs is empty: there is no branch to join"),
     (lambda: tf.join([zeros(2, 3), zeros(2, 4)]), ShapeError,
-     "join: branch 1 has shape (2, 4), branch 0 has (2, 3)"),
+     "join: xs[1] has shape (2, 4), xs[0] has (2, 3)"),
     (lambda: tf.join([zeros(2, 3)] * 3, mask=np.ones((3, 2), bool)), ShapeError,
      "join: mask has shape (3, 2), expected (2, 3)"),
     (lambda: tf.join([zeros(2, 3)] * 2, mask=np.array([[1, 0], [0, 0]]) > 0), ShapeError,

@@ -97,3 +97,103 @@ def test_anomaly_around_backward_alone_says_how_to_learn_the_line():
     advice = pytest.raises(AnomalyError, match="a line not noted: run the forward pass inside")
     with np.errstate(all="ignore"), tf.detect_anomaly(), advice:
         y.backward()
+
+
+# ----- Generators, async, threads -----
+
+
+def test_a_generator_is_not_recorded_and_leaves_its_caller_alone():
+    w, seen = leaf(2.0), []
+
+    @tf.no_grad()
+    def halves():
+        """Yields, is sent something, and returns."""
+        got = yield (w * 2).requires_grad
+        try:
+            yield (got, (w * 2).requires_grad)
+        except ValueError:
+            yield ("caught", (w * 2).requires_grad)
+        return (w * 2).requires_grad
+
+    def watched():
+        return (yield from halves())
+
+    run = watched()
+    seen.append((next(run), (w * 2).requires_grad))
+    seen.append((run.send("hello"), (w * 2).requires_grad))
+    seen.append((run.throw(ValueError()), (w * 2).requires_grad))
+    with pytest.raises(StopIteration) as end:
+        next(run)
+    assert seen == [(False, True), (("hello", False), True), (("caught", False), True)]
+    assert end.value.value is False
+    assert mode.recording
+
+
+def test_two_generators_of_different_modes_may_take_turns():
+    w = leaf(2.0)
+
+    @tf.no_grad()
+    def without():
+        for _ in range(3):
+            yield (w * 2).requires_grad
+
+    def plain():
+        for _ in range(3):
+            yield (w * 2).requires_grad
+
+    assert list(zip(without(), plain(), without())) == 3 * [(False, True, False)]
+
+
+def test_a_generator_that_is_closed_cleans_up_in_its_mode():
+    w, seen = leaf(2.0), []
+
+    @tf.no_grad()
+    def endless():
+        try:
+            while True:
+                yield
+        finally:
+            seen.append((w * 2).requires_grad)
+
+    run = endless()
+    next(run)
+    run.close()
+    assert (seen, mode.recording) == ([False], True)
+
+
+def test_one_object_may_be_entered_again_and_again():
+    off = tf.no_grad()
+    with off:
+        with off:
+            assert not mode.recording
+        assert not mode.recording
+    with off:
+        assert not mode.recording
+    assert mode.recording
+
+
+def test_one_object_in_two_threads_restores_each_its_own():
+    off, inside, seen = tf.no_grad(), threading.Barrier(2), []
+
+    def work():
+        with off:
+            inside.wait()
+            seen.append(mode.recording)
+            inside.wait()
+        seen.append(mode.recording)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == [False, False, True, True]
+
+
+def test_what_cannot_be_decorated_is_refused():
+    async def waits():
+        """Others would run in its mode."""
+
+    for thing in (waits, 3, int):
+        with pytest.raises(TypeError, match=r"a mode (cannot )?decorate"):
+            tf.no_grad()(thing)

@@ -1,6 +1,7 @@
 """Files of named arrays are read whole or refused; none takes more memory than it may."""
 
 import io
+import os
 import struct
 import tracemalloc
 import warnings
@@ -56,7 +57,7 @@ def test_arrays_come_back_as_they_were_saved_and_are_the_callers_own(save, tmp_p
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_one_flipped_bit_is_refused_or_harmless(save, tmp_path):
     path = tmp_path / "set.npz"
-    arrays = {"a": np.arange(6, dtype=np.uint8).reshape(2, 3), "n" * 14: np.arange(2)}
+    arrays = {"images": np.arange(6, dtype=np.uint8).reshape(2, 3)}
     save(path, **arrays)
     good = path.read_bytes()
     refused = 0
@@ -73,7 +74,7 @@ def test_one_flipped_bit_is_refused_or_harmless(save, tmp_path):
         for name, array in arrays.items():
             assert found[name].dtype == array.dtype
             assert np.array_equal(found[name], array)
-    assert refused > 8 * len(good) / 2  # the rest are dates and other things that nobody reads
+    assert refused > 8 * len(good) / 3  # the rest are dates and other things that nobody reads
 
 
 def test_a_damaged_comment_cannot_hide_an_array(tmp_path):
@@ -148,11 +149,21 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked
             entry.write(bytes(1 << 20))
 
     def refused():
-        with pytest.raises(DataError, match="unpacks to 134,"):
+        with pytest.raises(DataError, match="bytes unpack to 134,"):
             read_npz(path)
 
     assert peak_of(refused) < 2**20
     assert read_npz(path, most_bytes=2 * SMALL)["a"].shape == (SMALL,)
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    with pytest.raises(DataError, match="it is a folder"):
+        read_npz(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="no regular file"):
+        read_npz(tmp_path / "pipe")
+    with pytest.raises(DataError, match="no such file"):
+        read_npz(tmp_path / "nothing")
 
 
 def test_an_entry_that_unpacks_to_more_than_it_says_is_cut_there_and_refused(tmp_path):

@@ -115,3 +115,38 @@ def test_threads_change_nothing_but_the_last_bits(two_threads, monkeypatch):
     for a, b, c in zip(first, again, alone):
         np.testing.assert_array_equal(a, b)  # bit for bit
         np.testing.assert_allclose(a, c, rtol=1e-3, atol=1e-5)
+
+
+def test_overlapping_blocks_in_two_threads_give_blas_its_threads_back():
+    class Blas:
+        num_threads = 4
+
+        def set_num_threads(self, count):
+            self.num_threads = count
+
+    blas, inside, seen = Blas(), threading.Barrier(2), []
+    parallel.threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "_blas", lambda: [blas])
+
+        def work(first):
+            if not first:
+                inside.wait()
+            with parallel.one_blas_thread():
+                if first:
+                    inside.wait()  # the second begins while the first is inside …
+                inside.wait()
+                seen.append(blas.num_threads)
+                if not first:
+                    inside.wait()  # … and ends after it
+            if first:
+                seen.append(blas.num_threads)
+                inside.wait()
+
+        threads = [threading.Thread(target=work, args=(first,)) for first in (True, False)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert seen == [1, 1, 1]
+    assert blas.num_threads == 4

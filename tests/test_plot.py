@@ -1,5 +1,6 @@
 """Pictures: the geometry is the formula's, the dropped paths are the ones not computed."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -7,9 +8,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinyfractal as tf
 from tinyfractal import plot
+from tinyfractal.confusion import confusion_matrix, confusion_text, short_names
 from tinyfractal.fractal import ConvUnit, FractalBlock, FractalNet
 from tinyfractal.layout import alive_paths, layout_block, layout_graph, spread
 
@@ -63,8 +67,9 @@ def test_boxes_lie_in_their_blocks_and_convs_do_not_touch(columns):
 
 
 def test_layout_of_no_columns():
-    with pytest.raises(ValueError, match="at least 1"):
-        layout_block(0)
+    for columns in (0, 9, 10**9):
+        with pytest.raises(ValueError, match="columns needs a whole number from 1 to 8"):
+            layout_block(columns)
 
 
 def record_convs(net, x, monkeypatch, **how):
@@ -208,6 +213,13 @@ def test_draw_block_and_network(mpl, columns):
         assert {"28×30×1", "28×30", "14×15", "8 channels", "16 channels", "7 classes"} <= set(said)
 
 
+def test_a_keep_that_answers_something_else_is_refused(mpl):
+    with pytest.raises(tf.errors.ShapeError, match=r"keep\(3\) needs to give 3 booleans"):
+        plot.draw_block(3, lambda k: np.ones(2, bool))
+    with pytest.raises(TypeError, match="draw_network: keep needs a function or None, got 3"):
+        plot.draw_network(3, (4, 8), keep=3)
+
+
 def test_draw_network_of_too_many_blocks(mpl):
     with pytest.raises(tf.errors.ShapeError, match="16×16"):
         plot.draw_network(2, (1,) * 5, input_shape=(16, 16, 3))
@@ -256,6 +268,9 @@ def test_plot_history(mpl, tmp_path, epochs, columns):
     no_text_overlaps(figure)
     with pytest.raises(ValueError, match="empty"):
         plot.plot_history([])
+    for wrong in ({"lr": None}, {"columns": [0.5] * 9}, {"columns": 3}, {"epoch": "one"}):
+        with pytest.raises(ValueError, match=r"plot_history: entry \d+ of history needs numbers"):
+            plot.plot_history([history[0], {**history[0], **wrong}])
 
 
 @pytest.mark.parametrize("draw", [lambda: plot.draw_block(3), plot.draw_recursion])
@@ -274,12 +289,79 @@ def test_plot_mistakes(mpl):
     figure = plot.plot_mistakes(images, labels, said, ["cat", "dog", "ship"])
     assert len(figure.axes[0].images) == 8
     assert figure.axes[0].texts[0].get_text() == "8 of 12 images classified wrongly"
-    assert len(plot.plot_mistakes(images, labels, said, "abc", limit=3).axes[0].images) == 3
-    plot.plot_mistakes(np.zeros((2, 4, 4, 3), np.uint8), labels[:2], labels[:2], "ab")
+    assert len(plot.plot_mistakes(images, labels, said, [*"abc"], limit=3).axes[0].images) == 3
+    plot.plot_mistakes(np.zeros((2, 4, 4, 3), np.uint8), labels[:2], labels[:2], [*"ab"])
     with pytest.raises(tf.errors.ShapeError, match="as many labels"):
-        plot.plot_mistakes(images, labels[:3], said, "abc")
+        plot.plot_mistakes(images, labels[:3], said, [*"abc"])
     with pytest.raises(tf.errors.ShapeError, match="1 or 3"):
-        plot.plot_mistakes(images[..., 0], labels, said, "abc")
+        plot.plot_mistakes(images[..., 0], labels, said, [*"abc"])
+    with pytest.raises(ValueError, match="answers must be integers from 0 to 1"):
+        plot.plot_mistakes(images, labels, said, [*"ab"])
+
+
+def test_the_surest_mistakes_come_first(mpl):
+    images = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1) / 5
+    labels, said = np.array([0, 1, 0, 1, 0, 1]), np.array([1, 0, 0, 0, 1, 1])
+    sure = np.array([0.6, 0.9, 1.0, 0.7, 0.8, 1.0])
+    figure = plot.plot_mistakes(images, labels, said, ["cat", "dog"], 3, probabilities=sure)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[0] == "4 of 6 images classified wrongly, the 3 surest answers"
+    assert texts[1:] == ["dog", "→ cat", "90 %", "cat", "→ dog", "80 %", "dog", "→ cat", "70 %"]
+    shown = [float(image.get_array()[0, 0]) for image in figure.axes[0].images]
+    assert shown == pytest.approx([1 / 5, 4 / 5, 3 / 5])
+
+
+@pytest.mark.parametrize("names", [["cat", "dog", "$ship$"], [f"class {i}" for i in range(40)]])
+def test_plot_confusion(mpl, names):
+    rng = np.random.default_rng(0)
+    labels, answers = rng.integers(len(names), size=(2, 300))
+    matrix = confusion_matrix(labels, answers, len(names))
+    axes = plot.plot_confusion(matrix, names, "a title").axes[0]
+    assert [label.get_text().replace("\\", "") for label in axes.get_yticklabels()] == names
+    written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in axes.texts}
+    if len(names) == 3:
+        assert {place: int(text) for place, text in written.items() if place[1] in (0, 1, 2)} == {
+            (i, j): int(np.sum((labels == i) & (answers == j))) for i in range(3) for j in range(3)
+        }
+    else:
+        assert written == {}  # too small to read
+    red, _, blue = np.moveaxis(axes.images[0].get_array()[..., :3], -1, 0)
+    right = np.eye(len(names), dtype=bool)
+    assert (blue[right] >= red[right]).all()  # what is right is blue, what is wrong orange
+    assert (blue[~right] <= red[~right]).all()
+    assert (blue != red).sum() == (matrix > 0).sum()
+    with pytest.raises(tf.errors.ShapeError, match="a row and a column for each"):
+        plot.plot_confusion(matrix[:2], names)
+
+
+def test_confusions_of_many_classes_are_listed():
+    names = [f"kind {i}" for i in range(25)]
+    labels = np.repeat(np.arange(25), 4)
+    answers = labels.copy()
+    answers[4:7], answers[40] = 2, 3  # three of kind 1, and one of kind 10
+    text = confusion_text(labels, answers, names)
+    assert re.search(r"kind 1 +→ kind 2 +3 of 4\nkind 10 → kind 3 +1 of 4\n\nrecall", text)
+    recalls = re.findall(r"(kind \d+) +(\S+) %", text)
+    assert recalls[:2] == [("kind 1", "25.0"), ("kind 10", "75.0")]
+    others = set(names) - {"kind 1", "kind 10"}
+    assert dict(recalls[2:]) == dict.fromkeys(others, "100.0")
+
+
+def test_short_names_tell_the_classes_apart():
+    assert short_names(["airplane", "automobile", "ship"]) == ["airp", "auto", "ship"]
+    assert short_names(["melanoma", "melanin", "nevus"]) == ["melano", "melani", "nevus"]
+    assert short_names(["a very long name", "a very long word"]) == ["0", "1"]
+
+
+@given(st.data())
+def test_confusion_matrix_counts_pairs(data):
+    classes = data.draw(st.integers(1, 6))
+    pairs = data.draw(st.lists(st.tuples(*[st.integers(0, classes - 1)] * 2), max_size=30))
+    labels, answers = (np.array([pair[k] for pair in pairs], np.int64) for k in (0, 1))
+    matrix = confusion_matrix(labels, answers, classes)
+    assert {(i, j): matrix[i, j] for i, j in np.argwhere(matrix)} == Counter(pairs)
+    lines = confusion_text(labels, answers, [f"c{i}" for i in range(classes)]).splitlines()
+    assert len(lines) == 3 + classes
 
 
 def test_plot_graph(mpl):

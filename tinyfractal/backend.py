@@ -78,6 +78,7 @@ def use(name: str) -> None:
     vars(xp).clear()
 
 
+@checked
 @contextmanager
 def using(name: str) -> Iterator[None]:
     """Switch the backend inside a `with` block and switch back after it, error or not."""
@@ -103,7 +104,7 @@ def _load(name: str) -> Any:
     kind, _, number = name.partition(":")
     if kind not in BACKENDS or (number and (kind == "numpy" or not number.isdecimal())):
         raise BackendError(
-            f"backend: expected one of {', '.join(BACKENDS)}, got {name!r} (with several GPUs, "
+            f"backend.use: name is one of {', '.join(BACKENDS)}, got {name!r} (with several GPUs, "
             "cupy:1 is the second)"
         )
     if kind == "numpy":
@@ -124,6 +125,7 @@ def use_device(number: int) -> None:
 # ----- Moving arrays, at named places only -----
 
 
+@checked
 def asarray(value: Any, dtype: Any = None) -> Array:
     """Bring host data (numbers, lists, NumPy arrays) to the backend, as an array.
 
@@ -140,6 +142,7 @@ def native(array: Any) -> Any:
     return array
 
 
+@checked
 def asnumpy(array: Any) -> numpy.ndarray:
     """Bring an array (or the data of a Tensor) to the host, as a NumPy array."""
     array = getattr(array, "data", array) if hasattr(array, "requires_grad") else array
@@ -176,7 +179,7 @@ def check_array(array: Any, name: str) -> None:
     if is_array(array):
         return
     origin = type(array).__module__.split(".")[0]
-    if origin in BACKENDS:
+    if origin in BACKENDS and type(array).__name__ == "ndarray":
         raise BackendError(
             f"{name}: the backend is {current()} but this is a {origin} array. Move it with "
             "backend.asarray(...) or backend.asnumpy(...), or switch with backend.use(...)."
@@ -206,6 +209,7 @@ def random_state() -> dict[str, Any]:
     return dict(_rng.bit_generator.state)
 
 
+@checked
 def set_random_state(state: dict[str, Any]) -> None:
     """Continue from a state that `random_state` gave."""
     _rng.bit_generator.state = state
@@ -267,7 +271,8 @@ def own(rows: Any) -> Any:
 
 def info() -> dict[str, str]:
     """What runs here: versions, array backend, BLAS, threads, device and its memory."""
-    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    build: Any = numpy.show_config(mode="dicts")
+    blas = build.get("Build Dependencies", {}).get("blas", {})  # some builds have none
     threads = [
         f"{name}={os.environ[name]}"
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

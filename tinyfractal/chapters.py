@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -55,7 +56,7 @@ def copy_tutorials(target: PathLike) -> Path:
     The folder appears whole or not at all. Raises `FileExistsError` if it is there already: it may
     hold a reader's work. `ValueError` if it lies in the library: that is what is copied.
     """
-    target = Path(target).expanduser()
+    target = Path(os.path.expanduser(target))  # unlike Path.expanduser, it leaves ~nobody alone
     for home in (PACKAGE, tutorials_folder()):
         if home in target.resolve().parents:
             raise ValueError(f"tutorials: {target} lies inside {home}; choose a folder elsewhere")

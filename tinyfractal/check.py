@@ -21,6 +21,7 @@ import math
 import numbers
 import os
 import reprlib
+import sys
 import types
 import typing
 from collections import abc
@@ -112,6 +113,8 @@ def fit(value: Any, hint: Any) -> type[Exception] | None:
 def _fit_all(value: Any, kinds: Any, hint: Any, length: int | None) -> type[Exception] | None:
     if not isinstance(value, kinds) or isinstance(value, (str, bytes)):
         return TypeError
+    if isinstance(value, numpy.ndarray) and value.ndim == 0:
+        return TypeError
     if length is not None and len(value) != length:
         return ValueError
     wrong = (fit(part, hint) for part in value) if hint is not Any else ()
@@ -132,6 +135,8 @@ NUMBERS = {2: "two", 3: "three", 4: "four"}
 def expected(hint: Any) -> str:
     """What `hint` asks for, in words: "a whole number of at least 1 or None"."""
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return "anything"
     if kind is Annotated:
         return expected(parts[0]) + str(parts[1])
     if kind in (Literal, typing.Union, types.UnionType):
@@ -176,8 +181,8 @@ def got(value: Any) -> str:
     try:
         text = reprlib.repr(value)
     except Exception:  # what an object says of itself is its own affair
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"a {type(value).__name__}"
+        text = ""
+    return text if 0 < len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def need(name: str, argument: str, value: Any, hint: Any) -> None:
@@ -286,8 +291,8 @@ INSIDE = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
     ValueError,
 )  # fmt: skip
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-LIBRARIES = (os.path.dirname(os.__file__), os.path.dirname(numpy.__file__))
+PACKAGE = __name__.partition(".")[0]
+OURS = {PACKAGE, "numpy", "cupy", *sys.stdlib_module_names}  # not a user's code
 RAISE = dis.opmap["RAISE_VARARGS"]
 KINDS: dict[type[BaseException], type[Exception]] = {  # the first that fits
     MemoryError: OutOfMemoryError,
@@ -295,7 +300,7 @@ KINDS: dict[type[BaseException], type[Exception]] = {  # the first that fits
     LookupError: OutOfRangeError,
     TypeError: DTypeError,
     AttributeError: DTypeError,
-    Exception: ShapeError,
+    Exception: ValueError,
 }
 
 
@@ -316,25 +321,40 @@ def explained(
     It is where the library raised it on purpose, in words of its own, or where it comes from code
     that the user passed in.
     """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-        file = trace.tb_frame.f_code.co_filename
-        if not file.startswith((PACKAGE, *LIBRARIES, "<frozen")):
+    reason = getattr(error, "reason", None)  # of `asarray`, for whoever called it
+    if reason is None:
+        if not _from_inside(error):
             return None
-    if trace is not None:
-        code = trace.tb_frame.f_code
-        if code.co_filename.startswith(PACKAGE) and code.co_code[trace.tb_lasti] == RAISE:
-            return None
+        reason = str(error).partition("\n")[0] or type(error).__name__
     try:
         arguments.check(name, args, kwargs)
     except (TypeError, ValueError) as blame:
         return blame
-    given = arguments.named(args, kwargs)
     shown = [
         f"{argument} {value.shape}" if hasattr(value, "dtype") else f"{argument}={got(value)}"
-        for argument, value in given
+        for argument, value in arguments.named(args, kwargs)
         if argument != "self"
     ]
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    return kind_of(error)(f"{name}: cannot work on {', '.join(shown)} ({reason})")
+    better = kind_of(error)(f"{name}: cannot work on {', '.join(shown)} ({reason})")
+    if name in ("asarray", "Tensor"):
+        better.reason = reason  # type: ignore[attr-defined]
+    return better
+
+
+def _from_inside(error: BaseException) -> bool:
+    """Whether Python or NumPy raised it, in our code: not we on purpose, nor a user's function."""
+    trace = error.__traceback__
+    if trace is None:
+        return True
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+        if _package(trace.tb_frame) not in OURS:
+            return False
+    code = trace.tb_frame.f_code
+    asked_by_python = code.co_name in ("__index__", "__array__", "__bool__", "__len__")
+    on_purpose = _package(trace.tb_frame) == PACKAGE and code.co_code[trace.tb_lasti] == RAISE
+    return asked_by_python or not on_purpose
+
+
+def _package(frame: types.FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]

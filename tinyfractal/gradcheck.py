@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .backend import asarray, asnumpy, xp
+from .check import Amount, Count, checked
 from .errors import GradientError
 from .mode import enable_grad, no_grad
 from .operators import raw
@@ -40,13 +41,14 @@ class Difference:
         )
 
 
+@checked
 def gradcheck(
     f: Callable[..., Tensor],
     *inputs: Any,
-    step: float = 1e-6,
-    rtol: float = 1e-5,
-    atol: float = 1e-7,
-    order: int = 1,
+    step: Amount = 1e-6,
+    rtol: Amount = 1e-5,
+    atol: Amount = 1e-7,
+    order: Count = 1,
 ) -> Difference | None:
     """Compare the gradient of f with central differences in every number of every input.
 

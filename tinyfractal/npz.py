@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .check import PathLike
+from .check import PathLike, Size, checked
 from .errors import DataError
 
 BLOCK = 1 << 20  # bytes per step
@@ -27,7 +27,8 @@ RATIO = 100  # … and a large one to so many times its own size; images seldom 
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the two ways in which NumPy writes
 
 
-def read_npz(path: PathLike, most_bytes: int | None = None) -> dict[str, np.ndarray]:
+@checked
+def read_npz(path: PathLike, most_bytes: Size | None = None) -> dict[str, np.ndarray]:
     """The named arrays of an .npz file, each writable and in this machine's byte order.
 
     most_bytes: all entries together may unpack to so many bytes; without it, to 128 MiB or to
@@ -37,13 +38,12 @@ def read_npz(path: PathLike, most_bytes: int | None = None) -> dict[str, np.ndar
     encrypted, no .npz or too large unpacked, where two entries have the same name, and for arrays
     of Python objects.
     """
-    with reading(path), open(path, "rb") as file:
+    with reading(path), open_file(path) as file:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise DataError(f"{path}: expected an .npz file of named arrays, got a single array")
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-            size = os.fstat(file.fileno()).st_size
-            _check_entries(path, entries, most_bytes or max(SMALL, RATIO * size), size)
+            _check_entries(path, entries, most_bytes)
             arrays = {}
             for entry in entries:
                 content = _content(path, archive, entry)
@@ -53,9 +53,7 @@ def read_npz(path: PathLike, most_bytes: int | None = None) -> dict[str, np.ndar
     return arrays
 
 
-def _check_entries(
-    path: PathLike, entries: list[zipfile.ZipInfo], most_bytes: int, size: int
-) -> None:
+def _check_entries(path: PathLike, entries: list[zipfile.ZipInfo], most_bytes: int | None) -> None:
     """Refuse by the table of contents alone, before anything is unpacked."""
     seen = set()
     for entry in entries:
@@ -70,12 +68,7 @@ def _check_entries(
         # The length of a comment that was damaged can hide the entries behind it.
         if b"PK\x01\x02" in entry.comment + entry.extra:
             raise DataError(f"{path}: the table of contents is damaged at {name}")
-    total = sum(entry.file_size for entry in entries)
-    if total > most_bytes:
-        raise DataError(
-            f"{path}: unpacks to {total:,} bytes from {size:,}; at most {most_bytes:,} are "
-            "allowed. If you trust it, write it again without compression: numpy.savez"
-        )
+    check_unpacked(path, sum(entry.file_size for entry in entries), most_bytes)
 
 
 def _content(path: PathLike, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytearray:
@@ -113,6 +106,29 @@ def _array(place: str, content: bytearray) -> np.ndarray:
     if not array.flags.aligned:
         array = array.copy()
     return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+# ----- What every reader of files needs -----
+
+
+def check_unpacked(path: PathLike, size: int, most_bytes: int | None = None) -> None:
+    """Refuse a file that says it unpacks to more than it may."""
+    packed = os.path.getsize(path)
+    if most_bytes is None:
+        most_bytes = max(SMALL, RATIO * packed)
+    if size > most_bytes:
+        raise DataError(
+            f"{path}: its {packed:,} bytes unpack to {size:,}, more than the {most_bytes:,} that "
+            "are read; if you trust the file, save it again without compression"
+        )
+
+
+def open_file(path: PathLike) -> io.BufferedReader:
+    """Open a file for reading; no folder, and no pipe or device, which might never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        kind = "a folder" if os.path.isdir(path) else "no regular file"
+        raise DataError(f"{path}: cannot be read, it is {kind}")
+    return open(path, "rb")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .backend import asarray, asnumpy, check_array, xp
-from .check import INSIDE, Axis, checked, kind_of
+from .check import INSIDE, Axis, checked, got, kind_of
 from .errors import DTypeError, GraphError, ShapeError
 from .mode import mode
 
@@ -243,9 +243,9 @@ class Operators:
             return NotImplemented  # Python says that the two cannot be ordered, or are not equal
         try:
             return type(self).of(compare(self.data, _beside("comparison", other)))
-        except (TypeError, ValueError) as error:
-            raise ShapeError(
-                f"comparison: cannot work on {self.shape} and {xp.shape(raw(other))} ({error})"
+        except INSIDE as error:
+            raise kind_of(error)(
+                f"comparison: cannot work on x {self.shape}, other={got(other)} ({error})"
             ) from error
 
     # ----- Indexing and shape -----

@@ -109,7 +109,7 @@ def save(figure: Any, path: PathLike) -> None:
 
     The same figure is the same file, byte for byte.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     suffix = path.suffix.lower()
     if not hasattr(figure, "savefig"):
         raise DTypeError(f"save: figure needs a Figure of Matplotlib, got {got(figure)}")
@@ -124,6 +124,9 @@ def save(figure: Any, path: PathLike) -> None:
     try:
         figure.savefig(part, format=suffix[1:], dpi=dpi, metadata=WITHOUT_DATE[suffix])
         os.replace(part, path)
+    except OSError as error:
+        error.filename = str(path)  # the name that was asked for
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -81,9 +81,13 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
+LONGEST = 1000  # letters of a line; a name may have any number
+
+
 def say(text: str) -> None:
     """One line on stderr, for the reader and not for the next program; never a reason to fail."""
     line = "; ".join(part.strip() for part in text.splitlines()).replace(":; ", ": ")
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
     with contextlib.suppress(OSError):
         print(f"tinyfractal: {printable(line)}", file=sys.stderr, flush=True)
 

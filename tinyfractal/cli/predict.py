@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..confusion import confusion_matrix, confusion_text
-from ..data import Dataset, load
+from ..data import Dataset, load, read_image
 from ..data.dataset import to_unit
 from ..distributed import ProcessGroup
 from ..errors import DataError
@@ -98,6 +98,8 @@ def command_evaluate(args: argparse.Namespace) -> None:
     """Test a checkpoint on the test images of its data set: accuracy, confusions, mistakes."""
     model, recipe = load_model(args.checkpoint)
     test = load_test("evaluate", recipe, args)
+    place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
+    place.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name is said first
     start = time.perf_counter()
     answers, certain = _answers(model, recipe, test.images)
     seconds = (time.perf_counter() - start) / len(test)
@@ -108,8 +110,6 @@ def command_evaluate(args: argparse.Namespace) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         print("\nno pictures: pip install 'tinyfractal[plot]' to draw them")
     else:
-        place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
-        place.mkdir(parents=True, exist_ok=True)
         print()
         for name, figure in _pictures(test, answers, certain, classes):
             print(f"{name}: {printable(write_beside(figure, place / f'{name}.png'))}")
@@ -178,7 +178,7 @@ def command_predict(args: argparse.Namespace) -> int:
     wide = max(len(printable(name)) for name in args.images) + 1
     status = 0
     for start in range(0, len(args.images), BATCH):
-        found: list[tuple[str, np.ndarray, str | None]] = []  # name, image, what it is if known
+        found: list[tuple[str, np.ndarray, int | None]] = []  # name, image, its class if known
         for name in args.images[start : start + BATCH]:
             try:
                 if test is not None and name.startswith("test:"):
@@ -196,52 +196,34 @@ def command_predict(args: argparse.Namespace) -> int:
     return status
 
 
-def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, str]:
-    """Image N of the test set, its numbers from 0 to 1, and the name of its class; of "test:N"."""
+def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, int]:
+    """Image N of the test set, its numbers from 0 to 1, and its class; N stands in "test:N"."""
     number = name.removeprefix("test:")
     if not (number.isascii() and number.isdigit() and int(number) < len(test)):
         raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
     n = int(number)
-    return to_unit(test.images[n]), test.classes[test.labels[n]]
+    return to_unit(test.images[n]), int(test.labels[n])
 
 
-def _answer(p: np.ndarray, names: Sequence[str], truth: str | None) -> str:
+def _answer(p: np.ndarray, names: Sequence[str], truth: int | None) -> str:
     """The three most probable classes; or the first beside the truth, where that is known."""
     classes = [printable(name) for name in names]
     if truth is None:
         best = np.argsort(-p)[:3]
         return ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best)
     wide, guess = max(map(len, classes)), int(np.argmax(p))
-    sign = "✓" if names[guess] == truth else "✗"
-    return (
-        f"{classes[guess]:{wide}} {100 * p[guess]:5.1f} %   truth {printable(truth):{wide}} {sign}"
-    )
+    sign = "✓" if guess == truth else "✗"
+    share = f"{100 * p[guess]:.1f} %"
+    return f"{classes[guess]:{wide}} {share:8} truth {classes[truth]:{wide}} {sign}"
 
 
 def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarray:
     """One image (H, W, C) of numbers 0 to 1, of the size the model was trained on."""
     height, width, channels = recipe.shape
-    if name.startswith("test:"):
-        _, test = load(recipe.data, args.folder)
-        number = name.removeprefix("test:")
-        if not number.isdecimal() or int(number) >= len(test):
-            raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
-        image = test.images[int(number)]
-        return image / np.float32(255) if image.dtype == np.uint8 else image
     try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError(
-            "predict: reading image files needs Pillow: pip install 'tinyfractal[images]'"
-        ) from error
-    try:
-        with Image.open(name) as file:
-            picture = file.convert("L" if channels == 1 else "RGB")
-            picture = picture.resize((width, height), Image.Resampling.BOX)
-    except Exception as error:  # each of Pillow's readers has exceptions of its own
-        raise DataError(f"predict: cannot read {name} as an image ({error})") from error
-    image = np.asarray(picture, np.float32).reshape(height, width, channels) / 255
-    return 1 - image if args.invert else image
+        return read_image(name, (height, width, channels), args.invert)
+    except DataError as error:
+        raise DataError(f"predict: {error}") from error
 
 
 # ----- Options -----

@@ -43,18 +43,22 @@ def open_streams() -> None:
 
 
 def flush_output() -> OSError | None:
-    """What keeps stdout from being written, if anything; it is given up then.
+    """What keeps stdout from being written, if anything.
 
-    Otherwise Python would try once more at its end, and say so in its own words.
+    A stream that cannot be written is given up, or Python would try once more at its end, and say
+    so in its own words.
     """
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        error.filename = "standard output"
-        return error
-    return None
+    fault = None
+    for stream in (sys.stderr, sys.stdout):
+        fault = None
+        try:
+            stream.flush()
+        except OSError as error:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            error.filename = "standard output"
+            fault = error
+    return fault
 
 
 # ----- Signals -----

@@ -14,6 +14,7 @@ from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset, Standardize
 from .digits import load_digits
 from .download import download, fetch
+from .images import read_image
 from .loader import Loader
 from .readers import load, load_mnist, load_npz, read_idx
 
@@ -33,5 +34,6 @@ __all__ = [
     "load_npz",
     "mirror",
     "read_idx",
+    "read_image",
     "shift",
 ]

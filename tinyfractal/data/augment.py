@@ -15,45 +15,47 @@ own change. `Compose` strings several together:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..check import Probability, Size, checked
+from ..errors import DTypeError, ShapeError
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def mirror(images: np.ndarray, rng: np.random.Generator, p: float = 0.5) -> np.ndarray:
+@checked
+def mirror(images: np.ndarray, rng: np.random.Generator, p: Probability = 0.5) -> np.ndarray:
     """Flip each image left to right with probability `p`.
 
-    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` unless 0 <= p <= 1.
+    Raises `ShapeError` unless images are `(N, H, W, C)`.
     """
-    count, _, _, _ = _shape(images)
-    if not 0 <= p <= 1:
-        raise ValueError(f"p: expected a probability from 0 to 1, got {p}")
+    count, _, _, _ = _shape("mirror", images)
     flipped = rng.random(count) < p
     result = images.copy()
     result[flipped] = images[flipped, :, ::-1]
     return result
 
 
+@checked
 def shift(
-    images: np.ndarray, rng: np.random.Generator, pixels: int = 4, mode: str = "zeros"
+    images: np.ndarray,
+    rng: np.random.Generator,
+    pixels: Size = 4,
+    mode: Literal["zeros", "reflect"] = "zeros",
 ) -> np.ndarray:
     """Move each image by up to `pixels` pixels, whole ones, along each axis.
 
     What comes in at the edge is zeros (`mode="zeros"`) or the image mirrored at its border
     (`mode="reflect"`). Every shift from -pixels to +pixels is equally likely.
-    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where pixels is negative, or
-    not smaller than the image with "reflect", or the mode is unknown.
+    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where pixels is negative or
+    as much as a side of the image, which would shift it out of sight.
     """
-    count, height, width, _ = _shape(images)
-    if mode not in ("zeros", "reflect"):
-        raise ValueError(f'mode: expected "zeros" or "reflect", got {mode!r}')
-    if pixels < 0 or (mode == "reflect" and pixels >= min(height, width)):
+    count, height, width, _ = _shape("shift", images)
+    if pixels >= min(height, width):
         raise ValueError(
-            f"pixels: expected 0 or more, and with reflect fewer than the image's "
-            f"{height} x {width}, got {pixels}"
+            f"shift: pixels needs fewer than a side of the image, {height} x {width}, got {pixels}"
         )
     border = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
     padded = np.pad(images, border, mode="constant" if mode == "zeros" else "reflect")
@@ -64,15 +66,19 @@ def shift(
     return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def cutout(images: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+@checked
+def cutout(images: np.ndarray, rng: np.random.Generator, size: Size) -> np.ndarray:
     """Blank out one square of `size` by `size` pixels in each image (DeVries & Taylor 2017).
 
     The centre of the square is any pixel, so near a border part of the square falls outside.
-    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where size is negative.
+    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where size is negative or
+    more than a side of the image.
     """
-    count, height, width, _ = _shape(images)
-    if size < 0:
-        raise ValueError(f"size: expected 0 or more pixels, got {size}")
+    count, height, width, _ = _shape("cutout", images)
+    if size > min(height, width):
+        raise ValueError(
+            f"cutout: size needs at most a side of the image, {height} x {width}, got {size}"
+        )
     top = rng.integers(0, height, size=(count, 1)) - size // 2
     left = rng.integers(0, width, size=(count, 1)) - size // 2
     rows, columns = np.arange(height), np.arange(width)
@@ -83,12 +89,10 @@ def cutout(images: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarra
 
 
 class Compose:
-    """Apply several augmentations, one after the other, with the same generator."""
+    """Apply several augmentations, functions of (images, rng), one after the other."""
 
+    @checked
     def __init__(self, steps: Sequence[Augmentation]) -> None:
-        for step in steps:
-            if not callable(step):
-                raise TypeError(f"Compose: expected functions of (images, rng), got {step!r}")
         self.steps = tuple(steps)
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -97,8 +101,10 @@ class Compose:
         return images
 
 
-def _shape(images: np.ndarray) -> tuple[int, int, int, int]:
-    if images.ndim != 4:
-        raise ShapeError(f"images: expected a batch (N, H, W, C), got shape {images.shape}")
+def _shape(name: str, images: np.ndarray) -> tuple[int, int, int, int]:
+    if images.dtype.kind not in "biuf":
+        raise DTypeError(f"{name}: images need numbers, got {images.dtype}")
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        raise ShapeError(f"{name}: images need shape (N, H, W, C), got {images.shape}")
     count, height, width, channels = images.shape
     return count, height, width, channels

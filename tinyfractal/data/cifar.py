@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..check import PathLike
+from ..check import PathLike, checked
 from ..errors import DataError
-from ..npz import reading
+from ..npz import BLOCK, open_file, reading
 from .dataset import Dataset
-from .files import download_hint
+from .files import download_hint, local
 
 PIXELS = 3 * 32 * 32
 
@@ -52,6 +52,7 @@ class Release:
     name: str
     archive: str
     folder: str
+    pickles: tuple[str, str]  # the other version, as a folder and as an archive
     records: dict[str, int]  # in each file; the last file is the test part
     label_bytes: int
 
@@ -64,6 +65,7 @@ CIFAR10 = Release(
     name="cifar10",
     archive="cifar-10-binary.tar.gz",
     folder="cifar-10-batches-bin",
+    pickles=("cifar-10-batches-py", "cifar-10-python.tar.gz"),
     records={f"data_batch_{i}.bin": 10_000 for i in range(1, 6)} | {"test_batch.bin": 10_000},
     label_bytes=1,
 )
@@ -71,20 +73,23 @@ CIFAR100 = Release(
     name="cifar100",
     archive="cifar-100-binary.tar.gz",
     folder="cifar-100-binary",
+    pickles=("cifar-100-python", "cifar-100-python.tar.gz"),
     records={"train.bin": 50_000, "test.bin": 10_000},
     label_bytes=2,
 )
 
 
+@checked
 def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
     """CIFAR-10 as (train, test): 50,000 and 10,000 images `(N, 32, 32, 3)` uint8, 10 classes.
 
-    path: the folder of the .bin files, the folder above it, the .tar.gz, or the folder it is in.
+    path: the folder of the .bin files, the .tar.gz, or a folder above: `data` for `data/cifar10`.
     Raises `DataError` where a file is missing, damaged or not what its name says.
     """
-    return _load(Path(path), CIFAR10, 0, CIFAR10_CLASSES)
+    return _load(local(path), CIFAR10, 0, CIFAR10_CLASSES)
 
 
+@checked
 def load_cifar100(path: PathLike, fine: bool = True) -> tuple[Dataset, Dataset]:
     """CIFAR-100 as (train, test): 50,000 and 10,000 images `(N, 32, 32, 3)` uint8.
 
@@ -92,8 +97,8 @@ def load_cifar100(path: PathLike, fine: bool = True) -> tuple[Dataset, Dataset]:
     Raises `DataError` where a file is missing, damaged or not what its name says.
     """
     if fine:
-        return _load(Path(path), CIFAR100, 1, CIFAR100_CLASSES)
-    return _load(Path(path), CIFAR100, 0, CIFAR100_GROUPS)
+        return _load(local(path), CIFAR100, 1, CIFAR100_CLASSES)
+    return _load(local(path), CIFAR100, 0, CIFAR100_GROUPS)
 
 
 def _load(path: Path, release: Release, label: int, names: str) -> tuple[Dataset, Dataset]:
@@ -114,7 +119,14 @@ def _load(path: Path, release: Release, label: int, names: str) -> tuple[Dataset
         images[file] = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
     missing = [file for file in release.records if file not in images]
     if missing:
-        raise DataError(f"{path}: no {', '.join(missing)} in it. {download_hint(release.name)}")
+        why = "".join(
+            f"{name} holds Python pickles, which could run code; take the binary version. "
+            for name in release.pickles
+            if name == path.name or os.path.exists(path / name)
+        )
+        raise DataError(
+            f"{path}: no {', '.join(missing)} in it. {why}{download_hint(release.name)}"
+        )
     *train, test = release.records
     train_images = np.concatenate([images[file] for file in train])
     train_labels = np.concatenate([labels[file] for file in train])
@@ -126,25 +138,47 @@ def _load(path: Path, release: Release, label: int, names: str) -> tuple[Dataset
 
 def _contents(path: Path, release: Release) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each data file in a folder or an archive, in any order, sizes checked."""
-    if path.is_file():
+    if os.path.isfile(path):
         yield from _from_archive(path, release)
         return
-    for folder in (path, path / release.folder):
-        present = [file for file in release.records if (folder / file).is_file()]
-        if present:
-            for file in present:
-                with reading(folder / file):
-                    _check_size(folder / file, os.path.getsize(folder / file), release.size(file))
-                    yield file, (folder / file).read_bytes()
+    for folder in (path / release.name, path):
+        for inner in (folder, folder / release.folder):
+            present = [file for file in release.records if os.path.isfile(inner / file)]
+            if present:
+                for file in present:
+                    with reading(inner / file):
+                        size = os.path.getsize(inner / file)
+                        _check_size(inner / file, size, release.size(file))
+                        yield file, (inner / file).read_bytes()
+                return
+        if os.path.isfile(folder / release.archive):
+            yield from _from_archive(folder / release.archive, release)
             return
-    if (path / release.archive).is_file():
-        yield from _from_archive(path / release.archive, release)
+
+
+class Bounded:
+    """A stream of which at most so many bytes can be read."""
+
+    def __init__(self, stream: gzip.GzipFile, path: Path, most: int) -> None:
+        self.stream, self.path, self.left, self.most = stream, path, most, most
+
+    def read(self, size: int) -> bytes:
+        """Some bytes more; `DataError` where they are too many."""
+        block = self.stream.read(min(size, BLOCK))
+        self.left -= len(block)
+        if self.left < 0:
+            raise DataError(
+                f"{self.path}: unpacks to more than the {self.most:,} bytes it may have"
+            )
+        return block
 
 
 def _from_archive(path: Path, release: Release) -> Iterator[tuple[str, bytes]]:
     seen = set()
-    with reading(path), gzip.open(path) as stream:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+    most = sum(map(release.size, release.records)) + BLOCK  # with headers and a readme
+    with reading(path), open_file(path) as file, gzip.open(file) as unpacked:
+        stream = Bounded(unpacked, path, most)
+        with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
             for member in archive:
                 place = PurePosixPath(member.name)
                 if (
@@ -159,11 +193,11 @@ def _from_archive(path: Path, release: Release) -> Iterator[tuple[str, bytes]]:
                     raise DataError(f"{path}: {place.name} is in it twice")
                 seen.add(place.name)
                 _check_size(f"{path}: {place.name}", member.size, release.size(place.name))
-                file = archive.extractfile(member)
-                assert file is not None  # only None for what is no regular file
-                yield place.name, file.read()
+                content = archive.extractfile(member)
+                assert content is not None  # only None for what is no regular file
+                yield place.name, content.read()
         # gzip compares its checksum only at its very end, which lies behind the end of the tar.
-        while stream.read(1 << 20):
+        while stream.read(BLOCK):
             pass
 
 

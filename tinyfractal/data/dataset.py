@@ -12,26 +12,35 @@ must not learn anything from the test set, not even its brightness.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 
-from ..errors import DataError, ShapeError
+from ..check import Finite, checked, got, need
+from ..errors import DataError, DTypeError, OutOfRangeError, ShapeError
 
 CHUNK = 256  # images per step where a whole dataset in floats would not fit in memory
+# Floats up to 255 are bytes in disguise. So are those far from the mean: what lies from 0 to 1 has
+# a standard deviation of at most 0.5, and undivided white is over 500 of them.
+BRIGHT, FAR = 100, 200
+Example = tuple[np.ndarray, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images, their labels, and what the labels mean.
 
-    images: `(N, H, W, C)`, uint8 with values 0 to 255, or float32 (usually 0 to 1).
-    labels: `(N,)` int64, each the position of a name in `classes`.
+    images: `(N, H, W, C)`, uint8 with values 0 to 255, or floats (usually 0 to 1), which become
+    float32; of booleans, True is 255.
+    labels: `(N,)` integers, which become int64, each the position of a name in `classes`.
     classes: the name of each class.
     name: what the set is called, such as "cifar10".
 
-    `len(data)` is N and `data[10:20]`, `data[[3, 1, 4]]`, `data[data.labels == 7]` are Datasets.
+    `len(data)` is N; `data[3]` is one example, the image (H, W, C) and its label, and a loop goes
+    through them all. `data[10:20]`, `data[[3, 1, 4]]`, `data[data.labels == 7]` are Datasets.
     Raises `DataError` where the parts do not fit together.
     """
 
@@ -41,27 +50,21 @@ class Dataset:
     name: str
 
     def __post_init__(self) -> None:
-        images, labels, count = self.images, self.labels, len(self.classes)
-        if not isinstance(images, np.ndarray) or images.dtype not in (np.uint8, np.float32):
-            raise DataError(f"{self.name}: images must be uint8 or float32, got {_kind(images)}")
-        if images.ndim != 4 or 0 in images.shape[1:]:
-            raise DataError(f"{self.name}: images must be (N, H, W, C), got shape {images.shape}")
-        if not isinstance(labels, np.ndarray) or labels.dtype != np.int64:
-            raise DataError(f"{self.name}: labels must be int64, got {_kind(labels)}")
-        if labels.shape != images.shape[:1]:
-            raise DataError(
-                f"{self.name}: {len(images)} images need labels of shape ({len(images)},), "
-                f"got {labels.shape}"
-            )
-        if len(labels) and not 0 <= labels.min() <= labels.max() < count:
-            raise DataError(
-                f"{self.name}: labels must be 0 to {count - 1}, one for each of the {count} "
-                f"classes, got {labels.min()} to {labels.max()}"
-            )
-        if images.dtype == np.float32 and not all(
-            np.isfinite(part).all() for part in _parts(images)
-        ):
-            raise DataError(f"{self.name}: images hold NaN or infinite values")
+        try:
+            need("Dataset", "name", self.name, str)
+            need("Dataset", "classes", self.classes, Sequence[str])
+            images = pixels("Dataset", self.images)
+        except TypeError as error:
+            raise DataError(str(error)) from None
+        named = f"Dataset {self.name}"
+        _check_images(named, images)
+        labels = _labels(named, self.labels, images, len(self.classes))
+        if len(set(self.classes)) != len(self.classes):
+            twice = next(name for i, name in enumerate(self.classes) if name in self.classes[:i])
+            raise DataError(f"{named}: classes need names that differ, got {twice!r} twice")
+        fields = {"images": images, "labels": labels, "classes": tuple(self.classes)}
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)  # the way to set a field of a frozen class
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,20 +78,48 @@ class Dataset:
         height, width, channels = self.images.shape[1:]
         return height, width, channels
 
-    def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> Dataset:
-        """The examples that a slice, a list or array of positions, or a bool array names."""
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> Dataset: ...
+
+    @checked
+    def __getitem__(self, index: Any) -> Any:
+        """One example, or those that a slice, a list of positions or a bool array names."""
         if not isinstance(index, slice):
             index = np.asarray(index)
             if index.size == 0 and index.dtype != bool:
                 index = index.astype(np.int64)  # an empty list would otherwise count as floats
-            if index.ndim != 1 or index.dtype.kind not in "iub":
-                raise IndexError(
-                    f"{self.name}: index with a slice, an array of positions or a bool array, "
-                    f"got {_kind(index)} of shape {index.shape}; for one example write data[i:i+1]"
+            if index.ndim > 1 or index.dtype.kind not in ("iub" if index.ndim else "iu"):
+                raise OutOfRangeError(
+                    f"Dataset {self.name}: index needs a position, a slice, an array of positions "
+                    f"or a bool array, got {got(index)}"
                 )
+            self._check_positions(index)
+            if index.ndim == 0:
+                return self.images[index], int(self.labels[index])
         return Dataset(self.images[index], self.labels[index], self.classes, self.name)
 
-    def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+    def _check_positions(self, index: np.ndarray) -> None:
+        count = len(self)
+        if index.dtype == bool:
+            if len(index) != count:
+                raise OutOfRangeError(
+                    f"Dataset {self.name}: a bool index needs a value for each of the {count} "
+                    f"examples, got {len(index)}"
+                )
+        elif index.size and not -count <= index.min() <= index.max() < count:
+            raise OutOfRangeError(
+                f"Dataset {self.name}: index needs positions from {-count} to {count - 1}, "
+                f"got {index.min()} to {index.max()}"
+            )
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[i] for i in range(len(self)))
+
+    @checked
+    def split(self, fraction: Finite, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two datasets, the second with `fraction` of the examples of every class.
 
             train, validation = train.split(0.1)
@@ -99,7 +130,9 @@ class Dataset:
         Raises `ValueError` unless 0 < fraction < 1.
         """
         if not 0 < fraction < 1:
-            raise ValueError(f"fraction: expected a number between 0 and 1, got {fraction}")
+            raise ValueError(
+                f"Dataset.split: fraction needs a number between 0 and 1, got {fraction}"
+            )
         chosen = np.zeros(len(self), dtype=bool)
         for label in range(len(self.classes)):
             positions = np.flatnonzero(self.labels == label)
@@ -109,11 +142,87 @@ class Dataset:
         return self[~chosen], self[chosen]
 
 
+def _check_images(named: str, images: np.ndarray) -> None:
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        raise DataError(f"{named}: images need shape (N, H, W, C), got {images.shape}")
+    _, height, width, channels = images.shape
+    if height in (1, 3) and width == channels > 4:
+        raise DataError(
+            f"{named}: images of shape {images.shape} have the channels first; "
+            "images.transpose(0, 2, 3, 1) has them last"
+        )
+    if images.dtype == np.float32 and not all(np.isfinite(part).all() for part in _parts(images)):
+        raise DataError(f"{named}: images hold NaN or infinite values")
+
+
+def _labels(named: str, labels: np.ndarray, images: np.ndarray, classes: int) -> np.ndarray:
+    """The labels as int64, `(N,)`, each below the number of classes."""
+    if not isinstance(labels, np.ndarray):
+        raise DataError(f"{named}: labels need a NumPy array of integers, got {got(labels)}")
+    if labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all():
+        raise DataError(
+            f"{named}: labels of shape {labels.shape} are one-hot, labels.argmax(axis=1) has the "
+            "class numbers"
+            if (labels.sum(axis=1) == 1).all()
+            else f"{named}: labels of shape {labels.shape} are multi-label, several labels an "
+            "image, for which there is no loss here; choose one column"
+        )
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{named}: labels need integers, got {labels.dtype}; if they are whole numbers, "
+            "labels.astype(int)"
+        )
+    if labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{named}: {len(images)} images need labels of shape ({len(images)},), "
+            f"got {labels.shape}"
+        )
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise DataError(
+            f"{named}: labels need to be 0 to {classes - 1}, one for each of the {classes} "
+            f"classes, got {labels.min()} to {labels.max()}"
+        )
+    return labels.astype(np.int64, copy=False)
+
+
+def pixels(name: str, images: np.ndarray) -> np.ndarray:
+    """Images as uint8, 0 to 255, or float32, in this machine's byte order.
+
+    Floats of any size become float32, and of booleans True is 255. Raises `DTypeError` for other
+    types, since nobody knows which number is white. `name`: the function that was called.
+    """
+    if not isinstance(images, np.ndarray) or (
+        images.dtype.kind not in "bf" and images.dtype != np.uint8
+    ):
+        raise DTypeError(
+            f"{name}: images need uint8 (0 to 255) or floats (0 to 1), got {got(images)}; if they "
+            "are bytes, images.astype(numpy.uint8), otherwise divide them by what white is"
+        )
+    if images.dtype == bool:
+        return images * np.uint8(255)
+    if images.dtype == np.uint8:
+        return images
+    with np.errstate(over="ignore"):  # too large becomes infinite, which Dataset refuses
+        return images.astype(np.float32, copy=False)
+
+
+@checked
 def to_unit(images: np.ndarray) -> np.ndarray:
-    """Images as float32: bytes 0 to 255 become 0 to 1, float32 stays as it is."""
+    """Images as float32: bytes 0 to 255 become 0 to 1, floats stay as they are.
+
+    Warns where floats reach 100, for then they are bytes in disguise. Raises `DTypeError` for
+    integers other than uint8.
+    """
+    images = pixels("to_unit", images)
     if images.dtype == np.uint8:
         return images / np.float32(255)
-    return images.astype(np.float32, copy=False)
+    if images.size and images.max() > BRIGHT:
+        warnings.warn(
+            f"to_unit: images are floats to {images.max():.6g} and stay as they are, where 0 to 1 "
+            "is usual; bytes need images.astype(numpy.uint8) or images / 255",
+            stacklevel=3,
+        )
+    return images
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +232,7 @@ class Standardize:
         standardize = Standardize.fit(train.images)
         batch = standardize(test.images[:100])
 
-    mean, std: `(C,)` float32, in units of 0 to 1 where the images are bytes.
+    mean, std: `(C,)` floats, in units of 0 to 1 where the images are bytes.
     Raises `ShapeError` where they do not fit together, `DataError` where a std is not positive.
     """
 
@@ -131,6 +240,10 @@ class Standardize:
     std: np.ndarray
 
     def __post_init__(self) -> None:
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            need("Standardize", name, value, np.ndarray)
+            if value.dtype.kind not in "fiu":
+                raise DTypeError(f"Standardize: {name} needs floats, got {value.dtype}")
         if self.mean.ndim != 1 or self.mean.shape != self.std.shape:
             raise ShapeError(
                 f"Standardize: mean and std must be (C,), got {self.mean.shape}, {self.std.shape}"
@@ -144,32 +257,58 @@ class Standardize:
             )
 
     @classmethod
+    @checked
     def fit(cls, images: np.ndarray) -> Standardize:
         """Measure mean and standard deviation of each channel of `(N, H, W, C)` images.
 
         A channel that never changes gets a standard deviation of 1, so it becomes all zeros.
+        Raises `DTypeError` for integers other than uint8, `DataError` for NaN, infinity or nothing.
         """
+        images = pixels("Standardize.fit", images)
         if images.ndim != 4 or images.size == 0:
-            raise DataError(f"images: expected (N, H, W, C) with N > 0, got shape {images.shape}")
+            raise DataError(
+                f"Standardize.fit: images need shape (N, H, W, C) with N > 0, got {images.shape}"
+            )
         count = images.size // images.shape[-1]
         mean = sum(_channel_sums(part) for part in _parts(images)) / count
+        if not np.isfinite(mean).all():
+            raise DataError("Standardize.fit: images hold NaN or infinite values")
         squares = sum(_channel_sums((part - mean) ** 2) for part in _parts(images))
         std = np.sqrt(squares / count)
         # float32 keeps 7 digits: a spread this far below the mean is rounding, not signal.
         std = np.where(std > 1e-6 * np.abs(mean), std, 1.0)
         return cls(mean.astype(np.float32), std.astype(np.float32))
 
+    @checked
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Standardized copy of `(N, H, W, C)` uint8 or float32 images, as float32."""
+        """Standardized copy of `(N, H, W, C)` images, uint8 or floats, as float32.
+
+        Warns where floats lie hundreds of standard deviations off: bytes in disguise. Raises
+        `DTypeError` for integers other than uint8, and for bytes where `fit` saw none.
+        """
+        images = pixels("Standardize", images)
         if images.ndim != 4 or images.shape[-1] != len(self.mean):
             raise ShapeError(
-                f"images: expected (N, H, W, {len(self.mean)}) as Standardize was fitted, "
+                f"Standardize: images need shape (N, H, W, {len(self.mean)}) as it was fitted, "
                 f"got {images.shape}"
+            )
+        if images.dtype == np.uint8 and self.mean.size and self.mean.max() > 1:
+            raise DTypeError(
+                f"Standardize: images are bytes, which count as 0 to 1, but it was fitted to "
+                f"floats with a mean of {self.mean.max():.6g}; give it the same type, "
+                "images.astype(numpy.float32)"
             )
         # (x / 255 - mean) / std = (x - 255 mean) / (255 std): bytes become floats on the way.
         scale = 255 if images.dtype == np.uint8 else 1
         result = np.subtract(images, scale * self.mean, dtype=np.float32)
         result *= 1 / (scale * self.std)
+        if scale == 1 and result.size and result.max() > FAR:
+            warnings.warn(
+                f"Standardize: images are floats to {images.max():.6g}, {result.max():.0f} "
+                f"standard deviations from the mean of {self.mean.max():.3g}; "
+                "bytes need images.astype(numpy.uint8) or images / 255",
+                stacklevel=3,
+            )
         return result
 
     def as_dict(self) -> dict[str, list[float]]:
@@ -177,19 +316,22 @@ class Standardize:
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
     @classmethod
+    @checked
     def from_dict(cls, numbers: Mapping[str, Sequence[float]]) -> Standardize:
         """The Standardize that `as_dict` described."""
+        for name in ("mean", "std"):
+            if name not in numbers:
+                raise DataError(f"Standardize.from_dict: numbers need {name!r}, got {got(numbers)}")
+            need("Standardize.from_dict", name, numbers[name], Sequence[float])
         return cls(np.array(numbers["mean"], np.float32), np.array(numbers["std"], np.float32))
 
 
 def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Some images at a time, as floats."""
     for start in range(0, len(images), CHUNK):
-        yield to_unit(images[start : start + CHUNK])
+        part = images[start : start + CHUNK]
+        yield part / np.float32(255) if part.dtype == np.uint8 else part
 
 
 def _channel_sums(images: np.ndarray) -> np.ndarray:
     return images.sum(axis=0, dtype=np.float64).sum(axis=(0, 1))
-
-
-def _kind(value: object) -> str:
-    return str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__

@@ -4,194 +4,315 @@
 
 A file grows under the name `archive.part` and gets its real name only once its checksum is right,
 so a file with the real name is always whole. A transfer that breaks off leaves the part, and the
-next call asks the server for the rest only.
-
-The SHA-256 sums below are of the files as their authors publish them. They also make it safe that
-two of the servers still speak plain http: a changed file would not pass.
+next call asks the server for the rest only, unless the file has changed there since. Of several
+calls for one file at once, in one process or in many, one fetches it and the others wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any
 
-from ..check import PathLike
+from ..check import PathLike, Range, Size, checked
 from ..errors import DataError
 from ..progress import tqdm_bar
+from .files import local
+from .sources import SOURCES
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, two downloads of one file at once are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 BLOCK = 1 << 16  # bytes per step
+MOST_BYTES = 1 << 32  # of a file whose size neither the caller nor the server says
+Seconds = Annotated[float, Range(0.001, 86_400)]
 
 
-class Archive(NamedTuple):
-    """A file to fetch: its name, bytes and SHA-256."""
-
-    file: str
-    size: int
-    sha256: str
-
-
-# fmt: off
-SOURCES: dict[str, tuple[str, tuple[Archive, ...]]] = {
-    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", (
-        Archive("train-images-idx3-ubyte.gz", 9_912_422,
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-        Archive("train-labels-idx1-ubyte.gz", 28_881,
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-        Archive("t10k-images-idx3-ubyte.gz", 1_648_877,
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-        Archive("t10k-labels-idx1-ubyte.gz", 4_542,
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
-    )),
-    "fashion-mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", (
-        Archive("train-images-idx3-ubyte.gz", 26_421_880,
-                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-        Archive("train-labels-idx1-ubyte.gz", 29_515,
-                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-        Archive("t10k-images-idx3-ubyte.gz", 4_422_102,
-                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-        Archive("t10k-labels-idx1-ubyte.gz", 5_148,
-                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-    )),
-    "kmnist": ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/", (
-        Archive("train-images-idx3-ubyte.gz", 18_165_135,
-                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
-        Archive("train-labels-idx1-ubyte.gz", 29_497,
-                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17"),
-        Archive("t10k-images-idx3-ubyte.gz", 3_041_136,
-                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5"),
-        Archive("t10k-labels-idx1-ubyte.gz", 5_120,
-                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
-    )),
-    "cifar10": ("https://www.cs.toronto.edu/~kriz/", (
-        Archive("cifar-10-binary.tar.gz", 170_052_171,
-                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
-    )),
-    "cifar100": ("https://www.cs.toronto.edu/~kriz/", (
-        Archive("cifar-100-binary.tar.gz", 168_513_733,
-                "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),
-    )),
-}
-# fmt: on
-
-
+@checked
 def download(
     name: str, folder: PathLike = "data", progress: bool = True, base_url: str | None = None
 ) -> Path:
     """Fetch the files of a data set into `folder/name`, and return that folder.
 
     name: "mnist", "fashion-mnist", "kmnist", "cifar10" or "cifar100".
-    base_url: a mirror to take the same files from, with a slash at the end.
+    base_url: a mirror to take the same files from, such as "https://example.org/mnist/".
     What is there already is not fetched again. Raises `DataError` as `fetch` does.
     """
     if name not in SOURCES:
-        raise DataError(f"name: expected one of {', '.join(SOURCES)}, got {name!r}")
+        raise DataError(f"download: name needs to be one of {', '.join(SOURCES)}, got {name!r}")
     url, archives = SOURCES[name]
-    place = Path(folder) / name
+    if base_url is not None:
+        if not base_url.startswith(("http://", "https://")):
+            raise DataError(f"download: base_url needs http:// or https://, got {base_url!r}")
+        url = base_url.rstrip("/") + "/"
+    place = local(folder) / name
     for archive in archives:
-        fetch(
-            (base_url or url) + archive.file,
-            place / archive.file,
-            sha256=archive.sha256,
-            size=archive.size,
-            progress=progress,
+        file = place / archive.file
+        hint = " Another server that has the same files can be given as base_url."
+        _fetch(
+            url + archive.file, file, {"sha256": archive.sha256}, archive.size, progress, 30.0, hint
         )
     return place
 
 
+@checked
 def fetch(
     url: str,
     path: PathLike,
     sha256: str | None = None,
     md5: str | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     progress: bool = True,
-    timeout: float = 30.0,
+    timeout: Seconds = 30.0,
 ) -> Path:
     """Bring the file at `url` to `path`, continuing where an earlier call broke off.
 
     sha256, md5: checksums in hexadecimal. size: in bytes. timeout: seconds without a byte.
-    A file that is there and has the right size and sums is left alone.
-    Raises `DataError` where the server or the network fails (the part stays, to go on from) and
-    where size or sum are wrong (the part is deleted).
+    A file that is there and has the right size and sums is left alone. Redirections are followed,
+    but not from https to http.
+    Raises `DataError` where the server, the network or the disk fails (the part stays, to go on
+    from) and where size or sum are wrong (the part is deleted).
     """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
+    sums = {}
+    for name, value, digits in (("sha256", sha256, 64), ("md5", md5, 32)):
+        if value is not None:
+            if not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", value):
+                raise ValueError(f"fetch: {name} needs {digits} hexadecimal digits, got {value!r}")
+            sums[name] = value.lower()
     if not url.startswith(("http://", "https://")):
-        raise DataError(f"url: expected http:// or https://, got {url!r}")
-    if path.is_file() and _problem(path, sha256, md5, size) is None:
-        return path
-    try:
-        _transfer(url, part, size, progress, timeout)
-    except (OSError, http.client.HTTPException) as error:  # URLError and TimeoutError are OSErrors
-        kept = f" {part} is kept: call again to go on from there." if part.exists() else ""
-        raise DataError(f"{url}: could not be fetched ({error}).{kept}") from error
-    problem = _problem(part, sha256, md5, size)
-    if problem is not None:
-        part.unlink()
-        raise DataError(f"{url}: {problem}. The file was deleted.")
-    os.replace(part, path)
+        raise DataError(f"fetch: url needs http:// or https://, got {url!r}")
+    return _fetch(url, local(path), sums, size, progress, timeout, "")
+
+
+def _fetch(
+    url: str,
+    path: Path,
+    sums: dict[str, str],
+    size: int | None,
+    progress: bool,
+    timeout: float,
+    hint: str,
+) -> Path:
+    if os.path.isdir(path):
+        raise DataError(f"{path}: is a folder; path needs the name of a file in it")
+    with _writing(path):
+        if os.path.isfile(path) and _problem(path, sums, size) is None:
+            return path
+    part = path.with_name(path.name + ".part")
+    with _folder(path.parent), _alone(path):
+        if os.path.isfile(path) and _problem(path, sums, size) is None:
+            return path  # someone else was quicker
+        try:
+            _transfer(url, part, size, bool(sums), progress, timeout)
+        # URLError and TimeoutError are OSErrors; odd addresses raise the last two.
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
+            if isinstance(error, DataError):
+                raise
+            kept = f" {part} is kept: call again to go on from there." if part.exists() else ""
+            raise DataError(f"{url}: could not be fetched ({_line(error)}).{kept}{hint}") from error
+        with _writing(part):
+            problem = _problem(part, sums, size)
+            if problem is not None:
+                _discard(part)
+                raise DataError(f"{url}: {problem}. The file was deleted.{hint}")
+            os.replace(part, path)
+            _discard(part)
     return path
 
 
-def _transfer(url: str, part: Path, size: int | None, progress: bool, timeout: float) -> None:
-    """Append to `part` what it lacks; OSError where that fails."""
-    done = part.stat().st_size if part.is_file() else 0
-    if size is not None and done == size:
-        return
+def _line(error: Exception) -> str:
+    """What happened, in one line; what a server says may hold anything."""
+    reason = error.reason if type(error) is urllib.error.URLError else error
+    text = "".join(letter if letter.isprintable() else " " for letter in str(reason))
+    return text[:200] or type(error).__name__
+
+
+# ----- The server -----
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Redirections to http and https, but not from https to http, and not in a circle."""
+
+    inf_msg = "it redirects in a circle: "
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
+    ) -> Any:
+        safe = ("https://",) if req.type == "https" else ("https://", "http://")
+        if not newurl.lower().startswith(safe):
+            raise urllib.error.URLError(f"it redirects to {newurl}, which is not safe")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _ask(url: str, part: Path, done: int, timeout: float) -> tuple[Any, int]:
+    """The answer of the server, and from which byte on it has the file: from `done` or from 0.
+
+    None in place of the answer where the part is as long as the file already.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "tinyfractal"})
+    version = _version_file(part).read_text("latin-1") if _version_file(part).is_file() else ""
     if done:
         request.add_header("Range", f"bytes={done}-")
+        if version:  # "the rest, if the file is still the same, otherwise all of it"
+            request.add_header("If-Range", version)
     try:
-        response = urllib.request.urlopen(request, timeout=timeout)
+        response = urllib.request.build_opener(Redirects).open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code != 416 or done == 0:
             raise
         # "Range not satisfiable": the part is as long as the file, and then it may be the file,
         # or it is longer, and then it is of no use.
-        if error.headers.get("Content-Range") != f"bytes */{done}":
-            part.unlink()
-            _transfer(url, part, size, progress, timeout)
+        if error.headers.get("Content-Range") == f"bytes */{done}":
+            return None, done
+        return _ask(url, part, 0, timeout)
+    if response.status == 200:
+        return response, 0  # a server that does not know Range sends everything, from the start
+    asked = response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+    # A server may ignore If-Range, and then the rest may be that of another file.
+    same = not version or _version(response) in ("", version)
+    if response.status == 206 and done and asked and same:
+        return response, done
+    response.close()
+    if not done:
+        raise OSError(f"the server sends no whole file, but status {response.status}")
+    return _ask(url, part, 0, timeout)
+
+
+def _version(response: Any) -> str:
+    """What tells one version of the file from the next: its ETag or its date, or "" for neither."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def _version_file(part: Path) -> Path:
+    return part.with_name(part.name + ".version")
+
+
+def _transfer(
+    url: str, part: Path, size: int | None, has_sums: bool, progress: bool, timeout: float
+) -> None:
+    """Append to `part` what it lacks; OSError where that fails."""
+    # Without a checksum and without its version, nobody would notice that the file has changed.
+    done = part.stat().st_size if part.is_file() else 0
+    if not has_sums and not _version_file(part).is_file():
+        done = 0
+    if size is not None and done == size:
+        return
+    response, done = _ask(url, part, done, timeout)
+    if response is None:
         return
     with response:
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
-            done = 0  # a server that does not know Range sends everything, from the start
         total = size if response.length is None else done + response.length
         if size is not None and total != size:  # such as a page that says "not found" politely
-            part.unlink(missing_ok=True)
+            _discard(part)
             raise DataError(f"{url}: expected a file of {size} bytes, the server offers {total}")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "ab" if done else "wb") as file, _bar(part.stem, total, progress) as show:
+        most = MOST_BYTES if total is None else total
+        _begin(part, done, _version(response))
+        with open(part, "ab") as file, _bar(part.stem, total, progress) as show:
             show(done)
-            while (size is None or done <= size) and (block := response.read(BLOCK)):
-                done += file.write(block)
+            while done <= most and (block := response.read(BLOCK)):
+                with _writing(part):
+                    done += file.write(block)
+                    file.flush()
                 show(done)
     if total is not None and done < total:
         raise OSError(f"the connection closed after {done} of {total} bytes")
+    if total is None and done > most:
+        _discard(part)
+        raise DataError(f"{url}: does not end after {most} bytes; if it is that long, give size")
 
 
-def _problem(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
+# ----- The disk -----
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the disk refuses, as a `DataError` that names the file."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written ({why})") from error
+
+
+def _begin(part: Path, done: int, version: str) -> None:
+    """Keep the first `done` bytes of the part, and note its version beside it."""
+    with _writing(part):
+        with open(part, "ab") as file:
+            file.truncate(done)
+        _version_file(part).unlink(missing_ok=True)
+        if version:
+            _version_file(part).write_text(version, "latin-1")
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """A folder that is there, and is taken away again where nothing comes into it."""
+    with _writing(folder):
+        new = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty: a part is kept in it
+            for place in new:
+                place.rmdir()
+        raise
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process and thread at a time, for each file; whoever comes later waits."""
+    if fcntl is None:
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        with _writing(lock):
+            held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+            with contextlib.suppress(OSError):  # a file system that has no locks
+                fcntl.flock(held, fcntl.LOCK_EX)
+            if lock.exists() and lock.stat().st_ino == os.fstat(held).st_ino:
+                break
+            os.close(held)  # whoever held it has deleted it
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _discard(part: Path) -> None:
+    for file in (part, _version_file(part)):
+        file.unlink(missing_ok=True)
+
+
+def _problem(path: Path, sums: dict[str, str], size: int | None) -> str | None:
     """What is wrong with the file, in words, or None."""
     found = path.stat().st_size
     if size is not None and found != size:
         return f"expected {size} bytes, got {found}"
-    for algorithm, expected in (("sha256", sha256), ("md5", md5)):
-        if expected is None:
-            continue
+    for algorithm, expected in sums.items():
         # MD5 only guards against accidents here, so it may be used where it is otherwise barred.
         digest = hashlib.new(algorithm, usedforsecurity=False)
         with open(path, "rb") as file:
             while block := file.read(BLOCK):
                 digest.update(block)
-        if digest.hexdigest() != expected.lower():
+        if digest.hexdigest() != expected:
             return f"expected {algorithm} {expected}, got {digest.hexdigest()}"
     return None
 
@@ -201,8 +322,9 @@ def _bar(label: str, total: int | None, wanted: bool) -> Iterator[Callable[[int]
     """A function to call with the number of bytes so far: it keeps one line moving on a terminal,
     with tqdm where that is installed, and elsewhere, such as in a log, prints a line a quarter.
     """
-    terminal = sys.stderr.isatty()
-    tqdm = tqdm_bar() if wanted and terminal else None
+    wanted = wanted and sys.stderr is not None  # as with pythonw, or 2>&-
+    terminal = wanted and sys.stderr.isatty()
+    tqdm = tqdm_bar() if terminal else None
     if tqdm is not None:
         with tqdm(total=total, desc=label, unit="B", unit_scale=True) as bar:
             yield lambda done: bar.update(done - bar.n)
@@ -217,10 +339,11 @@ def _bar(label: str, total: int | None, wanted: bool) -> Iterator[Callable[[int]
             shown = step
             of_total = f" of {total / 1e6:.1f}" if total else ""
             text = f"{label}: {done / 1e6:.1f}{of_total} MB"
-            print(f"\r{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr)
+            with contextlib.suppress(OSError):  # nobody reads it any more: that is not the server's
+                print(f"\r{text}" if terminal else text, end="\n"[terminal:], file=sys.stderr)
 
     try:
         yield show
     finally:
-        if wanted and terminal:
+        if terminal:
             print(file=sys.stderr)

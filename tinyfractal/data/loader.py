@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..errors import DTypeError
+from ..check import Count, Size, checked, got
+from ..errors import DTypeError, ShapeError
 from .augment import Augmentation
 from .dataset import Dataset, to_unit
 
@@ -40,27 +41,22 @@ class Loader:
 
     The arrays are on the host and are the caller's own to change. Each `iter()` is the next
     epoch, beginning with 0; `set_epoch` chooses another.
-    Raises `ValueError` where a number is out of range, `DTypeError` where `transform` and
-    `augment` do not end in float32.
+    Raises `ValueError` where a number is out of range, `ShapeError` or `DTypeError` where `augment`
+    does not give as many images of the same type, or `transform` as many in float32.
     """
 
+    @checked
     def __init__(
         self,
         dataset: Dataset,
-        batch_size: int,
+        batch_size: Count,
         shuffle: bool = False,
         drop_last: bool = False,
-        seed: int = 0,
+        seed: Size = 0,
         transform: Callable[[np.ndarray], np.ndarray] | None = None,
         augment: Augmentation | None = None,
-        prefetch: int = 0,
+        prefetch: Size = 0,
     ) -> None:
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("seed", seed, 0),
-            ("prefetch", prefetch, 0),
-        ):
-            _check_integer(name, value, least)
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -72,7 +68,7 @@ class Loader:
         self.next_epoch = 0
         if len(self) == 0:
             raise ValueError(
-                f"dataset: {len(dataset)} examples make no batch of {batch_size}"
+                f"Loader: dataset: {len(dataset)} examples make no batch of {batch_size}"
                 + (" with drop_last" if drop_last else "")
             )
 
@@ -81,16 +77,16 @@ class Loader:
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def set_epoch(self, epoch: int) -> None:
+    @checked
+    def set_epoch(self, epoch: Size) -> None:
         """Let the next `iter()` give the batches of this epoch, 0 or more."""
-        _check_integer("epoch", epoch, 0)
         self.next_epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.next_epoch
         self.next_epoch += 1
         batches = self._batches(epoch)
-        return _ahead(batches, self.prefetch) if self.prefetch else batches
+        return _ahead(batches, min(self.prefetch, len(self))) if self.prefetch else batches
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.seed, epoch])
@@ -101,11 +97,10 @@ class Loader:
             images = self.dataset.images[chosen]
             if self.augment is not None:
                 images = self.augment(images, rng)
+                # Bytes that became floats here would not be divided by 255 any more.
+                _check_batch("augment", images, self.dataset.images.dtype, len(chosen))
             images = self.transform(images)
-            if images.dtype != np.float32:
-                raise DTypeError(
-                    f"transform and augment: expected float32 images, got {images.dtype}"
-                )
+            _check_batch("transform", images, np.dtype(np.float32), len(chosen))
             yield images, self.dataset.labels[chosen]
 
 
@@ -126,6 +121,14 @@ def _ahead(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
         thread.shutdown(cancel_futures=True)
 
 
-def _check_integer(name: str, value: int, least: int) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+def _check_batch(name: str, images: object, dtype: np.dtype, count: int) -> None:
+    """Refuse what a function of the user made of a batch, unless it fits the labels."""
+    if not isinstance(images, np.ndarray) or images.dtype != dtype:
+        raise DTypeError(
+            f"Loader: {name} needs to give a NumPy array of {dtype}, got {got(images)}"
+            + (f"; end it with .astype({dtype})" if isinstance(images, np.ndarray) else "")
+        )
+    if images.shape[:1] != (count,) or images.size == 0:
+        raise ShapeError(
+            f"Loader: {name} needs to give as many images as it gets, {count}, got {got(images)}"
+        )

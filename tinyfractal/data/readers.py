@@ -12,19 +12,23 @@ Nothing here runs code from a file, and whatever is missing, cut short, damaged 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import os
+import warnings
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from ..check import PathLike
+from ..check import PathLike, checked
 from ..errors import DataError
-from ..npz import read_npz, reading
+from ..npz import BLOCK, check_unpacked, open_file, read_npz, reading
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
-from .files import download_hint
+from .files import download_hint, local
+from .sources import SOURCES
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -34,6 +38,8 @@ MNIST_CLASSES = {
     "kmnist": "o,ki,su,tsu,na,ha,ma,ya,re,wo",
 }
 
+TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+
 NPZ_LAYOUTS = (  # train images, train labels, test images, test labels
     ("x_train", "y_train", "x_test", "y_test"),  # Keras
     ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
@@ -41,11 +47,13 @@ NPZ_LAYOUTS = (  # train images, train labels, test images, test labels
 MOST_CLASSES = 65_536  # more than any .npz of images has; a higher label is a mistake
 
 
+@checked
 def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Dataset]:
     """A data set as (train, test), by its name or from an .npz file.
 
     Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100".
-    They are looked for in `folder/name`, where `download` puts them, otherwise in `folder`.
+    They are looked for in `folder/name`, where `download` puts them, where torchvision puts them,
+    and in `folder` itself.
     Raises `DataError` where there is no such data, and says how to download it.
     """
     name = os.fspath(name_or_path)
@@ -53,64 +61,84 @@ def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Da
         return load_npz(name)
     if name == "digits":
         return load_digits()
-    place = Path(folder) / name
-    if not place.exists() and Path(folder).exists():
-        place = Path(folder)
     if name == "cifar10":
-        return load_cifar10(place)
+        return load_cifar10(folder)
     if name == "cifar100":
-        return load_cifar100(place)
+        return load_cifar100(folder)
     if name in MNIST_CLASSES:
-        return load_mnist(place, name)
+        return load_mnist(folder, name)  # type: ignore[arg-type]
     known = ", ".join(["digits", *MNIST_CLASSES, "cifar10", "cifar100"])
-    raise DataError(f"data set {name!r}: expected a path that ends in .npz or one of {known}")
+    raise DataError(
+        f"load: name_or_path needs a path that ends in .npz or one of {known}, got {name!r}"
+    )
 
 
 # ----- IDX: MNIST and its relatives -----
 
 
+@checked
 def read_idx(path: PathLike) -> np.ndarray:
     """The array in an IDX file, gzipped or not (told apart by content, not by name).
 
     Any shape and each of IDX's six kinds of number, in the byte order of this machine.
-    Raises `DataError` where the file is missing, damaged or not IDX.
+    Raises `DataError` where the file is missing, damaged, not IDX or too large unpacked.
     """
-    with reading(path):
-        content = Path(path).read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    start = 4 + 4 * content[3] if len(content) >= 4 else 4
-    if len(content) < start or content[:2] != b"\0\0" or content[2] not in IDX_TYPES:
+    path = local(path)
+    with reading(path), open_file(path) as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not zipped:
+            return _idx(path, file, zipped)
+        with gzip.open(file) as stream:
+            return _idx(path, stream, zipped)
+
+
+def _idx(path: Path, stream: Any, zipped: bool) -> np.ndarray:
+    """The array, from a file that is open; never more is read than it says it has."""
+    start = stream.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in IDX_TYPES:
         raise DataError(
             f"{path}: not an IDX file; expected 0, 0, a number type and the number of axes, "
-            f"got {list(content[:4])} and {max(0, len(content) - 4)} more bytes"
+            f"got {list(start)}"
         )
-    dtype = np.dtype(IDX_TYPES[content[2]])
-    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        raise DataError(
-            f"{path}: {dtype.name} of shape {shape} takes {expected} bytes, got {len(content)}"
-        )
-    with reading(path):  # NumPy refuses a shape with a zero whose other axes are absurdly long
-        array = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return array.astype(dtype.newbyteorder("="))
+    dtype = np.dtype(IDX_TYPES[start[2]])
+    axes = stream.read(4 * start[3])
+    if len(axes) < 4 * start[3]:
+        raise DataError(f"{path}: not an IDX file; it ends within its {start[3]} axes")
+    shape = tuple(np.frombuffer(axes, ">u4").tolist())
+    size = math.prod(shape) * dtype.itemsize
+    if zipped:
+        check_unpacked(path, size)
+    content = bytearray()
+    while len(content) <= size and (block := stream.read(min(BLOCK, size + 1 - len(content)))):
+        content += block
+    if len(content) != size:
+        more = "more" if len(content) > size else len(content)
+        raise DataError(f"{path}: {dtype.name} of shape {shape} takes {size} bytes, got {more}")
+    # NumPy itself refuses a shape with a zero whose other axes are absurdly long.
+    array = np.frombuffer(content, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def load_mnist(folder: PathLike, name: str = "mnist") -> tuple[Dataset, Dataset]:
-    """MNIST, Fashion-MNIST or KMNIST from the four IDX files in `folder`, as (train, test).
+@checked
+def load_mnist(
+    folder: PathLike, name: Literal["mnist", "fashion-mnist", "kmnist"] = "mnist"
+) -> tuple[Dataset, Dataset]:
+    """MNIST, Fashion-MNIST or KMNIST from its four IDX files, as (train, test).
 
-    name: "mnist", "fashion-mnist" or "kmnist"; it decides the names of the classes. Images are
+    folder: where they lie, or the folder above `mnist`, or above torchvision's `MNIST/raw`.
+    name: which of the three it is; it decides the names of the classes. Images are
     `(N, 28, 28, 1)` uint8. The files have their official names, `train-images-idx3-ubyte` and so
     on, or those with a dot, `train-images.idx3-ubyte`, each with or without `.gz`.
+    The three look alike, so files known to be another one are refused, and where neither the
+    files nor their folder say which one it is, there is a warning.
     Raises `DataError` where a file is missing, damaged or not what its name says.
     """
-    if name not in MNIST_CLASSES:
-        raise ValueError(f"name: expected one of {', '.join(MNIST_CLASSES)}, got {name!r}")
+    place = _mnist_place(local(folder), name)
 
     def part(prefix: str) -> Dataset:
-        images_file = _find_idx(Path(folder), f"{prefix}-images", "idx3-ubyte", name)
-        labels_file = _find_idx(Path(folder), f"{prefix}-labels", "idx1-ubyte", name)
+        images_file = _find_idx(place, f"{prefix}-images", "idx3-ubyte", name)
+        labels_file = _find_idx(place, f"{prefix}-labels", "idx1-ubyte", name)
         images, labels = read_idx(images_file), read_idx(labels_file)
         if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
             raise DataError(
@@ -122,22 +150,70 @@ def load_mnist(folder: PathLike, name: str = "mnist") -> tuple[Dataset, Dataset]
                 f"{labels_file}: expected labels, uint8 of shape ({len(images)},) for as many "
                 f"images, got {labels.dtype} of shape {labels.shape}"
             )
-        return _dataset(labels_file, images, labels, MNIST_CLASSES[name].split(","), name)
+        return _dataset(str(labels_file), images, labels, MNIST_CLASSES[name].split(","), name)
 
+    _check_mnist(place, name)
     return part("train"), part("t10k")
 
 
+def _mnist_place(folder: Path, name: str) -> Path:
+    """The folder with the files of that name, if there is one."""
+    places = (folder / name, folder / TORCHVISION[name] / "raw", folder / "raw", folder)
+    return next(
+        (place for place in places if _spelled(place, "train-images", "idx3-ubyte")), folder
+    )
+
+
+def _check_mnist(place: Path, name: str) -> None:
+    """Refuse files known to be another set; warn where nothing says that they are this one."""
+    known = set()
+    for file in (
+        _find_idx(place, "train-images", "idx3-ubyte", name),
+        _find_idx(place, "t10k-images", "idx3-ubyte", name),
+    ):
+        known.add(_published(file))
+    for other in known - {name, None}:
+        raise DataError(f"{place}: these are the files of {other}, not of {name}")
+    inside = Path(os.path.abspath(place)).parts[-2:]
+    if None in known and name != inside[-1] and (TORCHVISION[name], "raw") != inside:
+        warnings.warn(
+            f"{place}: taken for {name}, but nothing says that these files are {name}; "
+            f"put them into a folder of that name",
+            stacklevel=4,
+        )
+
+
+def _published(file: Path) -> str | None:
+    """The name of the data set that this file was published in, going by its checksum."""
+    with reading(file):
+        for name, (_, archives) in SOURCES.items():
+            for archive in archives:
+                if archive.size == file.stat().st_size:
+                    with open_file(file) as stream:
+                        if hashlib.file_digest(stream, "sha256").hexdigest() == archive.sha256:
+                            return name
+    return None
+
+
+def _spelled(folder: Path, stem: str, kind: str) -> Path | None:
+    """The file in `folder`, however it is spelled."""
+    names = (f"{stem}{dot}{kind}{zipped}" for dot in "-." for zipped in ("", ".gz"))
+    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
+
+
 def _find_idx(folder: Path, stem: str, kind: str, name: str) -> Path:
-    for spelling in (f"{stem}-{kind}", f"{stem}.{kind}"):
-        for file in (folder / spelling, folder / f"{spelling}.gz"):
-            if file.is_file():
-                return file
-    raise DataError(f"{folder}: no {stem}-{kind} or {stem}-{kind}.gz in it. {download_hint(name)}")
+    file = _spelled(folder, stem, kind)
+    if file is None:
+        raise DataError(
+            f"{folder}: no {stem}-{kind} or {stem}-{kind}.gz in it. {download_hint(name)}"
+        )
+    return file
 
 
 # ----- .npz: named arrays -----
 
 
+@checked
 def load_npz(path: PathLike) -> tuple[Dataset, Dataset]:
     """Images and labels from an .npz file, as (train, test). The names of its arrays are either
 
@@ -150,46 +226,71 @@ def load_npz(path: PathLike) -> tuple[Dataset, Dataset]:
     integers `(N,)` or `(N, 1)`. The classes are called by their numbers.
     Raises `DataError` where the file is missing, damaged or holds something else.
     """
+    path = local(path)
     arrays = read_npz(path)
+    name = path.stem
     for keys in NPZ_LAYOUTS:
         if all(key in arrays for key in keys):
             train_images, train_labels, test_images, test_labels = (arrays[key] for key in keys)
             classes = _numbered(path, train_labels, test_labels)
-            name = Path(path).stem
-            return (
-                _dataset(path, train_images, train_labels, classes, name),
-                _dataset(path, test_images, test_labels, classes, name),
-            )
+            train = _dataset(f"{path}: {keys[0]}", train_images, train_labels, classes, name)
+            test = _dataset(f"{path}: {keys[2]}", test_images, test_labels, classes, name)
+            _check_parts(path, train, test)
+            return train, test
     if "images" in arrays and "labels" in arrays:
         images, labels = arrays["images"], arrays["labels"]
-        return _dataset(path, images, labels, _numbered(path, labels), Path(path).stem).split(0.2)
+        data = _dataset(str(path), images, labels, _numbered(path, labels), name)
+        train, test = data.split(0.2)
+        if len(test) == 0:
+            raise DataError(
+                f"{path}: a fifth of each class is for testing, but no class has 3 images or "
+                f"more; give the parts names of their own, {', '.join(NPZ_LAYOUTS[0])}"
+            )
+        return train, test
     layouts = "; ".join(", ".join(keys) for keys in (*NPZ_LAYOUTS, ("images", "labels")))
     raise DataError(f"{path}: expected arrays named {layouts}; got {', '.join(arrays) or 'none'}")
 
 
 def _numbered(path: PathLike, *labels: np.ndarray) -> list[str]:
     """Class names "0", "1", ... up to the highest label."""
-    for part in labels:
-        if part.dtype.kind not in "iu":
-            raise DataError(f"{path}: labels must be integers, got {part.dtype}")
-    highest = max((int(part.max()) for part in labels if part.size), default=-1)
+    whole = [part for part in labels if part.dtype.kind in "iu" and part.size]
+    highest = max((int(part.max()) for part in whole), default=0)
     if highest >= MOST_CLASSES:
         raise DataError(f"{path}: labels must be below {MOST_CLASSES}, got {highest}")
     return [str(number) for number in range(highest + 1)]
 
 
+def _check_parts(path: PathLike, train: Dataset, test: Dataset) -> None:
+    """Refuse a test part that is no test of what was trained."""
+    if train.shape != test.shape or train.images.dtype != test.images.dtype:
+        raise DataError(
+            f"{path}: images for training and testing differ: {train.images.dtype} of "
+            f"{train.shape} and {test.images.dtype} of {test.shape}"
+        )
+    unseen = np.setdiff1d(test.labels, train.labels)
+    if len(unseen):
+        warnings.warn(
+            f"{path}: no training image has the labels {unseen[:5].tolist()} of the test part, "
+            "so no network can get them right",
+            stacklevel=4,
+        )
+
+
 def _dataset(
-    path: PathLike, images: np.ndarray, labels: np.ndarray, classes: list[str], name: str
+    source: str, images: np.ndarray, labels: np.ndarray, classes: list[str], name: str
 ) -> Dataset:
-    """A Dataset from arrays as they were read; a complaint names the file."""
+    """A Dataset from arrays as they were read; a complaint begins with their source."""
+    if images.ndim == 5 or (
+        images.ndim == 4 and images.shape[1] == images.shape[2] == images.shape[3] > 4
+    ):
+        raise DataError(f"{source}: shape {images.shape} is three-dimensional; images are needed")
     if images.ndim == 3:
         images = images[..., np.newaxis]
-    if images.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # too large becomes infinite, which Dataset refuses
-            images = images.astype(np.float32)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
+    if len(images) == 0:
+        raise DataError(f"{source}: empty, no images in it")
     try:
-        return Dataset(images, labels.astype(np.int64), tuple(classes), name)
+        return Dataset(images, labels, tuple(classes), name)
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{source}: {str(error).removeprefix(f'Dataset {name}: ')}") from error

@@ -204,5 +204,5 @@ def clone(x: Any) -> Any:
 def astype(x: Any, dtype: Any) -> Any:
     """The same numbers as float32 or float64; the gradient comes back in the old type."""
     if xp.dtype(dtype).kind != "f":
-        raise DTypeError(f"astype: a Tensor becomes float32 or float64, got {xp.dtype(dtype)}")
+        raise DTypeError(f"astype: dtype is float32 or float64, got {xp.dtype(dtype)}")
     return x.astype(dtype, copy=False)

@@ -54,13 +54,11 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     that is on a GPU already is not looked at; such a sample then becomes NaN.)
     """
     if not xs:
-        raise ShapeError("join: there is no branch to join")
+        raise ShapeError("join: xs is empty: there is no branch to join")
     for position, x in enumerate(xs):
-        check_arrays("join", **{f"branch {position}": x})
+        check_arrays("join", **{f"xs[{position}]": x})
         if x.shape != xs[0].shape:
-            raise ShapeError(
-                f"join: branch {position} has shape {x.shape}, branch 0 has {xs[0].shape}"
-            )
+            raise ShapeError(f"join: xs[{position}] has shape {x.shape}, xs[0] has {xs[0].shape}")
     if mask is None:
         return xs[0] if len(xs) == 1 else _join(*xs, weights=1 / len(xs))
     mask = raw(mask)

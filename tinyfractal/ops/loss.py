@@ -94,8 +94,7 @@ def _labels(labels: Any, logits: Any, ignore_index: int | None) -> Any:
 def _weights(weight: Any, logits: Any) -> Array:
     """What each class counts, (K,), of the type of the logits."""
     weight = raw(weight)
-    if not isinstance(weight, xp.ndarray):
-        weight = asarray(numpy.asarray(weight, float))
+    weight = weight if on_gpu(weight) else numpy.asarray(weight)
     if weight.shape != logits.shape[1:]:
         raise ShapeError(
             f"cross_entropy: weight has shape {weight.shape}, but there are {logits.shape[1]} "
@@ -103,7 +102,7 @@ def _weights(weight: Any, logits: Any) -> Array:
         )
     if weight.dtype.kind not in "fiu" or not (on_gpu(weight) or (weight >= 0).all()):
         raise DataError("cross_entropy: weight needs a number of at least 0 for each class")
-    return weight.astype(logits.dtype)
+    return asarray(weight.astype(logits.dtype))
 
 
 def _reference(logits: Any, q: Array, reduction: str, count: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..backend import xp
 from ..check import Axis, checked
+from ..errors import ShapeError
 from ..operators import raw
 from ..primitive import primitive
 from .elementwise import exp, sqrt
@@ -59,7 +60,15 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     )
 )
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """Variance, Σ (x - mean)² / (n - ddof). NumPy's ddof = 0; PyTorch's default is 1."""
+    """Variance, Σ (x - mean)² / (n - ddof). NumPy's ddof = 0; PyTorch's default is 1.
+
+    Raises `ShapeError` where there are no more numbers than `ddof`.
+    """
+    count = _count(x.shape, axis)
+    if 0 < ddof >= count:
+        raise ShapeError(
+            f"var: ddof={ddof} needs more than {ddof} numbers, got {count} of x {x.shape}"
+        )
     return xp.var(x, axis=axis, keepdims=keepdims, ddof=ddof)
 
 
