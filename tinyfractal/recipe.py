@@ -27,10 +27,10 @@ from .run import CHECKPOINT
 Kind = Literal["fractal", "plain", "resnet"]
 MODELS = get_args(Kind)
 OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[..., optim.Schedule]] = {
     "halving": optim.HalvingLR,
     "cosine": optim.CosineLR,
-    "step": optim.StepLR,
+    "step": lambda optimizer, epochs: optim.StepLR(optimizer, max(1, epochs // 3), epochs=epochs),
     "constant": optim.ConstantLR,
 }
 
