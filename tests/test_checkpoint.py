@@ -190,7 +190,7 @@ def test_a_file_that_is_missing(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    assert "directory" in refused(tmp_path)
+    assert "it is a folder" in refused(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_file_that_unpacks_to_far_more_is_refused_before_anything_is_allocated
     path = write_bomb(tmp_path / "bomb.npz", megabytes=200)
     tracemalloc.start()
     try:
-        assert "unpacks to 209,715,328 bytes" in refused(path)
+        assert "bytes unpack to 209,715,328" in refused(path)
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()

@@ -13,7 +13,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,19 @@ def _read_json(text: str) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise ValueError("the facts are no dictionary")
     return facts
+
+
+@contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """Turn what goes wrong inside the `with` block into a `CheckpointError` that names the file."""
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(f"{path}: the checkpoint has no entry {error}") from error
+    except (TypeError, ValueError) as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def check_kinds(

@@ -105,14 +105,18 @@ def check_schedule(schedule: Schedule, done: int, epochs: int) -> None:
         ahead = schedule.epoch - done
         if any(schedule.factor(e + ahead) != schedule.factor(e) for e in range(done, epochs)):
             raise ValueError(
-                f"fit: schedule is after epoch {schedule.epoch} of {schedule.epochs} already, from "
-                "an earlier run; make a new one, with a new optimizer, to train on"
+                f"fit: schedule is after epoch {schedule.epoch} already, from an earlier run; "
+                "make a new one, with a new optimizer, to train on"
             )
         schedule.load_state_dict({**schedule.state_dict(), "epoch": done})
-    for epoch in range(max(done, schedule.epochs), epochs):
+    try:
+        end = schedule.epochs
+    except ValueError:  # it has no end of its own
+        return
+    for epoch in range(max(done, end), epochs):
         if schedule.factor(epoch) == 0:
             raise ValueError(
-                f"fit: schedule has run out after {schedule.epochs} epochs: in epoch {epoch + 1} "
+                f"fit: schedule has run out after {end} epochs: in epoch {epoch + 1} "
                 f"its learning rate is 0; make it for {epochs} epochs"
             )
 
@@ -192,6 +196,7 @@ def fingerprint(
     found: dict[str, Any] = {"model": (type(model).__name__, state)}
     for name, thing in {"optimizer": optimizer, "schedule": schedule}.items():
         found[name] = (type(thing).__name__, _plain(vars(thing)))
+    found["learning rates"] = [_plain(group) for group in optimizer.param_groups]
     for name, value in settings.items():
         if isinstance(value, Dataset):
             value = digest(value)

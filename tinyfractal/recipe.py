@@ -16,7 +16,7 @@ import numpy as np
 
 from . import backend, optim, zoo
 from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, checked, need
-from .checkpoint import check_kinds, load_checkpoint, user_path
+from .checkpoint import check_kinds, load_checkpoint, naming, user_path
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
 from .fractal import ConvUnit, FractalNet, fractal_depth, fractal_parameters
@@ -224,10 +224,8 @@ def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
             "fit(…, recipe=Recipe(…).as_dict()), or load the weights in Python: "
             "model.load_state_dict(load_checkpoint(path)['model'])"
         )
-    try:
+    with naming(path):
         recipe = Recipe.from_dict(state["recipe"])
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
     arrays, numbers = len(state["model"]), sum(array.size for array in state["model"].values())
     needs = 5 * recipe.count_convolutions(), recipe.count_parameters()  # with batch norm's four
     if needs[0] > arrays or needs[1] > numbers:
@@ -243,12 +241,10 @@ def load_network(path: PathLike) -> tuple[Module, Recipe]:
     """The network of a checkpoint, in inference, and its recipe."""
     path = _file(path)
     state, recipe = read_run(path)
-    try:
+    with naming(path):
         model = recipe.build_model()
+        check_kinds(path, "model", state["model"], model.state_dict())
         model.load_state_dict(state["model"])
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    check_kinds(path, "model", state["model"], model.state_dict())
     return model.eval(), recipe
 
 

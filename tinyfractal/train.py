@@ -24,7 +24,7 @@ from typing import Any
 
 from . import backend, preflight
 from .check import Amount, Count, PathLike, Probability, Size, checked
-from .checkpoint import check_kinds, load_checkpoint, user_path
+from .checkpoint import check_kinds, load_checkpoint, naming, user_path
 from .data import Dataset, Loader
 from .distributed import ProcessGroup, Reducer
 from .errors import CheckpointError
@@ -249,7 +249,7 @@ def restore(
 def _take_over(
     path: Path, state: dict[str, Any], model: Module, optimizer: Optimizer, schedule: Schedule
 ) -> list[dict[str, Any]]:
-    try:
+    with naming(path):
         check_history(path, state["history"], state["schedule"]["epoch"])
         check_kinds(path, "model", state["model"], model.state_dict())
         check_kinds(path, "optimizer", state["optimizer"], optimizer.state_dict())
@@ -258,12 +258,7 @@ def _take_over(
         schedule.load_state_dict(state["schedule"])
         backend.set_random_state(state["random"])
         return list(state["history"])
-    except KeyError as error:
-        raise CheckpointError(f"{path}: the checkpoint has no entry {error}") from error
-    except (TypeError, ValueError) as error:
-        if str(error).startswith(f"{path}: "):
-            raise
-        raise CheckpointError(f"{path}: {error}") from error
+    raise AssertionError
 
 
 def _describe(record: dict[str, Any]) -> str:
