@@ -9,7 +9,7 @@ from .check import Count, Range, checked, got, need
 from .errors import OutOfRangeError, ShapeError
 
 Columns = Annotated[int, Range(1, 62)]
-MOST_COLUMNS, MOST_WEIGHTS = 12, 1 << 27  # 4095 convolutions a block; 512 MB
+MOST_COLUMNS, MOST_WEIGHTS = 12, 1 << 29  # 4095 convolutions a block; 2 GB
 
 
 @checked
