@@ -261,8 +261,7 @@ def test_where_all_ranks_fail_alike_one_says_so(arguments, text, tmp_path):
 UNLIKE = {
     "alike": ("", ""),
     "other_labels": ("DistributedError: fit: the processes need the same train;",) * 2,
-    "other_seed": ("DistributedError: fit: the processes need the same optimizer, schedule, seed",)
-    * 2,
+    "other_seed": ("DistributedError: fit: the processes need the same learning rates, seed;",) * 2,
     "no_images": (
         "DistributedError: fit: rank 1 cannot begin (fit: train (digits) has no images)",
         "DataError: fit: train (digits) has no images",
