@@ -209,7 +209,7 @@ def test_a_checkpoint_without_a_recipe(capsys, trained, command):
             {"channels": 7},
             "recipe: channels needs a list, each a whole number of at least 1, got 7",
         ),
-        ({"standardize": {}}, "recipe: standardize has no entry 'mean'"),
+        ({"standardize": {}}, "Standardize.from_dict: numbers need 'mean', got {}"),
         ({"standardize": 3}, "recipe: standardize needs a dictionary or None, got 3"),
         ({"lr": "nan"}, "recipe: lr needs a number of at least 0, got 'nan'"),
         ({"shape": [8, 8]}, "recipe: standardize has 1 channels"),

@@ -194,8 +194,6 @@ class Recipe:
                 channels = len(Standardize.from_dict(recipe.standardize).mean)
                 if recipe.shape and channels != recipe.shape[-1]:
                     raise ValueError(f"recipe: standardize has {channels} channels")
-        except KeyError as error:
-            raise CheckpointError(f"recipe: standardize has no entry {error}") from error
         except (TypeError, ValueError) as error:
             raise CheckpointError(str(error)) from error
         return recipe
