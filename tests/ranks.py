@@ -134,6 +134,45 @@ def statistics(group):
     return {**norm.state_dict(), "loss": result.loss, "accuracy": result.accuracy}
 
 
+def unlike(group, change=None, **options):
+    """What `fit` says where rank 1 was given something else than rank 0."""
+    mine, test = tf.data.load("digits")
+    mine, options = mine[:64], {"batch_size": 32, **options}
+    if group.rank == 1 and change is not None:
+        mine = change(mine)
+    net = tf.FractalNet(columns=1, channels=(4,))
+    optimizer = tf.optim.SGD(net.parameters(), lr=options.pop("lr", 0.1))
+    try:
+        schedule = tf.optim.ConstantLR(optimizer, 1)
+        train.fit(net, mine, test[:10], optimizer, schedule, quiet=True, group=group, **options)
+    except (RuntimeError, ValueError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {"error": ""}
+
+
+def other_labels(group):
+    """Images alike, labels not."""
+    turned = lambda data: tf.data.Dataset(  # noqa: E731
+        data.images, data.labels[::-1].copy(), data.classes, data.name
+    )
+    return unlike(group, turned)
+
+
+def no_images(group):
+    """One rank cannot begin at all."""
+    return unlike(group, lambda data: data[:0])
+
+
+def other_seed(group):
+    """Another order of the images, and another learning rate."""
+    return unlike(group, seed=group.rank, lr=0.1 + group.rank)
+
+
+def alike(group):
+    """Nothing is wrong."""
+    return unlike(group)
+
+
 def command(file, *arguments):
     """`python -m tinyfractal …`, in a process whose number is written down.
 

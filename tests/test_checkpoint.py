@@ -4,6 +4,7 @@ import io
 import json
 import os
 import stat
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -12,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, integer_dtypes
 
-from tinyfractal import backend
+from tinyfractal import backend, nn
 from tinyfractal.checkpoint import FORMAT, load_checkpoint, save_checkpoint, write_atomically
 from tinyfractal.errors import CheckpointError, DTypeError
+from tinyfractal.recipe import Recipe, load_network
 
 MODEL = {
     "blocks.0.conv.weight": np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 3, 2, 1),
@@ -75,7 +77,11 @@ def test_everything_comes_back_to_the_bit(path):
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z0-9_]+(\.[a-z0-9_]+){0,3}", fullmatch=True),
-        arrays(floating_dtypes(endianness="=") | integer_dtypes(endianness="="), array_shapes()),
+        arrays(
+            floating_dtypes(endianness="=") | integer_dtypes(endianness="="),
+            array_shapes(),
+            elements={"allow_nan": False, "allow_infinity": False},
+        ),
         max_size=4,
     )
 )
@@ -184,7 +190,7 @@ def test_a_file_that_is_missing(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    assert "directory" in refused(tmp_path)
+    assert "it is a folder" in refused(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +256,103 @@ def test_facts_cannot_take_the_place_of_the_weights(tmp_path):
     assert list(state["optimizer"]) == ["lr"]
 
 
+# ----- Numbers that cannot be weights -----
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.ones(2, np.complex64), "w should hold real numbers, got complex64"),
+        (np.array(["a"]), "w should hold real numbers, got <U1"),
+        (np.array(["2020-01-01"], "M8[D]"), "w should hold real numbers, got datetime64"),
+        (np.array([0, np.nan], np.float32), "w holds NaN or infinity"),
+        (np.array([0, -np.inf]), "w holds NaN or infinity"),
+    ],
+    ids=lambda value: str(getattr(value, "dtype", "")),
+)
+def test_entries_that_are_no_finite_numbers_are_refused_by_name(tmp_path, part, array, text):
+    path = write_npz(tmp_path / "c.npz", facts=facts(1), **{f"{part}/w": array})
+    assert refused(path).startswith(f"{part}/{text}")
+    with pytest.raises((CheckpointError, DTypeError), match=f"save_checkpoint: {part}/w "):
+        save_checkpoint(
+            tmp_path / "other.npz", **{"model": {}, "optimizer": {}, part: {"w": array}}
+        )
+    assert not (tmp_path / "other.npz").exists()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_facts_with_numbers_that_are_not_finite_are_refused(tmp_path, number):
+    text = json.dumps({"format": FORMAT, "arrays": 0, "history": [0.5]}).replace("0.5", number)
+    path = write_npz(tmp_path / "c.npz", facts=np.array(text))
+    assert f"the number {number} is not finite" in refused(path)
+    with pytest.raises(ValueError, match="JSON"):
+        save_checkpoint(path, {}, {}, history=[np.inf])
+
+
+# ----- Files that ask for too much -----
+
+
+def write_bomb(path, megabytes):
+    """A zip of some kilobytes whose one array is so many megabytes of zeros."""
+    header = io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": (megabytes << 18,)}
+    np.lib.format.write_array_header_1_0(header, fields)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("model/w.npy", "w") as entry,
+    ):
+        entry.write(header.getvalue())
+        for _ in range(megabytes):
+            entry.write(bytes(1 << 20))
+    return path
+
+
+def test_a_file_that_unpacks_to_far_more_is_refused_before_anything_is_allocated(tmp_path):
+    path = write_bomb(tmp_path / "bomb.npz", megabytes=200)
+    tracemalloc.start()
+    try:
+        assert "bytes unpack to 209,715,328" in refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"columns": 27}, {"columns": 60}, {"channels": [10**7]}, {"model": "resnet", "columns": 50}],
+    ids=str,
+)
+def test_a_recipe_that_asks_for_more_than_is_there_is_refused_before_it_is_built(
+    tmp_path, change, monkeypatch
+):
+    recipe = Recipe(classes=("a", "b"), shape=(8, 8, 1)).as_dict() | change
+    save_checkpoint(tmp_path / "c.npz", {"w": np.zeros(3)}, {}, recipe=recipe)
+    monkeypatch.setattr(Recipe, "build_model", lambda _: pytest.fail("it was built"))
+    with pytest.raises(CheckpointError, match=r"its recipe needs a network of at least .* arrays"):
+        load_network(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("kind", ["fractal", "plain", "resnet"])
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_the_size_of_a_recipe_is_known_without_building_it(kind, columns):
+    facts = {"classes": ("a", "b", "c"), "shape": (8, 8, 2)}
+    recipe = Recipe(model=kind, columns=columns, channels=(4, 4, 6), **facts)
+    model = recipe.build_model()
+    assert recipe.count_parameters() == model.count_parameters()
+    convolutions = [m for _, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    assert recipe.count_convolutions() == sum(m.weight.shape[0] == 3 for m in convolutions)
+    assert recipe.training_bytes() == 12 * model.count_parameters()  # w, gradient, momentum
+
+
+def test_a_recipe_of_an_older_version_gets_the_defaults_and_of_a_newer_one_is_refused():
+    old = Recipe(lr=0.3).as_dict()
+    del old["validation"], old["depth"]
+    assert Recipe.from_dict(old) == Recipe(lr=0.3)
+    with pytest.raises(CheckpointError, match="unknown entries warmup; was it written by a newer"):
+        Recipe.from_dict({**old, "warmup": 3})
+
+
 # ----- Nothing in a file is ever run -----
 
 
@@ -269,7 +372,7 @@ def test_a_pickle_is_not_opened(tmp_path, name):
     entries = {"facts": facts(1), name: np.array([Bomb(target)], dtype=object)}
     path = write_npz(tmp_path / "bomb.npz", **entries)
     text = refused(path)
-    assert "Object arrays cannot be loaded" in text
+    assert "holds Python objects" in text
     assert not target.exists()
     with np.load(path, allow_pickle=True) as file:  # the bomb is a real one
         file[name]

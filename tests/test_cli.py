@@ -19,7 +19,7 @@ from tinyfractal.cli import main
 from tinyfractal.data import load
 from tinyfractal.errors import GradientError
 from tinyfractal.recipe import Recipe
-from tinyfractal.train import CHECKPOINT, HISTORY
+from tinyfractal.train import BEST, CHECKPOINT, HISTORY
 
 draw_curves, pictures = cli.train._draw_curves, cli.predict._pictures
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,9 +98,9 @@ def test_train_prints_a_line_for_each_epoch_and_a_table(capsys, monkeypatch):
         assert float(milliseconds) > 0
     assert lines[start + 4] == ""
     files = {file.name for file in Path("run").iterdir()}
-    assert {CHECKPOINT, HISTORY} <= files
+    assert {BEST, CHECKPOINT, HISTORY} <= files
     if HAS_PLOT:
-        assert files == {CHECKPOINT, HISTORY, "curves.png", "curves.svg"}
+        assert files == {BEST, CHECKPOINT, HISTORY, "curves.png", "curves.svg"}
 
 
 def test_the_table_says_what_the_history_says(capsys):
@@ -150,7 +150,7 @@ def test_every_entry_of_the_recipe_that_is_a_choice_has_an_option(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = capsys.readouterr().out
-    facts = {"classes", "shape", "standardize"}
+    facts = {"classes", "shape", "standardize", "depth"}
     # Nesterov's momentum is always used
     for name, value in Recipe().as_dict().items():
         if name not in facts | {"nesterov"}:

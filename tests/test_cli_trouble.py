@@ -191,19 +191,28 @@ def test_a_checkpoint_without_a_recipe(capsys, trained, command):
     state = load_checkpoint(trained / CHECKPOINT)
     save_checkpoint(trained / CHECKPOINT, **{**state, "recipe": {}})
     line = complaint(capsys, *command)
-    assert line == f"{trained / CHECKPOINT}: no recipe in it, so the network cannot be built again"
+    assert line.startswith(
+        f"{trained / CHECKPOINT}: no recipe in it, so the network cannot be built again (fit was"
+    )
+    assert "recipe=Recipe(…).as_dict()" in line
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"nosuch": 1}, "recipe: missing or unknown entries nosuch"),
-        ({"model": "vgg"}, "recipe: model is one of fractal, plain, resnet, got 'vgg'"),
-        ({"columns": "many"}, "recipe: columns should be a int, got 'many'"),
-        ({"clip": "x"}, "recipe: clip should be a float, got 'x'"),
-        ({"columns": 2}, "load_state_dict: the state does not fit this FractalNet: missing: "),
-        ({"channels": 7}, "recipe: channels should be a tuple, got 7"),
-        ({"standardize": None}, "recipe: standardize should be a dict, got None"),
+        ({"nosuch": 1}, "recipe: unknown entries nosuch; was it written by a newer version?"),
+        ({"model": "vgg"}, 'recipe: model needs "fractal", "plain" or "resnet", got \'vgg\''),
+        ({"columns": "many"}, "recipe: columns needs a whole number from 1 to 60, got 'many'"),
+        ({"clip": "x"}, "recipe: clip needs a number of at least 0 or None, got 'x'"),
+        ({"channels": [1]}, "load_state_dict: the state does not fit this FractalNet: wrong"),
+        (
+            {"channels": 7},
+            "recipe: channels needs a list, each a whole number of at least 1, got 7",
+        ),
+        ({"standardize": {}}, "Standardize.from_dict: numbers need 'mean', got {}"),
+        ({"standardize": 3}, "recipe: standardize needs a dictionary or None, got 3"),
+        ({"lr": "nan"}, "recipe: lr needs a number of at least 0, got 'nan'"),
+        ({"shape": [8, 8]}, "recipe: standardize has 1 channels"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -258,6 +258,27 @@ def test_where_all_ranks_fail_alike_one_says_so(arguments, text, tmp_path):
     assert text in line
 
 
+UNLIKE = {
+    "alike": ("", ""),
+    "other_labels": ("DistributedError: fit: the processes need the same train;",) * 2,
+    "other_seed": ("DistributedError: fit: the processes need the same learning rates, seed;",) * 2,
+    "no_images": (
+        "DistributedError: fit: rank 1 cannot begin (fit: train (digits) has no images)",
+        "DataError: fit: train (digits) has no images",
+    ),
+}
+
+
+@mpi
+@pytest.mark.parametrize("what", UNLIKE)
+def test_ranks_that_were_given_unlike_things_say_so_before_the_first_step(what, tmp_path):
+    assert finish(start_ranks(2, what, "rank", folder=tmp_path)) == (0, "", "")
+    for rank, expected in enumerate(UNLIKE[what]):
+        error = str(np.load(tmp_path / f"rank-{rank}.npz")["error"])
+        assert error.startswith(expected)
+        assert bool(error) == (what != "alike")
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [

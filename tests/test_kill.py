@@ -1,6 +1,7 @@
 """A real process that is killed in the middle of an epoch, and another that goes on from there."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from tinyfractal.checkpoint import load_checkpoint
+from tinyfractal.run import best_epoch
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or not hasattr(signal, "SIGKILL"), reason="signals are those of POSIX"
@@ -82,6 +84,11 @@ def test_a_killed_run_ends_as_if_it_had_never_been_killed(tmp_path, uninterrupte
         assert epoch - 1 <= done < EPOCHS  # killed on the way, and what is there is whole
     code, out, err = finish(start("train", "--resume", "run", folder=tmp_path))
     assert (code, err) == (0, "")
+    best = load_checkpoint(run / "best.npz")["history"]
+    assert (
+        best[-1]["epoch"] == best_epoch(load_checkpoint(run / "checkpoint.npz")["history"])["epoch"]
+    )
+    assert sorted(os.listdir(run))[:2] == ["best.npz", "checkpoint.npz"]  # and nothing hidden
     assert f"epoch {EPOCHS}/{EPOCHS}" in out
     assert "epoch 1/" not in out
     weights, history, random = final(run)
@@ -89,6 +96,32 @@ def test_a_killed_run_ends_as_if_it_had_never_been_killed(tmp_path, uninterrupte
     assert history == uninterrupted[1]
     assert random == uninterrupted[2]
     assert any(np.frombuffer(array, np.uint8).any() for array in weights.values())
+
+
+def test_sigterm_ends_as_ctrl_c_does(tmp_path, uninterrupted):
+    process = start(*TRAIN, "--out", "run", folder=tmp_path)
+    send_in_an_epoch(process, signal.SIGTERM, tmp_path / "run" / "history.jsonl", 2)
+    code, _, err = finish(process)
+    assert code == 143
+    command = "python -m tinyfractal train --resume run"
+    assert err == f"tinyfractal: stopped; go on with: {command}\n"
+    assert ".lock" not in os.listdir(tmp_path / "run")
+    assert finish(start("train", "--resume", "run", folder=tmp_path))[0] == 0
+    assert final(tmp_path / "run") == uninterrupted
+
+
+def test_of_several_trainings_into_one_folder_one_is_done_and_the_others_say_why(
+    tmp_path, uninterrupted
+):
+    processes = [start(*TRAIN, "--out", "run", folder=tmp_path) for _ in range(3)]
+    ends = sorted((code, err) for code, _, err in map(finish, processes))
+    assert [code for code, _ in ends] == [0, 1, 1]
+    for _, err in ends[1:]:
+        assert re.search(
+            "another training writes there now|already holds a run|is there already", err
+        )
+        assert len(err.splitlines()) == 1
+    assert final(tmp_path / "run") == uninterrupted
 
 
 def test_ctrl_c_ends_in_one_line_with_the_command_that_goes_on(tmp_path, uninterrupted):

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from tinyfractal import FractalNet, Tensor, backend, no_grad
-from tinyfractal import train as training
 from tinyfractal.checkpoint import load_checkpoint
 from tinyfractal.data import Dataset, load
 from tinyfractal.nn import Linear, Sequential
 from tinyfractal.recipe import SCHEDULES, Recipe
-from tinyfractal.train import CHECKPOINT, HISTORY, evaluate, fit, predict
+from tinyfractal.train import BEST, CHECKPOINT, HISTORY, evaluate, fit, predict
 
 DIGITS = load("digits")
 TRAIN, TEST = DIGITS[0][:200], DIGITS[1][:60]
@@ -111,7 +110,7 @@ def test_history_jsonl_and_the_checkpoint_hold_the_history(tmp_path):
     state = load_checkpoint(tmp_path / CHECKPOINT)
     assert state["history"] == run.history
     assert Recipe.from_dict(state["recipe"]) == run.recipe
-    assert sorted(file.name for file in tmp_path.iterdir()) == [CHECKPOINT, HISTORY]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [BEST, CHECKPOINT, HISTORY]
 
 
 def test_the_last_record_is_what_evaluate_measures(four_epochs):
@@ -282,7 +281,7 @@ def test_a_crash_between_the_two_files_is_made_up_for(tmp_path, monkeypatch):
 
     Run(tmp_path, stop_after=3)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", crash)
+        patch.setattr("tinyfractal.run.save_checkpoint", crash)
         Run(tmp_path, resume=True)
     assert len(load_checkpoint(tmp_path / CHECKPOINT)["history"]) == 3
     history = Run(tmp_path, resume=True).history

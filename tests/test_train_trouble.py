@@ -16,7 +16,7 @@ from tinyfractal.data import load
 from tinyfractal.errors import CheckpointError
 from tinyfractal.nn import Flatten, Linear, Sequential
 from tinyfractal.progress import Progress, clock
-from tinyfractal.train import CHECKPOINT, HISTORY, fit
+from tinyfractal.train import BEST, CHECKPOINT, HISTORY, fit
 
 DIGITS = load("digits")
 TRAIN, TEST = DIGITS[0][:100], DIGITS[1][:30]
@@ -86,6 +86,45 @@ def test_a_checkpoint_with_nonsense_in_an_entry_is_refused(tmp_path, wrong):
     save_checkpoint(path, **{**load_checkpoint(path), **wrong})
     with pytest.raises(CheckpointError, match=re.escape(str(path))):
         run(linear(), tmp_path, resume=True)
+
+
+RECORD = {"epoch": 1, "train_loss": 1.0, "test_loss": 1.0, "test_accuracy": 0.5, "columns": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"history": []}, "history has 0 epochs, its schedule is after epoch 1"),
+        ({"history": [RECORD, {**RECORD, "epoch": 2}]}, "history has 2 epochs, its schedule is"),
+        ({"history": [{**RECORD, "epoch": 7}]}, "history does not count its epochs from 1 to 1"),
+        ({"history": [{"epoch": 1}]}, "history has no number train_loss in epoch 1"),
+        ({"history": ["x"]}, "history should be a list of records"),
+        ({"model": {"1.weight": np.zeros((64, 10), int)}}, "model/1.weight should hold decimal"),
+        ({"model": {"1.bias": np.zeros(10, bool)}}, "model/1.bias should hold decimal numbers"),
+        ({"model": {"1.bias": np.full(10, 1e300)}}, "model/1.bias is too large for float32"),
+        ({"optimizer": {"momentum.0": np.zeros((64, 10), np.int8)}}, "optimizer/momentum.0 should"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, str) else "",
+)
+def test_a_checkpoint_with_an_entry_that_does_not_fit_is_refused_by_name(tmp_path, change, text):
+    run(linear(), tmp_path, epochs=1)
+    path = tmp_path / CHECKPOINT
+    state = load_checkpoint(path)
+    for name, value in change.items():
+        state[name] = {**state[name], **value} if isinstance(value, dict) else value
+    save_checkpoint(path, **state)
+    model = linear()
+    before = model.state_dict()
+    with pytest.raises(CheckpointError) as caught:
+        run(model, tmp_path, resume=True)
+    assert str(caught.value).startswith(f"{path}: {text}")
+    assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+
+
+def test_epochs_that_are_done_cannot_be_asked_for_again(tmp_path):
+    run(linear(), tmp_path, epochs=2)
+    with pytest.raises(ValueError, match="epochs needs at least the 2 that are done, got 1"):
+        run(linear(), tmp_path, epochs=1, resume=True)
 
 
 def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path):
@@ -194,7 +233,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_keeps_the_last_checkpoint(tmp_pa
     state = load_checkpoint(tmp_path / CHECKPOINT)
     assert len(state["history"]) == 1
     assert state["optimizer"]["steps"] == 5
-    assert sorted(file.name for file in tmp_path.iterdir()) == [CHECKPOINT, HISTORY]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [BEST, CHECKPOINT, HISTORY]
 
 
 # ----- What is shown -----
@@ -274,6 +313,22 @@ def test_the_bar_is_taken_away_when_training_fails(monkeypatch):
     with contextlib.redirect_stdout(io.StringIO()), pytest.raises(ZeroDivisionError):
         run(linear(), quiet=False, clip=1.0)
     assert terminal.getvalue().split("\r")[-1].strip() == ""
+
+
+@pytest.mark.parametrize("stream", [None, object(), io.StringIO()], ids=["none", "odd", "closed"])
+def test_without_streams_it_trains_all_the_same(monkeypatch, stream):
+    if isinstance(stream, io.StringIO):
+        stream.close()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("sys.stdout", None)
+    assert len(run(linear(), quiet=False)) == 2
+
+
+def test_a_stream_of_another_encoding_gets_the_line_all_the_same(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    Progress(1, 1).line("8×8 images")
+    assert written.getvalue() == b"8?8 images\n"
 
 
 @pytest.mark.parametrize(

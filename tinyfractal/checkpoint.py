@@ -8,72 +8,140 @@ and renamed, so that what has the right name is always complete.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import math
 import os
-import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import CheckpointError, DTypeError
+from .check import PathLike, checked
+from .errors import CheckpointError, DataError, DTypeError
+from .npz import read_npz
 
 FORMAT = "tinyfractal checkpoint 1"
 Arrays = dict[str, np.ndarray]
 
 
+def user_path(path: PathLike) -> Path:
+    """The path, in which a leading ~ is the home folder."""
+    return Path(os.path.expanduser(path))
+
+
+# ----- Writing -----
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file so that a reader, or a crash, meets the old one or the new one, whole.
+
+    Raises the system's `OSError`, which names the file and says what to do.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "xb") as file:  # x: never a file that is there already
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        remove(temporary)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
         raise
 
 
+def remove(path: Path) -> None:
+    """Remove a file if that is possible."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # such as: its folder is a file
+        pass
+
+
+ADVICE = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room: your quota is used up",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that is not read-only",
+    errno.EEXIST: "there is a file where a folder should be; choose another name",
+    errno.ENOTDIR: "there is a file where a folder should be; choose another name",
+    errno.EISDIR: "there is a folder of that name; choose another",
+}
+
+
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """The same error in a sentence that names the file and says what to do."""
+    advice = ADVICE.get(error.errno or 0, "choose another folder")
+    told = type(error)(
+        f"{path}: cannot be written ({error.strerror or error}); {advice}. What was written "
+        "before is whole"
+    )
+    told.errno = error.errno
+    return told
+
+
+@checked
 def save_checkpoint(
-    path: str | Path, model: Arrays, optimizer: dict[str, Any], **facts: Any
+    path: PathLike, model: Mapping[str, Any], optimizer: Mapping[str, Any], **facts: Any
 ) -> None:
     """Write a checkpoint: state dictionaries, and facts that JSON can hold.
 
-    Raises `DTypeError` for an array of Python objects, which only pickle could write.
+    Raises `DTypeError` for an array that does not hold real numbers, `CheckpointError` for one
+    that holds NaN or infinity, `OSError` where the system cannot write.
     """
-    arrays: Arrays = {f"model/{name}": array for name, array in model.items()}
+    arrays: Arrays = {f"model/{name}": np.asarray(array) for name, array in model.items()}
     arrays.update({f"optimizer/{name}": np.asarray(value) for name, value in optimizer.items()})
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise DTypeError(f"save_checkpoint: {name} holds Python objects, not numbers")
-    text = json.dumps({"format": FORMAT, "arrays": len(arrays), **facts})
+        check_numbers("save_checkpoint", name, array)
+    text = json.dumps({"format": FORMAT, "arrays": len(arrays), **facts}, allow_nan=False)
     buffer = io.BytesIO()
     np.savez(buffer, facts=np.array(text), **arrays)  # type: ignore[arg-type]
-    write_atomically(Path(path), buffer.getvalue())
+    write_atomically(user_path(path), buffer.getvalue())
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def check_numbers(where: Any, name: str, array: np.ndarray) -> None:
+    """Refuse an array of something else than real, finite numbers."""
+    if array.dtype.kind not in "biuf":
+        raise (DTypeError if where == "save_checkpoint" else CheckpointError)(
+            f"{where}: {name} should hold real numbers, got {array.dtype}"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CheckpointError(f"{where}: {name} holds NaN or infinity")
+
+
+# ----- Reading -----
+
+
+@checked
+def load_checkpoint(path: PathLike) -> dict[str, Any]:
     """What `save_checkpoint` wrote: {"model": {…}, "optimizer": {…}, and the facts}.
 
-    Raises `CheckpointError` for a file that is missing, damaged or something else.
+    Raises `CheckpointError` for a file that is missing, damaged or something else, and for arrays
+    of anything but finite numbers.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            found = {name.removesuffix(".npy"): _read(archive, name) for name in archive.namelist()}
-        facts = json.loads(str(found.pop("facts")))
+        os.stat(path)
+        found = read_npz(path)
+        facts = _read_json(str(found.pop("facts")))
         known, count = facts.pop("format"), facts.pop("arrays", None)
         if known == FORMAT and count != len(found):
             raise ValueError(f"{len(found)} of {count} arrays are there")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such checkpoint") from error
     except Exception as error:
-        # Damaged bytes make zipfile, NumPy and JSON raise a dozen types with nothing in common.
+        # Damaged bytes make NumPy and JSON raise a dozen types with nothing in common.
         why = f"no entry {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        why = why.removeprefix(f"{path}: ") if isinstance(error, DataError) else why
         raise CheckpointError(
             f"{path}: this is not a complete tinyfractal checkpoint ({why or type(error).__name__})"
         ) from error
@@ -84,10 +152,54 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         part, _, rest = name.partition("/")
         if part not in ("model", "optimizer"):
             raise CheckpointError(f"{path}: unexpected entry {name!r}")
+        check_numbers(path, name, array)
         parts[part][rest] = array
     return parts
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array, all its bytes checked: np.load trusts a damaged header that asks for fewer."""
-    return np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+def _read_json(text: str) -> dict[str, Any]:
+    """A JSON dictionary; its numbers are finite."""
+
+    def number(text: str) -> float:
+        if not math.isfinite(float(text)):
+            raise ValueError(f"the number {text} is not finite")
+        return float(text)
+
+    facts = json.loads(text, parse_float=number, parse_constant=number)
+    if not isinstance(facts, dict):
+        raise ValueError("the facts are no dictionary")
+    return facts
+
+
+@contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """Turn what goes wrong inside the `with` block into a `CheckpointError` that names the file."""
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(f"{path}: the checkpoint has no entry {error}") from error
+    except (TypeError, ValueError) as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def check_kinds(
+    path: PathLike, part: str, saved: Mapping[str, Any], own: Mapping[str, Any]
+) -> None:
+    """Refuse an array that has whole numbers where `own` has others, or leaves their range.
+
+    Numbers by themselves, such as a learning rate of 1, may be written either way.
+    """
+    for name, value in own.items():
+        if name not in saved or np.ndim(value) == 0:
+            continue
+        array, dtype = saved[name], np.asarray(value).dtype
+        whole, expected = array.dtype.kind in "iu", "whole" if dtype.kind in "iu" else "decimal"
+        if array.dtype.kind == "b" or whole != (dtype.kind in "iu"):
+            raise CheckpointError(
+                f"{path}: {part}/{name} should hold {expected} numbers ({dtype}), got {array.dtype}"
+            )
+        with np.errstate(over="ignore"):
+            if not np.isfinite(array.astype(dtype)).all():
+                raise CheckpointError(f"{path}: {part}/{name} is too large for {dtype}")

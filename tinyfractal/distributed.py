@@ -36,10 +36,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from . import backend
 from .backend import Array, xp
+from .check import Count, Size, checked
 from .errors import DistributedError, ShapeError
 from .module import Module
 from .nn import BatchNorm2d
@@ -61,6 +62,7 @@ class ProcessGroup:
 
     reads_device = False  # whether MPI says that it can read the memory of a GPU
 
+    @checked
     def __init__(self, comm: Any = None) -> None:
         self.comm = comm
         self.rank: int = 0 if comm is None else comm.rank
@@ -68,7 +70,8 @@ class ProcessGroup:
         if comm is not None:
             self.reads_device = "cuda" in str(comm.Get_info().get("mpi_memory_alloc_kinds"))
 
-    def part(self, samples: int) -> slice:
+    @checked
+    def part(self, samples: Size) -> slice:
         """Which of so many samples are this rank's; the parts differ by one at most."""
         return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
 
@@ -109,21 +112,53 @@ class ProcessGroup:
             self.start_all_reduce(total)()
         return total
 
+    @checked
     def add_up(self, *numbers: float) -> tuple[float, ...]:
         """The sum of each number over the ranks."""
         return numbers if self.size == 1 else tuple(map(self.comm.allreduce, numbers))
 
+    @checked
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Set each Tensor, running statistics say, to its mean over the ranks."""
         for tensor in tensors if self.size > 1 else ():
             tensor.copy_(self.all_reduce(tensor.data) / self.size)
 
+    @checked
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make()` gives on rank 0, on every rank."""
+        """What `make()` gives on rank 0, or the error that it raises there, on every rank."""
         if self.size == 1:
             return make()
-        return self.comm.bcast(make() if self.rank == 0 else None)
+        value, error = _outcome(make) if self.rank == 0 else (None, None)
+        value, error = self.comm.bcast((value, error))
+        if error is not None:
+            raise error
+        return cast(T, value)
 
+    @checked
+    def agree(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
+        """Raise on every rank unless `make()` gives {what: value} alike on all of them.
+
+        Raises the error of `make()`, or `DistributedError` where only another rank has one.
+        """
+        if self.size == 1:
+            make()
+            return
+        values, error = _outcome(make)
+        everyone = self.comm.allgather((values, None if error is None else str(error)))
+        if error is not None:
+            raise error
+        first = everyone[0][0]
+        for rank, (theirs, failed) in enumerate(everyone):
+            if failed is not None:
+                raise DistributedError(f"{name}: rank {rank} cannot begin ({failed})")
+            differ = [what for what in first or {} if theirs[what] != (first or {})[what]]
+            if differ:
+                raise DistributedError(
+                    f"{name}: the processes need the same {', '.join(differ)}; rank {rank} has "
+                    "another than rank 0"
+                )
+
+    @checked
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Start alike: these leaves, and the random numbers, become those of rank 0."""
         if self.size > 1:
@@ -144,10 +179,18 @@ class ProcessGroup:
                 raise
             time.sleep(2 * min(self.rank, 1))  # where all fail alike, rank 0 says it for all
             status = report(error)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
             time.sleep(0.5)  # or mpiexec ends, now and then, before it has passed on the words
             self.comm.Abort(status)
+
+
+def _outcome(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What `make()` gives, or the error that it raises."""
+    try:
+        return make(), None
+    except Exception as error:
+        return None, error
 
 
 def init_process_group() -> ProcessGroup:
@@ -206,8 +249,9 @@ class Reducer:
     one. About `bucket_bytes` travel together.
     """
 
+    @checked
     def __init__(
-        self, parameters: Iterable[Tensor], group: ProcessGroup, bucket_bytes: int = 1 << 20
+        self, parameters: Iterable[Tensor], group: ProcessGroup, bucket_bytes: Count = 1 << 20
     ) -> None:
         self.group = group
         self.on_their_way: list[Callable[[], Any]] = []

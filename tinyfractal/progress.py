@@ -6,8 +6,11 @@ import sys
 import time
 from typing import Any
 
+from .check import Amount, Size, checked
 
-def clock(seconds: float) -> str:
+
+@checked
+def clock(seconds: Amount) -> str:
     """Seconds as minutes and seconds, or hours and minutes: "1:05", "2h07"."""
     if seconds >= 3600:
         return f"{int(seconds // 3600)}h{int(seconds % 3600 // 60):02d}"
@@ -18,21 +21,24 @@ class Progress:
     """Counts images through all epochs of a run and says how fast it goes and how long it takes.
 
     On a terminal with tqdm installed there is a bar; otherwise a line every `every` seconds, and
-    one at the end of each epoch. With `quiet` nothing is printed.
+    one at the end of each epoch. With `quiet`, or where there is no output, nothing is printed.
     """
 
-    def __init__(self, images: int, epochs: int, done: int = 0, quiet: bool = False) -> None:
+    @checked
+    def __init__(self, images: Size, epochs: Size, done: Size = 0, quiet: bool = False) -> None:
         self.images, self.epochs, self.quiet = images, epochs, quiet
         self.every = 20.0
         self.start = self.last = time.monotonic()
         self.seen = 0  # images of this run
         self.left = images * (epochs - done)
         self.bar: Any = None
+        self.epoch = self.in_epoch = 0
 
-    def begin(self, epoch: int) -> None:
+    @checked
+    def begin(self, epoch: Size) -> None:
         """A new epoch (1 is the first)."""
         self.epoch, self.in_epoch = epoch, 0
-        tqdm = None if self.quiet or not sys.stderr.isatty() else tqdm_bar()
+        tqdm = None if self.quiet or not is_terminal(sys.stderr) else tqdm_bar()
         if tqdm is not None:
             # shorter than tqdm's own, so that there is room for the bar
             shape = "{desc} |{bar}| {percentage:3.0f} %{postfix}"
@@ -61,7 +67,7 @@ class Progress:
             if self.bar is not None:
                 self.bar.set_postfix_str(text)
             else:
-                part = 100 * self.in_epoch / self.images
+                part = 100 * self.in_epoch / max(self.images, 1)
                 self.line(f"{self.label()}  {part:3.0f} %  {text}")
 
     def speed(self) -> float:
@@ -78,15 +84,27 @@ class Progress:
         self.line(f"{self.label()}  {text}  {self.speed():,.0f} images/s  {self.time_left()} left")
 
     def line(self, text: str) -> None:
-        """Print a line."""
-        if not self.quiet:
+        """Print a line, if there is anywhere to print it."""
+        if self.quiet or sys.stdout is None:
+            return
+        try:
             print(text, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "replace").decode(), flush=True)
 
     def close(self) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is there and is a terminal; a service has none, and some are closed."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
 
 
 def tqdm_bar() -> Any:

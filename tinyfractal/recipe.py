@@ -6,17 +6,26 @@ the same recipe and seed give the same run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import numpy as np
 
 from . import backend, optim, zoo
+from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, checked, need
+from .checkpoint import check_kinds, load_checkpoint, naming, user_path
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
-from .fractal import FractalNet, fractal_depth
+from .fractal import ConvUnit, FractalNet, fractal_depth, fractal_parameters
 from .module import Module
+from .nn import Dropout, MaxPool2d
+from .run import CHECKPOINT
 
-MODELS = ("fractal", "plain", "resnet")
+Kind = Literal["fractal", "plain", "resnet"]
+MODELS = get_args(Kind)
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES: dict[str, Callable[..., optim.Schedule]] = {
     "halving": optim.HalvingLR,
@@ -31,39 +40,44 @@ class Recipe:
     """The defaults train a FractalNet on the embedded digits."""
 
     data: str = "digits"
-    model: str = "fractal"
-    columns: int = 3
-    channels: tuple[int, ...] = (32, 64)
-    dropout: float = 0.0
-    drop_path: float = 0.15
-    global_ratio: float = 0.5
+    model: Kind = "fractal"
+    columns: Annotated[int, Range(1, 60)] = 3
+    channels: tuple[Count, ...] = (32, 64)
+    dropout: Probability | tuple[Probability, ...] = 0.0
+    drop_path: Probability = 0.15
+    global_ratio: Probability = 0.5
     per_sample: bool = True
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Amount = 0.1
+    momentum: Probability = 0.9
     nesterov: bool = True
-    weight_decay: float = 5e-4
-    schedule: str = "cosine"
-    epochs: int = 25
-    batch_size: int = 64
-    shift: int = 1  # pixels, ± in each direction
+    weight_decay: Amount = 5e-4
+    schedule: Literal["halving", "cosine", "step", "constant"] = "cosine"
+    epochs: Count = 25
+    batch_size: Count = 64
+    shift: Size = 1  # pixels, ± in each direction
     mirror: bool = False
-    label_smoothing: float = 0.0
-    clip: float | None = None
-    seed: int = 0
+    label_smoothing: Probability = 0.0
+    clip: Amount | None = None
+    validation: Below1 = 0.0  # the part of the training images that is held out to choose the best
+    seed: Size = 0
     # facts of the data, filled in by `for_data`
     classes: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()  # (H, W, C) of one image
-    standardize: dict[str, Any] | None = None
+    shape: tuple[Annotated[int, Range(1, 1 << 16)], ...] = ()  # (H, W, C) of one image
+    standardize: dict[str, Any] | None = None  # None: only brought to 0 … 1
+    depth: Count | None = None  # convolutions of a stage; None: that of `columns`
 
     def __post_init__(self) -> None:
-        choices = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": tuple(SCHEDULES)}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"recipe: {name} is one of {', '.join(known)}, got {getattr(self, name)!r}"
-                )
+        for name, hint in _hints().items():
+            value = getattr(self, name)
+            need("recipe", name, value, hint)
+            if isinstance(value, (list, np.generic)):  # as JSON or NumPy has them
+                plain = tuple(value) if isinstance(value, list) else value.item()
+                object.__setattr__(self, name, plain)
+        if not self.channels:
+            raise ValueError("recipe: channels needs one number for each block, got none")
 
+    @checked
     def for_data(self, train: Dataset) -> Recipe:
         """This recipe with the facts of the training images filled in."""
         return replace(
@@ -73,11 +87,14 @@ class Recipe:
             standardize=Standardize.fit(train.images).as_dict(),
         )
 
-    def transform(self) -> Standardize:
-        """The standardization that was fitted on the training images."""
-        if self.standardize is None:
+    def transform(self) -> Standardize | None:
+        """The standardization that was fitted on the training images, if there is one."""
+        self._check_facts()
+        return None if self.standardize is None else Standardize.from_dict(self.standardize)
+
+    def _check_facts(self) -> None:
+        if len(self.shape) != 3 or not self.classes:
             raise ValueError("recipe: for_data(train) was not called yet")
-        return Standardize.from_dict(self.standardize)
 
     def augment(self) -> Callable | None:
         """Random shifts and mirroring, or None."""
@@ -90,6 +107,7 @@ class Recipe:
 
     def build_model(self) -> Module:
         """The network, its first weights decided by `seed`."""
+        self._check_facts()
         backend.seed(self.seed)
         common: dict[str, Any] = {
             "in_channels": self.shape[2],
@@ -105,9 +123,10 @@ class Recipe:
                 per_sample=self.per_sample,
                 **common,
             )
-        depth = fractal_depth(self.columns)
-        return {"plain": zoo.PlainNet, "resnet": zoo.ResNet}[self.model](depth=depth, **common)
+        kind = {"plain": zoo.PlainNet, "resnet": zoo.ResNet}[self.model]
+        return kind(depth=self.stage_depth, **common)
 
+    @checked
     def build_optimizer(self, model: Module) -> optim.Optimizer:
         """The optimizer for the weights of `model`."""
         weights, decay = model.parameters(), self.weight_decay
@@ -116,27 +135,188 @@ class Recipe:
         kind = {"adam": optim.Adam, "adamw": optim.AdamW}[self.optimizer]
         return kind(weights, self.lr, weight_decay=decay)
 
+    @checked
     def build_schedule(self, optimizer: optim.Optimizer) -> optim.Schedule:
         """The learning-rate schedule over all epochs."""
         return SCHEDULES[self.schedule](optimizer, self.epochs)
+
+    # ----- Counting, without building anything -----
+
+    @property
+    def stage_depth(self) -> int:
+        """Convolutions on the longest path of a stage."""
+        return self.depth or fractal_depth(self.columns)
+
+    def count_convolutions(self) -> int:
+        """3×3 convolutions of the network."""
+        each = 2**self.columns - 1 if self.model == "fractal" else self.stage_depth
+        return each * len(self.channels)
+
+    def count_parameters(self) -> int:
+        """Learned numbers of the network."""
+        self._check_facts()
+        inputs, classes, depth = self.shape[2], len(self.classes), self.stage_depth
+        if self.model == "fractal":
+            return fractal_parameters(self.columns, self.channels, inputs, classes)
+        total = (self.channels[-1] + 1) * classes
+        for before, after in zip((inputs, *self.channels), self.channels):
+            total += 9 * (before + (depth - 1) * after) * after + 2 * after * depth
+            if self.model == "resnet" and before != after:
+                total += (before + 2) * after  # the 1×1 convolution beside the first unit
+        return total
+
+    def training_bytes(self) -> int:
+        """Memory for weights, gradients and what the optimizer remembers, in float32."""
+        arrays = 3 if self.optimizer == "sgd" else 4
+        return 4 * arrays * self.count_parameters()
+
+    # ----- As JSON -----
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON holds it."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """The recipe that `as_dict` described. Raises `CheckpointError` where it is another's."""
-        examples = cls(clip=1.0, standardize={})
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            wrong = sorted(set(values) ^ names)
-            raise CheckpointError(f"recipe: missing or unknown entries {', '.join(wrong)}")
-        plain: dict[str, Any] = {}
-        for name, value in values.items():
-            kind = type(getattr(examples, name))  # JSON has lists for tuples, and 1 may be 1.0
-            plain[name] = tuple(value) if kind is tuple and isinstance(value, list) else value
-            kinds = (int, float) if kind is float else kind
-            if not (isinstance(plain[name], kinds) or (name == "clip" and value is None)):
-                raise CheckpointError(f"recipe: {name} should be a {kind.__name__}, got {value!r}")
-        return cls(**plain)
+    @checked
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that `as_dict` described; what an older version did not have is the default.
+
+        Raises `CheckpointError` where it is something else, or of a newer version.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise CheckpointError(
+                f"recipe: unknown entries {', '.join(unknown)}; was it written by a newer version?"
+            )
+        try:
+            recipe = cls(**values)
+            if recipe.standardize is not None:
+                channels = len(Standardize.from_dict(recipe.standardize).mean)
+                if recipe.shape and channels != recipe.shape[-1]:
+                    raise ValueError(f"recipe: standardize has {channels} channels")
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(str(error)) from error
+        return recipe
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Recipe, include_extras=True)
+
+
+# ----- Recipes and checkpoints -----
+
+
+@checked
+def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
+    """A checkpoint, or that of a run's folder, and the recipe in it.
+
+    Raises `CheckpointError`, also where the recipe asks for a larger network than is there.
+    """
+    path = _file(path)
+    state = load_checkpoint(path)
+    if not state.get("recipe"):
+        reason = state.get("no_recipe", "fit was given none")
+        raise CheckpointError(
+            f"{path}: no recipe in it, so the network cannot be built again ({reason}); train with "
+            "fit(…, recipe=Recipe(…).as_dict()), or load the weights in Python: "
+            "model.load_state_dict(load_checkpoint(path)['model'])"
+        )
+    with naming(path):
+        recipe = Recipe.from_dict(state["recipe"])
+    arrays, numbers = len(state["model"]), sum(array.size for array in state["model"].values())
+    needs = 5 * recipe.count_convolutions(), recipe.count_parameters()  # with batch norm's four
+    if needs[0] > arrays or needs[1] > numbers:
+        raise CheckpointError(
+            f"{path}: its recipe needs a network of at least {needs[0]:,} arrays and {needs[1]:,} "
+            f"numbers, in the file are {arrays:,} arrays and {numbers:,} numbers"
+        )
+    return state, recipe
+
+
+@checked
+def load_network(path: PathLike) -> tuple[Module, Recipe]:
+    """The network of a checkpoint, in inference, and its recipe."""
+    path = _file(path)
+    state, recipe = read_run(path)
+    with naming(path):
+        model = recipe.build_model()
+        check_kinds(path, "model", state["model"], model.state_dict())
+        model.load_state_dict(state["model"])
+    return model.eval(), recipe
+
+
+def _file(path: PathLike) -> Path:
+    path = user_path(path)
+    return path / CHECKPOINT if path.is_dir() else path
+
+
+def recipe_of(
+    model: Module, train: Dataset, transform: Any, recipe: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What a checkpoint says of how to build the network: {"recipe": …}, or why it cannot.
+
+    It is the `recipe` that was given, else one for the library's own networks, which is short: it
+    has no optimizer, since only the caller of `fit` knows how it trains.
+    """
+    if recipe is not None:
+        return {"recipe": recipe}
+    if not (transform is None or isinstance(transform, Standardize)):
+        return {"recipe": {}, "no_recipe": "its transform is not a Standardize"}
+    found = _settings(model)
+    if found is None:
+        return {"recipe": {}, "no_recipe": f"its network is a {type(model).__name__}"}
+    found |= {
+        "data": train.name,
+        "classes": tuple(train.classes),
+        "shape": tuple(train.shape),
+        "standardize": None if transform is None else transform.as_dict(),
+    }
+    if not _builds(Recipe(**found), model):
+        return {"recipe": {}, "no_recipe": f"its {type(model).__name__} was changed"}
+    return {"recipe": found}
+
+
+def _settings(model: Module) -> dict[str, Any] | None:
+    """The arguments that one of the library's own networks was made with; None for others."""
+    if type(model) is FractalNet:
+        firsts: list[Any] = [block.conv for block in model.blocks]  # type: ignore[attr-defined]
+        return {
+            "model": "fractal",
+            "columns": model.columns,
+            "channels": tuple(unit.conv.weight.shape[-1] for unit in firsts),
+            "dropout": tuple(float(unit.dropout.p) for unit in firsts),
+            "drop_path": model.drop_path.p,
+            "global_ratio": model.global_ratio,
+            "per_sample": model.drop_path.per_sample,
+        }
+    if type(model) not in (zoo.PlainNet, zoo.ResNet):
+        return None
+    stages: list[list[Any]] = [[]]
+    for _, layer in model.children():
+        if isinstance(layer, (ConvUnit, zoo.ResidualUnit)):
+            stages[-1].append(layer)
+        elif isinstance(layer, MaxPool2d):
+            stages.append([])
+    depth = sum(1 + len(getattr(unit, "units", ())) for unit in stages[0])
+    rates = [layer.p for _, layer in model.named_modules() if isinstance(layer, Dropout)]
+    return {
+        "model": "plain" if type(model) is zoo.PlainNet else "resnet",
+        "columns": max(depth.bit_length(), 1),
+        "depth": depth,
+        "channels": tuple(stage[-1].norm.weight.size for stage in stages if stage),
+        "dropout": rates[0] if rates else 0.0,
+    }
+
+
+def _builds(recipe: Recipe, model: Module) -> bool:
+    """Whether the recipe builds a network with the same weights by name and shape."""
+    random = backend.random_state()
+    try:
+        twin = recipe.build_model()
+    except (TypeError, ValueError):
+        return False
+    finally:
+        backend.set_random_state(random)
+    shapes = ({n: p.shape for n, p in m.named_parameters()} for m in (model, twin))
+    return next(shapes) == next(shapes)

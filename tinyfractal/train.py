@@ -17,39 +17,35 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from . import backend
-from .backend import asnumpy
-from .checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from . import backend, preflight
+from .check import Amount, Count, PathLike, Probability, Size, checked
+from .checkpoint import check_kinds, load_checkpoint, naming, user_path
 from .data import Dataset, Loader
-from .data.dataset import to_unit
 from .distributed import ProcessGroup, Reducer
 from .errors import CheckpointError
-from .fractal import FractalNet
-from .mode import no_grad
+from .inference import Result as Result
+from .inference import columns_of, evaluate, number
+from .inference import inference as inference
+from .inference import predict as predict
 from .module import Module
-from .ops import cross_entropy, softmax
+from .ops import cross_entropy
 from .optim import Optimizer, Schedule, clip_grad_norm_
 from .progress import Progress
+from .recipe import recipe_of
+from .run import BEST as BEST
+from .run import CHECKPOINT as CHECKPOINT
+from .run import HISTORY as HISTORY
+from .run import RunFolder, check_history
+from .run import best_epoch as best_epoch
 from .tensor import Tensor
 
-CHECKPOINT, HISTORY = "checkpoint.npz", "history.jsonl"
 
-
-@dataclass(frozen=True)
-class Result:
-    """How well a model did on a dataset."""
-
-    loss: float  # mean cross-entropy
-    accuracy: float  # fraction of the images whose most likely class is the right one
-    seconds: float  # time per image
-
-
+@checked
 def fit(
     model: Module,
     train: Dataset,
@@ -57,76 +53,64 @@ def fit(
     optimizer: Optimizer,
     schedule: Schedule,
     *,
-    epochs: int | None = None,
-    batch_size: int = 100,
+    epochs: Count | None = None,
+    batch_size: Count = 100,
     transform: Callable | None = None,
     augment: Callable | None = None,
-    seed: int = 0,
-    clip: float | None = None,
-    label_smoothing: float = 0.0,
-    prefetch: int = 0,
-    folder: str | Path | None = None,
+    seed: Size = 0,
+    clip: Amount | None = None,
+    label_smoothing: Probability = 0.0,
+    prefetch: Size = 0,
+    folder: PathLike | None = None,
     resume: bool = False,
     recipe: dict[str, Any] | None = None,
     quiet: bool = False,
     group: ProcessGroup | None = None,
+    validation: Dataset | None = None,
+    on_epoch: Callable | None = None,
 ) -> list[dict[str, Any]]:
     """Train `model` and return the history, a dictionary for each epoch.
 
     There are as many epochs as the schedule has, unless `epochs` says otherwise. `transform` and
-    `augment` prepare the images (see `data.Loader`); `clip` limits the norm of the gradient. With a
-    `folder`, checkpoint.npz and history.jsonl are written there after each epoch, atomically;
-    `resume` goes on from that checkpoint if there is one. `recipe` is kept in the checkpoint for
-    whoever loads it. `seed` decides the order of the images; what the model draws itself (dropout,
-    drop-path) follows `tinyfractal.seed`. The processes of a `group` share each batch of
+    `augment` prepare the images (see `data.Loader`); `clip` limits the norm of the gradient. After
+    each epoch the model is tested on `test`, and on `validation` if there is one. Then `on_epoch`,
+    if given, is called with the record of the epoch; where it returns True, training ends early.
+
+    With a `folder`, checkpoint.npz and history.jsonl are written there after each epoch,
+    atomically; `resume` goes on from that checkpoint if there is one. best.npz is the checkpoint
+    of the epoch with the highest accuracy: on `validation`, else on `test`, which it then flatters.
+    `recipe` is kept in the checkpoint, so that the network can be built again; of the library's own
+    networks `fit` knows it. `seed` decides the order of the images; what the model draws itself
+    (dropout, drop-path) follows `tinyfractal.seed`. The processes of a `group` share each batch of
     `batch_size`; the first of them writes.
-    Raises `FloatingPointError` when the loss is no longer a number, `CheckpointError` where a
-    checkpoint does not fit.
+
+    What cannot work is refused before the first step. Raises `FloatingPointError` when the loss is
+    no longer a number, `CheckpointError` where a checkpoint does not fit.
     """
     group = group or ProcessGroup()
-    loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
-    history: list[dict[str, Any]] = []
-    path = Path(folder) / CHECKPOINT if folder is not None else None
     epochs = schedule.epochs if epochs is None else epochs
-    smallest = len(train) % batch_size or batch_size
-    if smallest < group.size:
-        raise ValueError(
-            f"fit: the last batch of an epoch has {smallest} of the {len(train)} images, fewer "
-            f"than the {group.size} processes that share it; choose another batch_size"
-        )
-    if path is not None and group.from_first(path.exists):
-        if not resume:
-            raise ValueError(
-                f"fit: {path} is there already, of an earlier run; go on with resume=True, or "
-                "choose another folder"
-            )
-        history = restore(path, model, optimizer, schedule, group)
-    group.broadcast([*model.parameters(), *model.buffers()])
-    reducer = Reducer(optimizer.parameters, group)
-    first = group.rank == 0
-    progress = Progress(len(train), epochs, done=len(history), quiet=quiet or not first)
-
-    def save() -> None:
-        if path is not None and first:
-            # first the history, so that it is never behind a finished run
-            lines = "".join(json.dumps(record) + "\n" for record in history)
-            write_atomically(path.with_name(HISTORY), lines.encode())
-            save_checkpoint(
-                path,
-                model.state_dict(),
-                optimizer.state_dict(),
-                schedule=schedule.state_dict(),
-                random=backend.random_state(),
-                history=history,
-                recipe=recipe or {},
-            )
-
-    if not history:
-        save()  # so that a run killed in its first epoch can be resumed too
-    try:
+    tests = {"test": test} if validation is None else {"test": test, "validation": validation}
+    options = {
+        "batch_size": batch_size, "epochs": epochs, "seed": seed, "clip": clip, "resume": resume,
+        "transform": transform, "augment": augment, "label_smoothing": label_smoothing,
+        "folder": folder is not None,
+    }  # fmt: skip
+    preflight.check_run(model, optimizer, schedule, train, tests, group, options)
+    with ExitStack() as stack:
+        run = RunFolder(None if folder is None else user_path(folder), group)
+        run.open(resume)
+        stack.callback(run.close)
+        facts = recipe_of(model, train, transform, recipe) if run.writes else {}
+        facts["digest"] = preflight.digest(train) if run.is_there else ""
+        history = _begin(run, model, optimizer, schedule, epochs, facts)
+        group.broadcast([*model.parameters(), *model.buffers()])
+        reducer = Reducer(optimizer.parameters, group)
+        ahead = min(prefetch, len(train))  # of batches there are never more
+        loader = Loader(train, batch_size, True, False, seed, transform, augment, ahead)
+        progress = Progress(len(train), epochs, len(history), quiet or group.rank > 0)
+        stack.callback(progress.close)
         for epoch in range(len(history), epochs):
-            start = time.monotonic()
-            lr = optimizer.lr
+            start, lr = time.monotonic(), optimizer.lr
             progress.begin(epoch + 1)
             loader.set_epoch(epoch)
             loss, accuracy = train_epoch(
@@ -134,41 +118,55 @@ def fit(
             )
             schedule.step()
             group.average(model.buffers())  # of batch norm's statistics each has its own
-            whole = evaluate(model, test, transform, group=group)
-            if not math.isfinite(loss + whole.loss):  # the last step may have spoilt the weights
-                raise FloatingPointError(
-                    f"fit: the loss became {loss} in training and {whole.loss} in testing in "
-                    f"{progress.label()}. Try a smaller learning rate or clip=1.0; "
-                    "`with tinyfractal.detect_anomaly():` finds the place."
-                )
-            columns = [
-                evaluate(column, test, transform, group=group).accuracy
-                for column in columns_of(model)
-            ]
-            record = {
-                "epoch": epoch + 1,
-                "lr": lr,
-                "train_loss": loss,
-                "train_accuracy": accuracy,
-                "test_loss": whole.loss,
-                "test_accuracy": whole.accuracy,
-                "columns": columns,
-                "seconds": time.monotonic() - start,
-            }
+            record = {"epoch": epoch + 1, "lr": lr, "train_loss": loss, "train_accuracy": accuracy}
+            record |= _tested(model, tests, transform, group)
+            _check_finite(record, progress)
+            record["seconds"] = time.monotonic() - start
             history.append(record)
-            save()
+            run.save(history, model, optimizer, schedule, facts)
             progress.end(_describe(record))
-    finally:
-        progress.close()
+            if _is_enough(on_epoch, record, group):
+                break
     return history
 
 
+def _begin(
+    run: RunFolder,
+    model: Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    epochs: int,
+    facts: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """The history so far, with everything brought to where it ends."""
+    state, history = run.last(), []
+    if state is not None:
+        before = state.get("digest")  # older checkpoints have none
+        if before is not None and before != facts["digest"]:
+            raise CheckpointError(
+                f"{run.path}: was trained on other images or labels than train has; go on with "
+                "the same data, or begin a new run in another folder"
+            )
+        history = _take_over(run.path, state, model, optimizer, schedule)
+        run.keep_best(history)
+    preflight.check_schedule(schedule, len(history), epochs)
+    if state is None or _text(state.get("recipe")) != _text(facts.get("recipe")):
+        # so that a run killed in its first epoch can be resumed too
+        run.save(history, model, optimizer, schedule, facts)
+    return history
+
+
+def _text(recipe: Any) -> str:
+    return json.dumps(recipe, sort_keys=True)
+
+
+@checked
 def train_epoch(
     model: Module,
     loader: Loader,
     optimizer: Optimizer,
-    clip: float | None,
-    label_smoothing: float,
+    clip: Amount | None,
+    label_smoothing: Probability,
     progress: Progress,
     reducer: Reducer,
 ) -> tuple[float, float]:
@@ -193,74 +191,46 @@ def train_epoch(
         right = right + (logits.data.argmax(axis=1) == y).sum()
         seen += len(y)
         if progress.wants_news():
-            loss_now, accuracy_now = _number(total) / seen, _number(right) / seen
+            loss_now, accuracy_now = number(total) / seen, number(right) / seen
             progress.advance(len(labels), loss=loss_now, accuracy=accuracy_now)
         else:
             progress.advance(len(labels))
-    loss_sum, hits, count = reducer.group.add_up(_number(total), _number(right), seen)
+    loss_sum, hits, count = reducer.group.add_up(number(total), number(right), seen)
     return loss_sum / count, hits / count
 
 
-def _number(total: Any) -> float:
-    """A sum that was kept on the device, brought home: here a GPU is waited for."""
-    return float(asnumpy(total))
+def _is_enough(on_epoch: Callable | None, record: dict[str, Any], group: ProcessGroup) -> bool:
+    return on_epoch is not None and group.from_first(lambda: on_epoch(record) is True)
 
 
-@contextmanager
-def inference(model: Module) -> Iterator[None]:
-    """In inference, and unrecorded, inside a `with` block; each layer's mode is put back after."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def _tested(
+    model: Module, tests: dict[str, Dataset], transform: Callable | None, group: ProcessGroup
+) -> dict[str, Any]:
+    """Loss and accuracy on each of the datasets, and the accuracy of each column on the first."""
+    found: dict[str, Any] = {}
+    for name, data in tests.items():
+        result = evaluate(model, data, transform, group=group)
+        found |= {f"{name}_loss": result.loss, f"{name}_accuracy": result.accuracy}
+    found["columns"] = [
+        evaluate(column, tests["test"], transform, group=group).accuracy
+        for column in columns_of(model)
+    ]
+    return found
 
 
-def evaluate(
-    model: Module,
-    dataset: Dataset,
-    transform: Callable | None = None,
-    batch_size: int = 250,
-    group: ProcessGroup | None = None,
-) -> Result:
-    """Loss, accuracy and time per image, in inference; the model is left in the mode it was in.
-
-    The processes of a `group` share the images, and each gives the result for all of them.
-    """
-    group = group or ProcessGroup()
-    part = dataset[group.part(len(dataset))]
-    total: Any = 0.0
-    right: Any = 0
-    start = time.perf_counter()
-    with inference(model):
-        for images, labels in Loader(part, batch_size, transform=transform) if len(part) else ():
-            y = backend.asarray(labels)
-            logits = model(Tensor.of(backend.asarray(images)))
-            total = total + cross_entropy(logits, y, reduction="sum").data
-            right = right + (logits.data.argmax(axis=1) == y).sum()
-    sums = group.add_up(_number(total), _number(right), time.perf_counter() - start)
-    return Result(*(number / len(dataset) for number in sums))
+def _check_finite(record: dict[str, Any], progress: Progress) -> None:
+    """The last step may have spoilt the weights, so both losses are looked at."""
+    if not all(math.isfinite(value) for name, value in record.items() if name.endswith("loss")):
+        raise FloatingPointError(
+            f"fit: the loss became {record['train_loss']} in training and {record['test_loss']} in "
+            f"testing in {progress.label()}. Try a smaller learning rate or clip=1.0; "
+            "`with tinyfractal.detect_anomaly():` finds the place."
+        )
 
 
-def predict(model: Module, images: Any, transform: Callable | None = None) -> Any:
-    """Class probabilities (N, K) of images (N, H, W, C), as a NumPy array, in inference."""
-    with inference(model):
-        logits = model(Tensor.of(backend.asarray((transform or to_unit)(images))))
-        return softmax(logits, axis=1).numpy()
-
-
-def columns_of(model: Module) -> list[Module]:
-    """The columns of a FractalNet as networks of their own; none for other models."""
-    if not isinstance(model, FractalNet):
-        return []
-    return [model.column(c) for c in range(model.columns)]
-
-
+@checked
 def restore(
-    path: str | Path,
+    path: PathLike,
     model: Module,
     optimizer: Optimizer,
     schedule: Schedule,
@@ -268,27 +238,34 @@ def restore(
 ) -> list[dict[str, Any]]:
     """Bring everything to where a checkpoint left it, and return the history so far.
 
-    Of the processes of a `group` the first reads it for all.
+    Of the processes of a `group` the first reads it for all. Raises `CheckpointError`, which names
+    the file and the entry, where the checkpoint does not fit.
     """
-    group = group or ProcessGroup()
-    state = group.from_first(lambda: load_checkpoint(path))
-    try:
+    path = user_path(path)
+    state = (group or ProcessGroup()).from_first(lambda: load_checkpoint(path))
+    return _take_over(path, state, model, optimizer, schedule)
+
+
+def _take_over(
+    path: Path, state: dict[str, Any], model: Module, optimizer: Optimizer, schedule: Schedule
+) -> list[dict[str, Any]]:
+    with naming(path):
+        check_history(path, state["history"], state["schedule"]["epoch"])
+        check_kinds(path, "model", state["model"], model.state_dict())
+        check_kinds(path, "optimizer", state["optimizer"], optimizer.state_dict())
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         backend.set_random_state(state["random"])
         return list(state["history"])
-    except KeyError as error:
-        raise CheckpointError(f"{path}: the checkpoint has no entry {error}") from error
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    raise AssertionError
 
 
 def _describe(record: dict[str, Any]) -> str:
-    text = (
-        f"loss {record['train_loss']:.4f}  train {100 * record['train_accuracy']:.1f} %  "
-        f"test {100 * record['test_accuracy']:.1f} %"
-    )
+    text = f"loss {record['train_loss']:.4f}"
+    for name in ("train", "validation", "test"):
+        if f"{name}_accuracy" in record:
+            text += f"  {name} {100 * record[f'{name}_accuracy']:.1f} %"
     if record["columns"]:
         columns = " ".join(f"{100 * accuracy:.1f}" for accuracy in record["columns"])
         text += f"  columns {columns}"

@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import load_checkpoint
 from ..confusion import confusion_matrix, confusion_text
 from ..data import Dataset, load, read_image
 from ..data.dataset import to_unit
 from ..distributed import ProcessGroup
-from ..errors import CheckpointError, DataError
-from ..fractal import fractal_depth
+from ..errors import DataError
 from ..module import Module
-from ..recipe import Recipe
-from ..train import CHECKPOINT, columns_of, evaluate, predict
+from ..recipe import Recipe, load_network, read_run
+from ..train import columns_of, evaluate, predict
 from .options import in_words, path, printable, say
 
 BATCH = 250  # images at a time
@@ -35,19 +33,12 @@ def folder_of(checkpoint: Path) -> Path:
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], Recipe]:
     """A checkpoint, or the one in a folder, and the recipe in it."""
-    path = path / CHECKPOINT if path.is_dir() else path
-    state = load_checkpoint(path)
-    if not state.get("recipe"):
-        raise CheckpointError(f"{path}: no recipe in it, so the network cannot be built again")
-    return state, Recipe.from_dict(state["recipe"])
+    return read_run(path)
 
 
 def load_model(checkpoint: str) -> tuple[Module, Recipe]:
     """The network of a checkpoint, in inference, and its recipe."""
-    state, recipe = read_checkpoint(Path(checkpoint))
-    model = recipe.build_model()
-    model.load_state_dict(state["model"])
-    return model.eval(), recipe
+    return load_network(checkpoint)
 
 
 def load_test(command: str, recipe: Recipe, args: argparse.Namespace) -> Dataset:
@@ -87,7 +78,7 @@ def table(
     `whole`: accuracy and seconds per image of the whole network, where they are known.
     """
     stages = len(recipe.channels)
-    rows = [("whole network", fractal_depth(recipe.columns) * stages, model)]
+    rows = [("whole network", recipe.stage_depth * stages, model)]
     rows += [(f"column {c}", 2**c * stages, column) for c, column in enumerate(columns_of(model))]
     lines = [f"{'':15}depth  parameters  test accuracy  ms per image"]
     for name, depth, part in rows:

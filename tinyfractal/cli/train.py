@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import shlex
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +17,15 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..data import load
+from ..checkpoint import cannot_write, user_path
+from ..data import Dataset, load
 from ..distributed import ProcessGroup, SyncBatchNorm, init_process_group
-from ..errors import DataError
-from ..fractal import fractal_depth
+from ..errors import CheckpointError, DataError
+from ..progress import is_terminal
 from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
-from ..train import CHECKPOINT, fit, predict
-from .options import AMOUNT, COUNT, DATA_FOLDER, INDEX, SHARE, SWITCH, complain, counts
+from ..run import BEST, CHECKPOINT, best_epoch, chosen_by
+from ..train import fit, predict
+from .options import AMOUNT, COUNT, DATA_FOLDER, INDEX, SHARE, SWITCH, complain, counts, printable
 from .predict import read_checkpoint, table
 
 RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -44,6 +50,7 @@ RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
     "mirror": {"action": SWITCH, "help": "mirror half of the training images"},
     "label_smoothing": {"type": SHARE},
     "clip": {"type": AMOUNT, "help": "limit of the gradient's norm"},
+    "validation": {"type": SHARE, "help": "part of the training images to choose the best epoch"},
     "seed": {"type": INDEX},
 }  # fmt: skip
 
@@ -62,6 +69,7 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--blocks", type=COUNT, help="so many of the channels, doubled on and on")
     train.add_argument("--out", metavar="FOLDER", help="where to write (default: under runs/)")
     train.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
+    train.add_argument("--yes", action="store_true", help="train a very large network unasked")
     train.add_argument("--prefetch", type=INDEX, default=0, help="batches prepared in a thread")
     train.add_argument("--quiet", action="store_true", help="no line for each epoch")
     train.add_argument(
@@ -81,74 +89,159 @@ def command_train(args: argparse.Namespace) -> None:
         raise ValueError("train: --sync-batch-norm says how --distributed works; add that")
     group = init_process_group() if args.distributed else ProcessGroup()
     with group.ending_together(lambda error: complain(error, args.debug, group.rank)):
-        _train(args, group)
+        job = Job(args, group)
+        try:
+            job.prepare()
+            job.train()
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"stopped; {job.how_to_go_on()}") from error
+        finally:
+            job.clear_up()
 
 
-def _train(args: argparse.Namespace, group: ProcessGroup) -> None:
-    first = group.rank == 0
-    chosen = {name: getattr(args, name) for name in RECIPE_OPTIONS if hasattr(args, name)}
-    if args.resume is not None:
-        folder = Path(args.resume)
-        folder = folder.parent if folder.name == CHECKPOINT else folder
-        if chosen or args.out is not None or args.blocks is not None:
-            raise ValueError(
-                "train: --resume goes on with the options the run was started with; "
-                f"leave out {', '.join('--' + n.replace('_', '-') for n in chosen) or '--out'}"
-            )
-        _, recipe = group.from_first(lambda: read_checkpoint(folder / CHECKPOINT))
-        train, test = load(recipe.data, args.folder)
-        same = recipe.for_data(train)
-        if (same.shape, same.classes) != (recipe.shape, recipe.classes):
-            raise DataError(f"train: {recipe.data} is no longer the data of {folder}")
-    else:
+class Job:
+    """One training on the command line: what its options say, the data, and the folder."""
+
+    recipe: Recipe
+    data: Dataset
+    test: Dataset
+    validation: Dataset | None = None
+    folder: Path | None = None
+    chosen_folder = False  # whether this program chose its name
+
+    def __init__(self, args: argparse.Namespace, group: ProcessGroup) -> None:
+        self.args, self.group = args, group
+        self.say: Callable[..., None] = print if group.rank == 0 else lambda *_, **__: None
+
+    def prepare(self) -> None:
+        """Find out what is to be trained, and try it on one image before anything is written."""
+        args = self.args
+        chosen = {name: getattr(args, name) for name in RECIPE_OPTIONS if hasattr(args, name)}
+        done = 0
+        if args.resume is not None:
+            done = self._go_on(chosen)
+        else:
+            self._begin(chosen)
+        recipe = self.recipe
+        self.model = recipe.build_model()
+        self.optimizer = recipe.build_optimizer(self.model)
+        self.schedule = recipe.build_schedule(self.optimizer)
+        predict(self.model, self.data.images[:1], recipe.transform())  # too small an image?
+        if args.sync_batch_norm is not False and self.group.size > 1:
+            self.model = SyncBatchNorm.convert_sync_batchnorm(self.model, self.group)
+        if self.folder is None:
+            self.folder = self.group.from_first(lambda: _make_folder(recipe))
+            self.chosen_folder = True
+        self._announce(done)
+
+    def _begin(self, chosen: dict[str, Any]) -> None:
+        args, group = self.args, self.group
         recipe = Recipe(**chosen)
         if args.blocks is not None:
             recipe = replace(recipe, channels=_for_blocks(args.blocks, recipe.channels))
-        train, test = load(recipe.data, args.folder)
-        recipe = recipe.for_data(train)
-        folder = Path(args.out or group.from_first(lambda: _free_folder(recipe)))
+        self._load(recipe)
+        self.recipe = recipe.for_data(self.data)
+        group.from_first(lambda: _ask(self.recipe, args.yes, group))
+        if args.out is None:
+            return
+        folder = user_path(args.out)
         if group.from_first((folder / CHECKPOINT).exists):
             raise ValueError(
                 f"train: {folder} already holds a run; go on with --resume {folder}, "
                 "or choose another --out"
             )
-    model = recipe.build_model()
-    optimizer = recipe.build_optimizer(model)
-    schedule = recipe.build_schedule(optimizer)
-    predict(model, train.images[:1], recipe.transform())  # too small an image fails here, not later
-    if args.sync_batch_norm is not False and group.size > 1:
-        model = SyncBatchNorm.convert_sync_batchnorm(model, group)
-    options = ["--resume", str(folder)]
-    if args.folder != DATA_FOLDER:
-        options += ["--folder", args.folder]
-    command = f"python -m tinyfractal train {shlex.join(options)}"
-    if group.size > 1:
-        local = " --no-sync-batch-norm" if args.sync_batch_norm is False else ""
-        command = f"mpiexec -n {group.size} {command} --distributed{local}"
-    depth = fractal_depth(recipe.columns) * len(recipe.channels)
-    say = print if first else lambda *_, **__: None
-    say(
-        f"{recipe.data}: {len(train):,} training and {len(test):,} test images of "
-        f"{'×'.join(map(str, recipe.shape))}\n{recipe.model} network: depth {depth}, "
-        f"{model.count_parameters():,} parameters; {recipe.epochs} epochs, seed {recipe.seed}, "
-        f"{backend.current()}; writing to {folder}\n",
-        flush=True,
-    )
-    if group.size > 1:
-        say(
-            f"{group.size} processes, {recipe.batch_size} images a batch between them. If one is "
-            f"lost, all end; go on after the last whole epoch with\n{command}\n",
+        self.folder = folder
+
+    def _go_on(self, chosen: dict[str, Any]) -> int:
+        """Take up the run in a folder; how many of its epochs are done."""
+        args = self.args
+        folder = user_path(args.resume)
+        if folder.name == BEST:
+            raise ValueError(
+                f"train: {BEST} is for evaluate and predict; --resume {folder.parent} goes on from "
+                "the last epoch"
+            )
+        self.folder = folder = folder.parent if folder.name == CHECKPOINT else folder
+        wrong = [name for name in chosen if name not in ("epochs", "data")]
+        wrong += [name for name in ("out", "blocks") if getattr(args, name) is not None]
+        if wrong:
+            raise ValueError(
+                "train: --resume goes on with the options the run was started with; "
+                f"leave out {', '.join('--' + name.replace('_', '-') for name in wrong)}"
+            )
+        state, recipe = self.group.from_first(lambda: read_checkpoint(folder / CHECKPOINT))
+        if "optimizer" not in state["recipe"]:
+            raise CheckpointError(
+                f"{folder / CHECKPOINT}: was trained by fit in Python, which alone knows how; go "
+                "on there, with resume=True"
+            )
+        history = state.get("history")
+        done = len(history) if isinstance(history, list) else 0  # fit looks at it more closely
+        if chosen.get("epochs", done) < done:
+            raise ValueError(
+                f"train: {folder} has {done} epochs already; --epochs is the number of all, so "
+                f"choose more than {done}"
+            )
+        self.recipe = replace(recipe, **chosen)
+        self._load(self.recipe)
+        same = self.recipe.for_data(self.data)
+        if (same.shape, same.classes) != (recipe.shape, recipe.classes):
+            raise DataError(f"train: {self.recipe.data} is no longer the data of {folder}")
+        return done
+
+    def _load(self, recipe: Recipe) -> None:
+        """The images, some of them held out where the recipe says so."""
+        self.data, self.test = load(recipe.data, self.args.folder)
+        if recipe.validation:
+            self.data, self.validation = self.data.split(recipe.validation, recipe.seed)
+            if not len(self.validation):
+                raise ValueError(
+                    f"train: --validation {recipe.validation} of {len(self.data)} images in "
+                    f"{len(self.data.classes)} classes holds out none; choose more"
+                )
+
+    def _announce(self, done: int) -> None:
+        recipe, group = self.recipe, self.group
+        sets = {"training": self.data, "validation": self.validation, "test": self.test}
+        numbers = [f"{len(some):,} {name}" for name, some in sets.items() if some is not None]
+        self.say(
+            f"{printable(recipe.data)}: {', '.join(numbers[:-1])} and {numbers[-1]} images of "
+            f"{'×'.join(map(str, recipe.shape))}\n{recipe.model} network: depth "
+            f"{recipe.stage_depth * len(recipe.channels)}, "
+            f"{self.model.count_parameters():,} parameters; {recipe.epochs} epochs, seed "
+            f"{recipe.seed}, {backend.current()}; writing to {printable(self.folder)}\n",
             flush=True,
         )
-    start = time.monotonic()
-    try:
+        if group.size > 1:
+            self.say(
+                f"{group.size} processes, {recipe.batch_size} images a batch between them. If one "
+                f"is lost, all end; go on after the last whole epoch with\n{self.command()}\n",
+                flush=True,
+            )
+        if done >= recipe.epochs:
+            self.say(
+                f"this run is finished; to train it for more epochs: {self.command()} --epochs "
+                f"{2 * recipe.epochs}\n",
+                flush=True,
+            )
+        elif done and hasattr(self.args, "epochs"):
+            rate = recipe.lr * self.schedule.factor(done)
+            self.say(
+                f"going on after epoch {done}; the {recipe.schedule} schedule now has "
+                f"{recipe.epochs} epochs, so the learning rate of epoch {done + 1} is {rate:.3g}\n",
+                flush=True,
+            )
+
+    def train(self) -> None:
+        """Train, show a table of how well it does, and say what to do with it."""
+        recipe, start = self.recipe, time.monotonic()
         with np.errstate(all="ignore"):  # where the numbers overflow, fit says so in a sentence
             history = fit(
-                model,
-                train,
-                test,
-                optimizer,
-                schedule,
+                self.model,
+                self.data,
+                self.test,
+                self.optimizer,
+                self.schedule,
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
                 transform=recipe.transform(),
@@ -156,18 +249,81 @@ def _train(args: argparse.Namespace, group: ProcessGroup) -> None:
                 seed=recipe.seed,
                 clip=recipe.clip,
                 label_smoothing=recipe.label_smoothing,
-                prefetch=args.prefetch,
-                folder=folder,
-                resume=args.resume is not None,
+                prefetch=self.args.prefetch,
+                folder=self.folder,
+                resume=self.args.resume is not None,
                 recipe=recipe.as_dict(),
-                quiet=args.quiet,
-                group=group,
+                quiet=self.args.quiet,
+                group=self.group,
+                validation=self.validation,
             )
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"stopped; go on with: {command}") from error
-    say(f"\n{table(model, test, recipe, group)}\n\ntook {time.monotonic() - start:.0f} s")
-    if first:
-        _draw_curves(history, folder)
+        self.say(f"\n{table(self.model, self.test, recipe, self.group)}")
+        self.say(f"\ntook {time.monotonic() - start:.0f} s")
+        if self.group.rank == 0:
+            assert self.folder is not None
+            _draw_curves(history, self.folder)
+            print(self.what_next(history))
+
+    # ----- What is said of the run -----
+
+    def command(self, name: str = "train --resume", *more: str) -> str:
+        """The command for this run's folder: the one that goes on, or another."""
+        options = [*name.split(), str(self.folder), *more]
+        if self.args.folder != DATA_FOLDER:
+            options += ["--folder", self.args.folder]
+        if "data" in self.args and name.startswith("train") and self.args.resume is not None:
+            options += ["--data", self.args.data]
+        command = f"python -m tinyfractal {shlex.join(options)}"
+        if self.group.size > 1 and name.startswith("train"):
+            local = " --no-sync-batch-norm" if self.args.sync_batch_norm is False else ""
+            command = f"mpiexec -n {self.group.size} {command} --distributed{local}"
+        return command
+
+    def how_to_go_on(self) -> str:
+        """What to do after an interrupt."""
+        if self.folder is None or not (self.folder / CHECKPOINT).exists():
+            return "nothing was written yet, so start again with the same command"
+        more = f" --epochs {self.args.epochs}" if self.args.resume and "epochs" in self.args else ""
+        return f"go on with: {self.command()}{more}"
+
+    def what_next(self, history: list[dict[str, Any]]) -> str:
+        """The last lines: where the weights are, and two commands to try."""
+        assert self.folder is not None
+        lines = [f"\ncheckpoint: {printable(self.folder / CHECKPOINT)}, after the last epoch"]
+        if (self.folder / BEST).exists():
+            by = chosen_by(history)
+            honest = ", so that number flatters it" if by == "test" else ""
+            lines.append(
+                f"{BEST} is epoch {best_epoch(history)['epoch']}, chosen by its {by} accuracy"
+                f"{honest}"
+            )
+        lines += ["try next:", self.command("predict", "test:7"), self.command("evaluate")]
+        return "\n".join(lines)
+
+    def clear_up(self) -> None:
+        """Take away the folder that was made for this run if nothing was written to it."""
+        if self.chosen_folder and self.group.rank == 0 and self.folder is not None:
+            with suppress(OSError):
+                self.folder.rmdir()
+
+
+CONVOLUTIONS, BYTES = 1_000, 2 << 30  # a network that is larger is asked about
+
+
+def _ask(recipe: Recipe, yes: bool, group: ProcessGroup) -> None:
+    """Ask before a network is built that is very large. Raises `ValueError` unless one says yes."""
+    convolutions, memory = recipe.count_convolutions(), recipe.training_bytes()
+    if yes or (convolutions <= CONVOLUTIONS and memory <= BYTES):
+        return
+    size = (
+        f"this network has {convolutions:,} convolutions and {recipe.count_parameters():,} "
+        f"parameters, which take {memory / 2**30:,.1f} GiB to train, and the images more"
+    )
+    if group.size == 1 and is_terminal(sys.stdin) and is_terminal(sys.stdout):
+        if input(f"{size}. Train it? [y/N] ").strip().lower() in ("y", "yes"):
+            return
+        raise ValueError("train: not begun; choose fewer --columns or --channels")
+    raise ValueError(f"train: {size}; choose fewer --columns or --channels, or add --yes")
 
 
 def _for_blocks(blocks: int, channels: tuple[int, ...]) -> tuple[int, ...]:
@@ -177,13 +333,20 @@ def _for_blocks(blocks: int, channels: tuple[int, ...]) -> tuple[int, ...]:
     return channels[:blocks]
 
 
-def _free_folder(recipe: Recipe) -> Path:
+def _make_folder(recipe: Recipe) -> Path:
     """runs/digits-fractal, or the first of -2, -3, … that is not there: no run is overwritten."""
     name = f"{Path(recipe.data).stem}-{recipe.model}"
-    folder, number = Path("runs") / name, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{name}-{number}", number + 1
-    return folder
+    for number in itertools.count(1):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError as error:
+            if folder.parent.is_file():
+                raise cannot_write(folder, error) from error
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+    raise AssertionError
 
 
 def _draw_curves(history: list[dict[str, Any]], folder: Path) -> None:

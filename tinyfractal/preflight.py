@@ -1,0 +1,213 @@
+"""Before the first step: what would train something else than was meant, or fail later, is refused.
+
+Nothing here changes a weight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from .data import Dataset, Standardize
+from .data.dataset import to_unit
+from .distributed import ProcessGroup
+from .errors import DataError
+from .inference import check_logits, inference
+from .mode import no_grad
+from .module import Module
+from .optim import Optimizer, Schedule
+from .tensor import Tensor
+
+
+def check_run(
+    model: Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    train: Dataset,
+    tests: Mapping[str, Dataset],
+    group: ProcessGroup,
+    options: Mapping[str, Any],
+) -> None:
+    """Everything that can be known of a call of `fit`, and whether all processes were told alike.
+
+    Raises `DataError`, `ShapeError` or `ValueError`, and `DistributedError` where they differ.
+    """
+
+    def look() -> dict[str, Any]:
+        if options["resume"] and not options["folder"]:
+            raise ValueError("fit: resume=True needs the folder of a run, folder=…")
+        check_data(train, tests)
+        check_optimizer(model, optimizer, schedule)
+        check_batches(train, options["batch_size"], group)
+        if group.size == 1:
+            return {}
+        return fingerprint(model, optimizer, schedule, {"train": train, **tests, **options})
+
+    def answer() -> dict[str, Any]:
+        try_model(model, train, options["batch_size"], options["transform"], group)
+        return {}
+
+    group.agree("fit", look)
+    group.agree("fit", answer)
+
+
+def check_data(train: Dataset, tests: Mapping[str, Dataset]) -> None:
+    """Refuse a set without images, or of another shape or other classes than the training set."""
+    for name, data in {"train": train, **tests}.items():
+        if len(data) == 0:
+            raise DataError(f"fit: {name} ({data.name}) has no images")
+        if data.shape != train.shape:
+            raise DataError(f"fit: train has images of {train.shape}, {name} of {data.shape}")
+        ours, theirs = tuple(train.classes), tuple(data.classes)
+        if ours != theirs:
+            differ = f"{len(ours)} and {len(theirs)} of them"
+            if len(ours) == len(theirs):
+                k = next(k for k, pair in enumerate(zip(ours, theirs)) if pair[0] != pair[1])
+                differ = f"class {k} is {ours[k]!r} and {theirs[k]!r}"
+            raise DataError(f"fit: train and {name} need the same classes, got {differ}")
+
+
+def check_optimizer(model: Module, optimizer: Optimizer, schedule: Schedule) -> None:
+    """Refuse an optimizer that moves other weights than the model's, or not all of them."""
+    own = {id(p): name for name, p in model.named_parameters()}
+    if not own:
+        raise ValueError(f"fit: model has no parameters to train, got {type(model).__name__}")
+    moved = {id(p) for p in optimizer.parameters}
+    if moved - set(own):
+        raise ValueError(
+            f"fit: optimizer moves {len(moved - set(own))} tensors that are not the model's; make "
+            "it anew from model.parameters()"
+        )
+    frozen = {id(p) for p in model.parameters() if not p.requires_grad}
+    left_out = [name for key, name in own.items() if key not in moved | frozen]
+    if left_out:
+        raise ValueError(
+            f"fit: optimizer leaves out {len(left_out)} of the model's {len(own)} parameters, such "
+            f"as {left_out[0]}; make it from model.parameters(), or freeze what should stay as it "
+            "is: parameter.requires_grad = False"
+        )
+    if schedule.optimizer is not optimizer:
+        raise ValueError("fit: schedule belongs to another optimizer; make it anew from this one")
+
+
+def check_schedule(schedule: Schedule, done: int, epochs: int) -> None:
+    """Refuse a schedule that was used before, or has run out, and would give other learning rates.
+
+    One that gives the same rates again, such as a constant one, begins anew.
+    """
+    if done > epochs:
+        raise ValueError(f"fit: epochs needs at least the {done} that are done, got {epochs}")
+    if schedule.epoch != done:
+        ahead = schedule.epoch - done
+        if any(schedule.factor(e + ahead) != schedule.factor(e) for e in range(done, epochs)):
+            raise ValueError(
+                f"fit: schedule is after epoch {schedule.epoch} already, from an earlier run; "
+                "make a new one, with a new optimizer, to train on"
+            )
+        schedule.load_state_dict({**schedule.state_dict(), "epoch": done})
+    try:
+        end = schedule.epochs
+    except ValueError:  # it has no end of its own
+        return
+    for epoch in range(max(done, end), epochs):
+        if schedule.factor(epoch) == 0:
+            raise ValueError(
+                f"fit: schedule has run out after {end} epochs: in epoch {epoch + 1} "
+                f"its learning rate is 0; make it for {epochs} epochs"
+            )
+
+
+def check_batches(train: Dataset, batch_size: int, group: ProcessGroup) -> int:
+    """The size of the smallest batch; refused where the processes cannot share it."""
+    smallest = len(train) % batch_size or batch_size
+    if smallest < group.size:
+        raise ValueError(
+            f"fit: the last batch of an epoch has {smallest} of the {len(train)} images, fewer "
+            f"than the {group.size} processes that share it; choose another batch_size"
+        )
+    return smallest
+
+
+def try_model(
+    model: Module, train: Dataset, batch_size: int, transform: Any, group: ProcessGroup
+) -> None:
+    """Let the model answer once: are there logits for every label, and can it train on one image?
+
+    Batch norm cannot, where there is one number per channel. Nothing stays changed.
+    """
+
+    def answer(samples: int) -> None:
+        with group.sharing(samples) as (part, _):
+            images = (transform or to_unit)(train.images[:samples][part])
+            logits = model(Tensor.of(backend.asarray(images)))
+        highest = np.full(part.stop - part.start, train.labels.max())
+        check_logits("fit", logits, highest)
+
+    smallest = check_batches(train, batch_size, group)
+    random = backend.random_state()
+    buffers = [(buffer, buffer.data.copy()) for buffer in model.buffers()]
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    try:
+        with inference(model):
+            answer(group.size)
+        if smallest < 2 * group.size:  # some process has a single one
+            with no_grad():
+                model.train()
+                _explaining(batch_size, smallest, len(train), lambda: answer(smallest))
+    finally:
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        for module, training in modes:
+            module.training = training
+        backend.set_random_state(random)
+
+
+def _explaining(batch_size: int, smallest: int, images: int, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except ValueError as error:
+        raise ValueError(
+            f"fit: batch_size={batch_size} leaves {smallest} of the {images} images for the last "
+            f"batch, which does not work ({error}); choose another batch_size"
+        ) from error
+
+
+# ----- The same on all processes, and the same as before -----
+
+
+def digest(data: Dataset) -> str:
+    """A fingerprint of images and labels: other data has another one."""
+    found = hashlib.sha256(f"{data.images.shape} {data.images.dtype}".encode())
+    for start in range(0, len(data), 1000):
+        found.update(np.ascontiguousarray(data.images[start : start + 1000]).data)
+    found.update(np.ascontiguousarray(data.labels).data)
+    return found.hexdigest()
+
+
+def fingerprint(
+    model: Module, optimizer: Optimizer, schedule: Schedule, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What has to be the same on all processes that train together, by name."""
+    state = [(name, p.shape, str(p.dtype)) for name, p in model.named_parameters()]
+    found: dict[str, Any] = {"model": (type(model).__name__, state)}
+    for name, thing in {"optimizer": optimizer, "schedule": schedule}.items():
+        found[name] = (type(thing).__name__, _plain(vars(thing)))
+    found["learning rates"] = [_plain(group) for group in optimizer.param_groups]
+    for name, value in settings.items():
+        if isinstance(value, Dataset):
+            value = digest(value)
+        elif isinstance(value, Standardize):
+            value = value.as_dict()
+        elif callable(value):
+            value = getattr(value, "__qualname__", type(value).__name__)
+        found[name] = value
+    return found
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = (bool, int, float, str, tuple)
+    return {name: value for name, value in values.items() if isinstance(value, kinds)}
