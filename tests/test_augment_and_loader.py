@@ -126,7 +126,7 @@ def test_compose_is_one_after_the_other_with_one_generator():
     assert same_pixels(data.Compose(steps)(images, np.random.default_rng(5)), by_hand)
     assert same_pixels(data.Compose([])(images, rng), images)
     for steps in ([data.mirror, 3], data.mirror, None):
-        with pytest.raises(TypeError, match="Compose: steps needs a list, each of it a function"):
+        with pytest.raises(TypeError, match="Compose: steps needs a list, each a function"):
             data.Compose(steps)
 
 

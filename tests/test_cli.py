@@ -357,7 +357,8 @@ def test_gradcheck_forgets_no_function_and_no_layer(capsys):
     assert all(re.match(r"\S+ +ok  largest difference +\d", line) for line in lines)
     assert last == f"{len(lines)} gradients agree with finite differences"
     assert {name for name in names if "." not in name} == set(ops.__all__)
-    abstract = {"Activation", "Buffer", "Parameter", "Module", "ModuleList"}
+    abstract = {"Activation", "Buffer", "Module"}
+    abstract |= {"ModuleDict", "ModuleList", "Parameter", "ParameterList"}
     layers = [getattr(nn, name) for name in nn.__all__ if name not in abstract]
     layers = [layer.__name__ for layer in layers if isinstance(layer, type)]
     others = ["FractalBlock", "FractalNet", "RecursiveBlock", "PlainNet", "ResNet"]

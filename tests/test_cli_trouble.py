@@ -111,7 +111,7 @@ def test_an_option_that_is_wrong(capsys, arguments, text):
         ("train --data nosuch", "data set 'nosuch': expected a path that ends in .npz or one of"),
         ("train --data none.npz", "none.npz: there is no such file"),
         ("train --data mnist", "data.download('mnist')"),
-        ("train --dropout 1", "Dropout: p is a probability below 1, got 1.0"),
+        ("train --dropout 1", "FractalNet: dropout needs a number from 0 to below 1 or a list"),
         ("train --channels 2,2,2,2", "so it must be at least 16×16; got (1, 8, 8, 1)"),
         ("train --model plain --channels 2,2,2,2", "max_pool2d"),
         ("train --resume none", "none/checkpoint.npz: there is no such checkpoint"),

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyfractal import data
+from tinyfractal import Tensor, data
 from tinyfractal.data import cifar, digits
 from tinyfractal.data.dataset import to_unit
 from tinyfractal.data.sources import SOURCES, Archive
@@ -55,7 +55,7 @@ def test_indexing_picks_images_and_labels_together(index):
     assert part.classes == dataset.classes
 
 
-@pytest.mark.parametrize("index", [3, -1, np.int32(3), np.array(3)])
+@pytest.mark.parametrize("index", [3, -1, np.int32(3), np.array(3), Tensor(np.array(3))])
 def test_one_position_gives_one_image_and_its_label(index):
     dataset = small_dataset()
     image, label = dataset[index]
@@ -72,7 +72,9 @@ def test_a_loop_goes_through_all_examples_in_order():
     assert [label for _, label in dataset] == dataset.labels.tolist()  # and once more
 
 
-@pytest.mark.parametrize("index", [1.5, True, [[1, 2]], [0.5], "a", None, np.array(1.0), 10**30])
+@pytest.mark.parametrize(
+    "index", [1.5, True, [[1, 2]], [0.5], "a", None, np.array(1.0), 10**30, (3, 4), {1: 2}]
+)
 def test_any_other_index_is_refused(index):
     with pytest.raises(IndexError, match=r"Dataset small: index .*slice"):
         small_dataset()[index]
@@ -110,7 +112,7 @@ def test_a_slice_of_something_else_is_refused():
         ({"labels": np.full(10, -1)}, "0 to 2"),
         ({"labels": np.full(10, 2**64 - 1, np.uint64)}, "0 to 2"),
         ({"classes": "abc"}, "classes needs a list"),
-        ({"classes": ("a", 2, "c")}, "each of it a text"),
+        ({"classes": ("a", 2, "c")}, "each a text"),
         ({"classes": ("a", "b", "a")}, "'a' twice"),
         ({"classes": None}, "classes"),
         ({"name": 3}, "name needs a text"),

@@ -1,5 +1,6 @@
 """The fractal: its shape, its joins, its columns, and what they compute."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -254,12 +255,92 @@ def test_mistakes_are_named():
                 call()
     with pytest.raises(ValueError, match="dropout has 3 entries, channels has 2"):
         FractalNet(channels=(2, 3), dropout=(0.1, 0.2, 0.3))
-    with pytest.raises(ValueError, match=r"global_ratio is a fraction, got 1\.5"):
+    with pytest.raises(ValueError, match=r"global_ratio needs a number from 0 to 1, got 1\.5"):
         FractalNet(global_ratio=1.5)
-    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="columns needs a whole number of at least 1, got 0"):
         FractalNet(columns=0)
-    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="depth needs a whole number from 1 to 65536, got 0"):
         RecursiveBlock(nn.ReLU(), depth=0)
+
+
+@pytest.mark.parametrize("column", [True, 1.0, "1", np.ones(1)])
+def test_a_column_is_a_whole_number(column):
+    net = FractalNet(1, 2, columns=2, channels=(2,))
+    for ask in (net.column, net.keep_column, net.blocks[0].column):
+        with pytest.raises(TypeError, match="column needs a whole number"):
+            ask(column)
+    with pytest.raises(TypeError, match="column needs a whole number"):
+        net(images(1, 4, 4, 1, dtype=np.float32), column=column)
+    with pytest.raises(IndexError, match="FractalBlock: column must be 0 to 1, got 2"):
+        net.blocks[0].column(2)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: FractalNet(columns=30), "columns=30 would be 2^30 - 1 convolutions in each block"),
+        (lambda: FractalBlock(10**9, 1, 1), "FractalBlock: columns=1000000000 would be 2^1000000"),
+        (lambda: FractalNet(columns=12, channels=(999,)), "would be 36,681,842,449 weights"),
+        (lambda: FractalNet(channels=()), "channels needs a number for each block"),
+        (lambda: FractalNet(channels=16), "FractalNet: channels needs a list"),
+        (lambda: FractalNet(channels=(16, 0)), "FractalNet: channels needs a list"),
+        (lambda: FractalNet(columns=2.0), "FractalNet: columns needs a whole number"),
+        (lambda: FractalNet(dropout=1.0), "FractalNet: dropout needs a number from 0 to below 1"),
+        (lambda: FractalNet(drop_path=np.nan), "FractalNet: drop_path needs a number from 0 to 1"),
+        (lambda: FractalNet(per_sample="no"), "FractalNet: per_sample needs True or False"),
+        (lambda: FractalNet(classes=0), "FractalNet: classes needs a whole number"),
+        (lambda: ConvUnit(1, 2, -0.1), "ConvUnit: dropout needs"),
+        (lambda: PlainNet(depth=0), "PlainNet: depth needs a whole number from 1 to 2048, got 0"),
+        (lambda: PlainNet(channels=(4000,) * 9, depth=100), "PlainNet: depth 100 of channels"),
+        (lambda: fractal_depth(0), "fractal_depth: columns needs a whole number from 1 to 62"),
+        (lambda: fractal_depth(3, 0), "fractal_depth: blocks needs a whole number of at least 1"),
+        (lambda: fractal_parameters(3, []), "fractal_parameters: channels needs a number"),
+        (lambda: RecursiveBlock(3), "RecursiveBlock: layer needs a Module, got 3"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused_before_anything_is_built(make, text):
+    with pytest.raises((ValueError, TypeError), match=re.escape(text)):
+        make()
+
+
+def biased():
+    conv = nn.Conv2d(2, 3, 3, bias=True)
+    conv.bias.data += 1
+    return conv
+
+
+class Doubled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Signs(nn.BatchNorm2d):
+    def forward(self, x, statistics=None):
+        return x / abs(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("conv", biased()),
+        ("conv", nn.Conv2d(2, 3, 3, bias=False, dilation=2)),
+        ("conv", nn.Conv2d(2, 3, 1, bias=False)),
+        ("conv", Doubled(2, 3, 3, bias=False)),
+        ("dropout", nn.ReLU()),
+        ("norm", Signs(3)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_put_into_a_unit_is_used_as_it_is(name, layer, training):
+    """What is quick for the unit's own layers, all at once, must not pass over another one."""
+    block = lived_in(FractalBlock(3, 2, 3)).train(training)
+    setattr(block.conv, name, layer.astype(np.float64).train(training))
+    x = images(2, 5, 5, 2)
+    y = block(x).numpy()
+    for module in [unit for _, unit in block.named_modules() if isinstance(unit, ConvUnit)]:
+        unit = module
+        module.forward = lambda x, unit=unit: unit.norm(unit.dropout(unit.conv(x)))
+    np.testing.assert_allclose(block(x).numpy(), y, rtol=1e-9)
 
 
 # ----- The article's block -----

@@ -1,12 +1,15 @@
 """Module: what it finds among its attributes, and saving, loading and showing it."""
 
+import copy
 import re
+from collections import deque
 
 import numpy as np
 import pytest
 
-from tinyfractal import FractalNet, Tensor, nn
-from tinyfractal.errors import CheckpointError
+from tinyfractal import FractalNet, Tensor, nn, no_grad
+from tinyfractal.distributed import ProcessGroup, SyncBatchNorm
+from tinyfractal.errors import CheckpointError, DTypeError
 from tinyfractal.module import Buffer, Module, Parameter
 from tinyfractal.zoo import PlainNet, ResNet
 
@@ -68,14 +71,16 @@ def test_a_plain_tensor_is_not_state():
     assert not any("constant" in name for name in Nested().state_dict())
 
 
-def test_a_shared_module_or_weight_is_listed_once_under_its_first_name():
+def test_a_shared_module_or_weight_is_listed_once_and_saved_under_all_its_names():
     layer, other = Scale(), Scale()
     other.weight = layer.weight
     net = nn.Sequential(layer, layer, other)
     assert [name for name, _ in net.named_parameters()] == ["0.weight"]
     assert [name for name, _ in net.named_buffers()] == ["0.seen", "2.seen"]
     assert net.count_parameters() == 2
-    assert list(net.state_dict()) == ["0.weight", "0.seen", "2.seen"]
+    assert list(net.state_dict()) == [
+        "0.weight", "1.weight", "2.weight", "0.seen", "1.seen", "2.seen"
+    ]  # fmt: skip
 
 
 def test_a_changed_attribute_is_found_without_registering():
@@ -84,6 +89,142 @@ def test_a_changed_attribute_is_found_without_registering():
     del net.second
     net.late = Parameter(np.zeros((2, 2)))
     assert [name for name, _ in net.named_parameters()] == ["own", "late", "first.weight"]
+
+
+# ----- Weights that would be lost -----
+
+LAYER, WEIGHT = nn.Linear(2, 2), Parameter([1.0])
+LEAF = Tensor([1.0], requires_grad=True)
+
+
+class Holder(Module):
+    """Keeps whatever it is given as one attribute."""
+
+    def __init__(self, held):
+        self.held = held
+
+
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [
+        ([LAYER], "the Linear in this list is not found; put it into a ModuleList"),
+        ({"a": LAYER}, "the Linear in this dict"),
+        ({LAYER: "a"}, "the Linear in this dict"),
+        ({LAYER}, "the Linear in this set"),
+        (frozenset([LAYER]), "the Linear in this frozenset"),
+        (deque([LAYER]), "the Linear in this deque"),
+        ({"a": LAYER}.values(), "the Linear in this dict_values"),
+        ([1, ("a", [{"b": [None, LAYER]}])], "the Linear in this list"),
+        ((WEIGHT, WEIGHT), "the Parameter in this tuple is not found; put it into a ParameterList"),
+        ({"a": {"b": WEIGHT}}, "the Parameter in this dict"),
+        ([Buffer([1.0])], "the Buffer in this list"),
+        ([LEAF], "the Tensor in this list"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "ask", [Module.parameters, Module.state_dict, Module.train, Module.eval, repr]
+)
+def test_weights_in_a_container_are_refused_by_name(held, text, ask):
+    outer = nn.Sequential(nn.ReLU(), Holder(held))
+    with pytest.raises(TypeError, match=f"^Holder.held: {re.escape(text)}"):
+        ask(outer)
+
+
+def test_a_container_without_weights_is_fine():
+    everything = [1, "a", {"b": (None, Tensor([1.0]), LEAF * 2)}]
+    everything.append(everything)  # and one that contains itself
+    assert Holder(everything).parameters() == []
+
+
+def test_a_weight_of_the_class_is_refused():
+    for value in (LAYER, WEIGHT, LEAF):
+        with pytest.raises(TypeError, match=r"^Wrong.layer: .* set it in __init__, as self.layer"):
+            type("Wrong", (Module,), {"layer": value})
+
+
+def test_a_leaf_that_is_no_parameter_is_refused():
+    with pytest.raises(TypeError, match=r"^Holder.held: .* use Parameter"):
+        Holder(LEAF)
+    late = Holder(Tensor([1.0]))
+    late.held.requires_grad = True
+    with pytest.raises(TypeError, match=r"^Holder.held: .* use Parameter"):
+        late.parameters()
+    assert Holder(LEAF * 2).parameters() == Holder(LEAF.detach()).parameters() == []
+
+
+@pytest.mark.parametrize("value", [WEIGHT * 0.5, WEIGHT.detach(), np.ones(2), 1.0, [1.0], "a"])
+@pytest.mark.parametrize(
+    ("name", "mend"), [("own", "copy_"), ("late", "copy_"), ("second", "another Module, or None")]
+)
+def test_nothing_else_takes_the_place_of_a_weight(name, mend, value):
+    net = Nested()
+    net.late = Buffer([1.0])
+    before = values(net)
+    with pytest.raises(TypeError, match=rf"^Nested\.{name} is a .*{mend}"):
+        setattr(net, name, value)
+    assert values(net) == before
+
+
+def test_weights_may_be_replaced_by_weights_changed_in_place_and_deleted():
+    net = Nested()
+    with no_grad():
+        net.own.copy_(net.own * 0.5)
+    assert net.own.data.tolist() == [1.5]
+    net.own = Parameter([7.0])
+    net.second = nn.ReLU()
+    assert net.own is net.parameters()[0]
+    net.own = net.second = None
+    del net.first
+    assert net.parameters() == []
+
+
+# ----- Modules that know the one they are in -----
+
+
+class Child(Module):
+    def __init__(self, parent):
+        self.parent = parent
+        self.layer = nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class Parent(Module):
+    def __init__(self):
+        self.child = Child(self)
+        self.other = Child(self)
+        self.other.sibling = self.child
+
+    def forward(self, x):
+        return self.other(self.child(x))
+
+
+def test_a_module_may_know_its_parent():
+    net = Parent()
+    names = [name for name, _ in net.named_parameters()]
+    assert names == [f"{a}.layer.{b}" for a in ("child", "other") for b in ("weight", "bias")]
+    assert [path for path, _ in net.named_modules()] == [
+        "", "child", "child.layer", "other", "other.layer"
+    ]  # fmt: skip
+    assert not any(module.training for _, module in net.eval().named_modules())
+    assert all(module.training for _, module in net.train().named_modules())
+    assert repr(net).count("(parent): (see above)") == 3
+    assert "other.layer" in net.summary((2,))
+    net.load_state_dict(net.state_dict())
+    twin = copy.deepcopy(net)
+    assert twin.child.parent is twin
+    assert not set(map(id, twin.parameters())) & set(map(id, net.parameters()))
+    SyncBatchNorm.convert_sync_batchnorm(net, ProcessGroup())
+    assert type(net.child.layer) is type(net.other.layer) is SyncBatchNorm
+
+
+def test_a_batch_norm_used_twice_is_converted_into_one():
+    norm = nn.BatchNorm2d(2)
+    net = SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(norm, norm), ProcessGroup())
+    assert type(net[0]) is SyncBatchNorm
+    assert net[0] is net[1]
 
 
 # ----- Modes, gradients, types -----
@@ -98,6 +239,26 @@ def test_train_and_eval_reach_everything_and_return_the_module():
     assert all(module.training for _, module in net.named_modules())
     net.train(False)
     assert not net.first[1].training
+
+
+class Frozen(nn.BatchNorm2d):
+    """Batch norm that never trains."""
+
+    def train(self, training=True):
+        return super().train(False)
+
+
+def test_a_layer_that_overrides_train_stays_as_it_is_at_any_depth():
+    net = nn.Sequential(nn.ReLU(), nn.Sequential(Frozen(3), nn.Sequential(Frozen(3)))).train()
+    assert [m.training for _, m in net.named_modules()] == [True, True, True, False, True, False]
+    before = values(net)
+    net(Tensor(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)))
+    assert values(net) == before
+
+
+def test_train_wants_true_or_false():
+    with pytest.raises(TypeError, match=r"^Nested.train: training needs True or False, got 'no'$"):
+        Nested().train("no")
 
 
 def test_zero_grad_forgets_all_gradients():
@@ -115,6 +276,21 @@ def test_astype_converts_weights_and_buffers_in_place():
     assert all(old is new for old, new in zip(before, net.parameters()))
     assert {t.dtype for t in [*net.parameters(), *net.buffers()]} == {np.dtype(np.float64)}
     assert net(Tensor(np.ones(2))).dtype == np.float64
+
+
+def test_astype_refuses_what_weights_cannot_be():
+    for dtype in (None, np.float16, int, "complex128", "nonsense"):
+        with pytest.raises(DTypeError, match="astype: "):
+            Nested().astype(dtype)
+
+
+def test_a_deep_copy_is_independent_and_keeps_what_is_tied():
+    net = nn.Sequential(LAYER, nn.ReLU(), LAYER)
+    twin = copy.deepcopy(net)
+    assert twin[0] is twin[2]
+    twin[0].weight.data += 1
+    assert not np.array_equal(twin[0].weight.data, LAYER.weight.data)
+    assert copy.copy(net)[0] is LAYER
 
 
 # ----- Saving and loading -----
@@ -180,6 +356,64 @@ def test_not_strict_takes_what_fits_by_name_but_still_minds_the_shapes():
     before = values(net)
     with pytest.raises(CheckpointError, match=r"^[^:]*: the state[^:]*:\n  wrong shape: own is"):
         net.load_state_dict({"first.0.weight": np.zeros(2), "own": np.zeros((1, 1))}, strict=False)
+    assert values(net) == before
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.array([1.0, np.nan]), "not finite: second.weight"),
+        (np.array([1.0, -np.inf]), "not finite: second.weight"),
+        (np.array([1.0, 1e300]), "not finite: second.weight"),  # in float32
+        (np.array([1.0, 2j]), "wrong type: second.weight is float32, the state has complex128"),
+        (np.array(["1", "2"]), "wrong type: second.weight is float32, the state has <U1"),
+        (np.array([1, 2]), "wrong type: second.weight is float32, the state has int64"),
+        (np.array([1.0, None]), "wrong type: second.weight is float32, the state has object"),
+        ([[1.0], [2.0, 3.0]], "no array: second.weight"),
+    ],
+)
+def test_a_state_of_anything_but_finite_numbers_is_refused_by_name(array, text):
+    net = Nested()
+    before = values(net)
+    for strict in (True, False):
+        with pytest.raises(CheckpointError, match=re.escape(text)):
+            net.load_state_dict({**net.state_dict(), "second.weight": array}, strict)
+    assert values(net) == before
+
+
+def test_a_state_of_another_network_is_refused_even_where_not_strict():
+    with pytest.raises(CheckpointError, match="no entry of this module, such as own"):
+        Nested().load_state_dict({"elsewhere": np.ones(1)}, strict=False)
+    with pytest.raises(TypeError, match="load_state_dict: state needs a dictionary"):
+        Nested().load_state_dict([1.0])
+
+
+def tied():
+    """A layer used twice, and a weight of it in a third place."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2, bias=False))
+    net.append(net[0])
+    net[2].weight = net[0].weight
+    return net
+
+
+@pytest.mark.parametrize("names", [["0.weight", "0.bias"], ["2.weight", "3.bias"], None])
+def test_a_shared_weight_is_loaded_from_any_of_its_names(names):
+    source, target = tied(), tied()
+    state = source.state_dict()
+    assert list(state) == ["0.weight", "0.bias", "2.weight", "3.weight", "3.bias"]
+    target.load_state_dict({name: state[name] for name in names or state})
+    assert values(target) == values(source)
+    assert len(target.parameters()) == 2
+
+
+def test_names_of_a_shared_weight_that_contradict_each_other_are_refused():
+    net = tied()
+    before = values(net)
+    state = {**net.state_dict(), "2.weight": np.zeros((2, 2))}
+    with pytest.raises(CheckpointError, match=r"contradiction: 0\.weight and 2\.weight are one"):
+        net.load_state_dict(state)
+    with pytest.raises(CheckpointError, match=r":\n  missing: 0\.weight$"):
+        net.load_state_dict({"3.bias": np.zeros(2)})
     assert values(net) == before
 
 
@@ -280,6 +514,22 @@ def test_summary_that_fails_leaves_the_module_as_it_was_too():
     assert net(Tensor(np.zeros((2, 3), np.float32))).shape == (2, 4)
 
 
+def test_summary_shows_what_has_no_shape_and_keeps_a_forward_of_its_own():
+    class Pair(Module):
+        def forward(self, x):
+            return x, x
+
+    net = Pair()
+    assert rows(net.summary((3,)))[0] == [["(self)", "Pair", "–", "0"]]
+    layer = nn.ReLU()
+    layer.forward = forward = lambda x: x
+    layer.summary((3,))
+    assert layer.forward is forward
+    for shape in (3, (0,), ("a",), (1 << 20, 1 << 20)):
+        with pytest.raises((TypeError, ValueError), match="summary: "):
+            layer.summary(shape)
+
+
 # ----- Base class and containers -----
 
 
@@ -311,8 +561,11 @@ def test_module_list_holds_modules_in_order():
     assert [name for name, _ in modules.named_parameters()] == ["0.weight", "2.weight"]
     many = nn.ModuleList([Scale() for _ in range(12)])
     assert [name for name, _ in many.children()] == [str(i) for i in range(12)]
-    with pytest.raises(IndexError):
-        modules[3]
+    for index in (3, -4):
+        with pytest.raises(IndexError, match=f"ModuleList: index {index} is out of range"):
+            modules[index]
+    with pytest.raises(TypeError, match="ModuleList: index needs a whole number, got True"):
+        modules[True]
 
 
 def test_sequential_runs_one_after_the_other():
@@ -323,3 +576,70 @@ def test_sequential_runs_one_after_the_other():
     assert nn.Sequential(double, add)(x).item() == 7.0
     assert nn.Sequential(add, double)(x).item() == 8.0
     assert nn.Sequential()(x) is x
+
+
+def test_a_slice_is_a_row_of_the_very_same_layers():
+    layers = [nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4)]
+    net, several = nn.Sequential(*layers), nn.ModuleList(layers)
+    x = Tensor(np.ones((1, 2), np.float32))
+    assert type(net[:-1]) is nn.Sequential
+    assert net[:-1](x).data.tobytes() == layers[1](layers[0](x)).data.tobytes()
+    assert type(several[::-1]) is nn.ModuleList
+    assert list(several[::-1]) == layers[::-1]
+    assert type(PlainNet(1, 2, (2,), 1)[:2]) is nn.Sequential
+    assert layers[1] in net
+    assert nn.ReLU() not in net
+
+
+def test_layers_are_replaced_inserted_and_deleted_as_in_a_list():
+    layers = [nn.Linear(2, 2) for _ in range(6)]
+    net, expected = nn.Sequential(*layers[:3]), layers[:3]
+    for change in (
+        lambda row: row.__setitem__(-1, layers[3]),
+        lambda row: row.__setitem__(0, layers[4]),
+        lambda row: row.insert(1, layers[5]),
+        lambda row: row.insert(-99, layers[0]),
+        lambda row: row.extend([layers[1], layers[2]]),
+        lambda row: row.__delitem__(-2),
+        lambda row: row.__delitem__(slice(0, 2)),
+    ):
+        change(net)
+        change(expected)
+        assert list(net) == expected
+        assert [name for name, _ in net.children()] == [str(i) for i in range(len(expected))]
+    before = list(net)
+    for wrong in (lambda: net.append(1), lambda: net.insert(0, [1]), lambda: net.extend([None])):
+        with pytest.raises(TypeError, match=r"^Sequential: expected modules, got "):
+            wrong()
+    assert list(net) == before
+
+
+def test_module_dict_finds_modules_by_name():
+    heads = nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.ReLU()})
+    heads["c"] = heads["a"]
+    assert list(heads) == heads.keys() == ["a", "b", "c"]
+    assert heads.values() == [heads["a"], heads["b"], heads["a"]]
+    assert dict(heads.items())["b"] is heads["b"]
+    assert "b" in heads
+    assert [name for name, _ in heads.named_parameters()] == ["a.weight", "a.bias"]
+    del heads["b"]
+    assert len(heads) == 2
+    for name in ("b", "train", 3):
+        with pytest.raises(IndexError, match="ModuleDict: there is no"):
+            heads[name]
+    for name in ("train", "x.y", "", "keys"):
+        with pytest.raises(ValueError, match="cannot be a name"):
+            heads[name] = nn.ReLU()
+    for name, value in ((3, nn.ReLU()), ("d", 3)):
+        with pytest.raises(TypeError, match=r"^ModuleDict"):
+            heads[name] = value
+
+
+def test_parameter_list_holds_weights():
+    scales = nn.ParameterList([Parameter([1.0]), Parameter([2.0])])
+    scales.append(Parameter([3.0]))
+    assert [p.item() for p in scales] == [1.0, 2.0, 3.0]
+    assert [name for name, _ in scales.named_parameters()] == ["0", "1", "2"]
+    for wrong in ([Tensor([1.0])], 3, [nn.ReLU()]):
+        with pytest.raises(TypeError, match=r"ParameterList: .*parameters"):
+            nn.ParameterList(wrong)

@@ -1,6 +1,7 @@
 """Layers: shapes and values against NumPy, first weights against their formula, drop-path."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -96,6 +97,49 @@ def test_layer_norm_normalizes_every_row():
     close(layer(Tensor(x)), expected.reshape(x.shape))
 
 
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (lambda: nn.Linear(0, 3), "Linear: in_features needs a whole number from 1 "),
+        (lambda: nn.Linear(3, 2.0), "Linear: out_features needs a whole number"),
+        (lambda: nn.Linear(3, 2, bias="no"), "Linear: bias needs True or False, got 'no'"),
+        (lambda: nn.Linear(3, 2, init=3), "Linear: init needs a function, got 3"),
+        (lambda: nn.Linear(3, 2, init=lambda _: np.ones((2, 3))), "asked for shape (3, 2)"),
+        (lambda: nn.Linear(1 << 20, 1 << 20), "xavier_uniform: shape needs"),
+        (lambda: nn.Conv2d(1, 2, (3, 3, 3)), "Conv2d: kernel_size needs"),
+        (lambda: nn.Conv2d(1, 2, 3, stride=0), "Conv2d: stride needs"),
+        (lambda: nn.Conv2d(1, 2, 3, padding="full"), 'Conv2d: padding needs "same" or "valid"'),
+        (lambda: nn.Conv2d(1, 2, 3, padding_mode="wrap"), "Conv2d: padding_mode needs"),
+        (lambda: nn.Conv2d(1, 2, 3, groups=0), "Conv2d: groups needs a whole number of at least 1"),
+        (lambda: nn.BatchNorm2d(3, momentum=1.5), "BatchNorm2d: momentum needs"),
+        (lambda: nn.BatchNorm2d(3, eps=math.nan), "BatchNorm2d: eps needs"),
+        (lambda: nn.BatchNorm2d(True), "BatchNorm2d: channels needs"),
+        (lambda: nn.LayerNorm(3, -1.0), "LayerNorm: eps needs a number of at least 0"),
+        (lambda: nn.LeakyReLU(math.inf), "LeakyReLU: slope needs"),
+        (lambda: nn.MaxPool2d(0), "MaxPool2d: kernel_size needs"),
+        (lambda: nn.AvgPool2d(2, padding=-1), "AvgPool2d: padding needs"),
+        (lambda: nn.Dropout("half"), "Dropout: p needs a number from 0 to below 1, got 'half'"),
+        (lambda: nn.DropPath(0.5, per_sample=1), "DropPath: per_sample needs True or False"),
+        (lambda: nn.DropPath(0.5).sample(0, 3), "DropPath.sample: branches needs"),
+        (lambda: nn.Join()(3), "Join.forward: xs needs a list"),
+        (lambda: nn.Flatten()([1.0]), "Flatten.forward: cannot work on"),
+        (lambda: init.he_normal((3,)), "he_normal: shape needs"),
+        (lambda: init.xavier_normal((3, -1)), "xavier_normal: shape needs"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_refused_by_name(layer, text):
+    with pytest.raises((ValueError, TypeError), match=re.escape(text)):
+        layer()
+
+
+def test_a_batch_of_one_number_per_channel_is_refused_before_statistics_move():
+    layer = nn.BatchNorm2d(2)
+    with pytest.raises(ShapeError, match="one number per channel"):
+        layer(Tensor(np.ones((1, 2), np.float32)))
+    assert layer.running_mean.data.tolist() == [0, 0]
+    assert layer.running_var.data.tolist() == [1, 1]
+
+
 # ----- Layers without weights -----
 
 
@@ -156,7 +200,9 @@ def test_dropout_per_channel_drops_whole_channels():
 
 
 def test_dropout_with_p_one_is_refused():
-    with pytest.raises(ValueError, match="p is a probability below 1, got 1"):
+    with pytest.raises(
+        ValueError, match=r"^Dropout: p needs a number from 0 to below 1, got 1\.0$"
+    ):
         nn.Dropout(1.0)(Tensor([1.0]))
 
 
@@ -323,5 +369,32 @@ def test_drop_path_is_a_plain_join_and_draws_nothing_in_inference(per_sample):
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, math.nan])
 def test_drop_path_refuses_what_is_no_probability(p):
-    with pytest.raises(ValueError, match="p is a probability"):
+    with pytest.raises(ValueError, match=r"^DropPath: p needs a number from 0 to 1, got "):
         nn.DropPath(p)
+
+
+# ----- To and from PyTorch, without it -----
+
+
+@pytest.mark.parametrize("function", [nn.to_torch, nn.from_torch])
+@pytest.mark.parametrize(
+    ("flattened", "text"),
+    [
+        ({"weigth": (1, 2, 3)}, "flattened names 'weigth'"),  # misspelt: it would be left out
+        ({"bias": (1, 2, 3)}, "flattened names 'bias'"),
+        ({"weight": (2, 2, 3)}, "which is a weight of 12 inputs; the state has"),
+        ({"weight": 6}, "flattened['weight'] needs three of them"),
+        ([("weight", (1, 2, 3))], "flattened needs a dictionary or None"),
+    ],
+)
+def test_a_flattened_shape_that_fits_no_weight_is_refused(function, flattened, text):
+    state = nn.Linear(6, 6).state_dict()
+    with pytest.raises((ValueError, TypeError), match=re.escape(text)):
+        function(state, flattened)
+
+
+@pytest.mark.parametrize("function", [nn.to_torch, nn.from_torch])
+@pytest.mark.parametrize("state", [3, [np.ones(3)], {"a": "x"}, {"a": None}])
+def test_a_state_that_is_none_is_refused(function, state):
+    with pytest.raises(TypeError, match=rf"^{function.__name__}: "):
+        function(state)

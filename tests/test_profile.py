@@ -7,7 +7,7 @@ import tinyfractal as tf
 from tinyfractal import Tensor
 from tinyfractal.cli import main
 from tinyfractal.operators import PRIMITIVES
-from tinyfractal.profile import watched
+from tinyfractal.profile import profile_table, watched
 
 
 def test_calls_bytes_and_times_are_those_of_the_computation():
@@ -39,6 +39,25 @@ def test_watching_changes_no_number_and_leaves_nothing_behind():
     np.testing.assert_array_equal(before, inside)
     for primitive in PRIMITIVES.values():
         assert not {"on_tensors", "gradients"} & set(vars(primitive))
+
+
+def test_one_block_watches_at_a_time():
+    with watched() as rows:
+        with pytest.raises(RuntimeError, match="watched already"), watched():
+            pass
+        tf.sin(Tensor([1.0]))
+    assert rows["sin"].calls == 1
+    with watched():
+        pass
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"shape": (8, 8)}, {"columns": 0}, {"channels": 4}]
+)
+def test_a_step_that_cannot_be_profiled_is_refused_by_name(wrong):
+    settings = {"columns": 1, "channels": (2,), "shape": (4, 4, 1), "batch_size": 2, "steps": 1}
+    with pytest.raises((ValueError, TypeError), match=f"^profile_table: {next(iter(wrong))} needs"):
+        profile_table(**{**settings, **wrong})
 
 
 def test_command_prints_every_primitive_and_the_sum(capsys):

@@ -5,6 +5,7 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import FractalNet, Tensor, nn
+from tinyfractal.errors import CheckpointError
 from tinyfractal.optim import SGD
 from tinyfractal.zoo import ResNet
 
@@ -121,6 +122,40 @@ def test_a_network_with_every_layout_computes_and_learns_the_same(dtype, directi
         check_state(ours, theirs, dtype, flattened=FLATTENED)  # running statistics move alike
     y, y_t = ours.eval()(Tensor(x)), theirs.eval()(x_t)
     np.testing.assert_allclose(y.data, y_t.detach().numpy(), **CLOSE[dtype])
+
+
+def test_a_network_that_shares_a_layer_goes_both_ways_under_all_its_names():
+    layer, theirs_too = nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    ours = nn.Sequential(layer, nn.BatchNorm2d(3), nn.Sequential(layer))
+    theirs = torch.nn.Sequential(
+        theirs_too, torch.nn.BatchNorm1d(3), torch.nn.Sequential(theirs_too)
+    ).eval()
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+
+    def agree():
+        y = theirs(torch.tensor(x)).detach().numpy()
+        np.testing.assert_allclose(ours.eval()(Tensor(x)).data, y, rtol=1e-5, atol=1e-6)
+
+    ours.load_state_dict(nn.from_torch(theirs.state_dict()))
+    agree()
+    layer.weight.data += 1
+    state = nn.to_torch(ours.state_dict())
+    theirs.load_state_dict({name: torch.tensor(a) for name, a in state.items()}, strict=True)
+    agree()
+
+
+def test_tensors_of_pytorch_are_not_taken_for_ours():
+    """A square weight would fit, transposed, without a word."""
+    with pytest.raises(CheckpointError, match=r"weight; a PyTorch state goes through from_torch"):
+        nn.Linear(3, 3).load_state_dict(torch.nn.Linear(3, 3).state_dict())
+
+
+def test_half_precision_is_read():
+    for dtype in (torch.bfloat16, torch.float16):
+        theirs, ours = torch.nn.Linear(3, 2).to(dtype), nn.Linear(3, 2)
+        ours.load_state_dict(nn.from_torch(theirs.state_dict()))
+        expected = theirs.weight.detach().float().numpy().T
+        np.testing.assert_array_equal(ours.weight.data, expected)
 
 
 def test_without_the_flattened_shape_the_rows_would_be_in_another_order():

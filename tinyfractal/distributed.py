@@ -31,6 +31,7 @@ counts as zero there.
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ from typing import Any, TypeVar
 
 from . import backend
 from .backend import Array, xp
-from .errors import DistributedError
+from .errors import DistributedError, ShapeError
 from .module import Module
 from .nn import BatchNorm2d
 from .operators import raw
@@ -273,13 +274,19 @@ class SyncBatchNorm(BatchNorm2d):
     """
 
     group = ProcessGroup()
+    folds = True  # outside training it is batch norm as usual
 
     def forward(self, x: Any, statistics: Any = None) -> Tensor:
         if not self.training or self.group.size == 1:
             return super().forward(x, statistics)
-        rows, axes = x.size // x.shape[-1], tuple(range(x.ndim - 1))
-        n = rows // len(x) * backend.whole(len(x))
-        if n == rows:
+        pixels, axes = math.prod(x.shape[1:-1]), tuple(range(x.ndim - 1))
+        n = backend.whole(len(x)) * pixels
+        if n < 2:
+            raise ShapeError(
+                f"SyncBatchNorm: x {x.shape} has {n} numbers per channel on all ranks together, "
+                "which have no variance; use larger batches"
+            )
+        if n == len(x) * pixels:
             raise DistributedError("SyncBatchNorm: in training, call it inside group.sharing(n)")
         mean = all_reduce(x.sum(axis=axes), group=self.group) / n
         centered = x - mean
@@ -295,10 +302,18 @@ class SyncBatchNorm(BatchNorm2d):
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, group: ProcessGroup) -> Module:
         """The module, every BatchNorm2d in it replaced by a SyncBatchNorm of the same weights."""
+        made: dict[Module, Module] = {}  # one for each, wherever else it is used
+
+        def converted(norm: Module) -> Module:
+            if norm not in made:
+                made[norm] = cls.__new__(cls)
+                vars(made[norm]).update(vars(norm), group=group)
+            return made[norm]
+
         if type(module) is BatchNorm2d:
-            converted = cls.__new__(cls)
-            vars(converted).update(vars(module), group=group)
-            return converted
-        for name, child in list(module.children()):
-            setattr(module, name, cls.convert_sync_batchnorm(child, group))
+            return converted(module)
+        for _, owner in list(module.named_modules()):
+            for name, child in list(owner.children()):
+                if type(child) is BatchNorm2d:
+                    setattr(owner, name, converted(child))
         return module

@@ -24,12 +24,15 @@ that the block asks at each join: **which of the k deepest columns do you keep?*
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from numbers import Real
+from typing import Annotated, Any
 
 import numpy
 
 from . import ops
 from .backend import own, rng, whole
+from .check import Below1, Count, Probability, Range, Size, checked
+from .counting import Columns, check_column, check_size, fractal_depth, fractal_parameters
 from .errors import ShapeError
 from .module import Module
 from .nn import (
@@ -42,6 +45,7 @@ from .nn import (
     MaxPool2d,
     ModuleList,
     Sequential,
+    Width,
 )
 from .ops.conv import check_images
 from .tensor import Tensor
@@ -50,7 +54,8 @@ Keep = Callable[[int], numpy.ndarray]
 """Given k, which of the k deepest columns live at a join: booleans (k,), or (N, k) by sample."""
 
 
-def keep_all(columns: int) -> numpy.ndarray:
+@checked
+def keep_all(columns: Columns) -> numpy.ndarray:
     """Nothing is dropped."""
     return numpy.ones(columns, bool)
 
@@ -61,14 +66,16 @@ class ConvUnit(Module):
     (N, H, W, in_channels) → (N, H, W, out_channels).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, dropout: float = 0.0) -> None:
+    @checked
+    def __init__(self, in_channels: Width, out_channels: Width, dropout: Below1 = 0.0) -> None:
         self.conv = Conv2d(in_channels, out_channels, 3, padding="same", bias=False)
         self.dropout = Dropout(dropout)
         self.norm = BatchNorm2d(out_channels, relu=True)
 
-    def forward(self, x: Any, convolved: Convolved | None = None) -> Tensor:
+    @checked
+    def forward(self, x: Any, convolved: Any = None) -> Tensor:
         """`convolved`: what `convolve` gave for this unit, where it was done before."""
-        y, statistics, finished = convolved or convolve([self], x)[0]
+        y, statistics, finished = convolve([self], x)[0] if convolved is None else convolved
         if finished:
             return y
         return self.norm(self.dropout(y), *([] if statistics is None else [statistics]))
@@ -80,10 +87,9 @@ Convolved = tuple[Tensor, Any, bool]
 
 def convolve(units: Sequence[ConvUnit], x: Any) -> list[Convolved]:
     """The convolutions of several units on the same x, at once: see `ops.conv2d_each`."""
-    layers = [layer for unit in units for layer in (unit.conv, unit.dropout, unit.norm)]
-    known = all(isinstance(unit.norm, BatchNorm2d) for unit in units)
-    if not known or any(map(is_watched, layers)):
+    if not all(go_together(unit, units[0]) for unit in units):
         return [(unit.conv(x), None, False) for unit in units]
+    layers = [layer for unit in units for layer in (unit.conv, unit.dropout, unit.norm)]
     weights, settings = [unit.conv.weight for unit in units], units[0].conv.settings
     if any(layer.training for layer in layers):
         statistics: list = []
@@ -95,6 +101,20 @@ def convolve(units: Sequence[ConvUnit], x: Any) -> list[Convolved]:
     scales, shifts = zip(*(unit.norm.scale_and_shift() for unit in units))
     scaled = [weight * scale for weight, scale in zip(weights, scales)]
     return [(y, None, True) for y in ops.conv2d_each(x, scaled, shifts, **settings, relu=True)]
+
+
+def go_together(unit: ConvUnit, first: ConvUnit) -> bool:
+    """Whether the unit has the layers it was made with, or such as do the same, like the first."""
+    conv, dropout, norm = unit.conv, unit.dropout, unit.norm
+    return (
+        type(conv) is Conv2d
+        and conv.bias is None
+        and (conv.settings, conv.weight.shape) == (first.conv.settings, first.conv.weight.shape)
+        and type(dropout) is Dropout
+        and isinstance(norm, BatchNorm2d)
+        and norm.folds
+        and not any(map(is_watched, (conv, dropout, norm)))
+    )
 
 
 def is_watched(module: Module) -> bool:
@@ -137,22 +157,24 @@ class FractalBlock(Module):
     (N, H, W, in_channels) → (N, H, W, out_channels). Longest path 2^(C-1), shortest 1.
     """
 
+    @checked
     def __init__(
-        self, columns: int, in_channels: int, out_channels: int, dropout: float = 0.0
+        self, columns: Count, in_channels: Width, out_channels: Width, dropout: Below1 = 0.0
     ) -> None:
-        if not isinstance(columns, int) or columns < 1:
-            raise ValueError(f"FractalBlock: columns must be at least 1, got {columns!r}")
+        check_size("FractalBlock", columns, [out_channels], in_channels)
         self.columns = columns
         self.conv = ConvUnit(in_channels, out_channels, dropout)
         if columns > 1:
             self.first = FractalBlock(columns - 1, in_channels, out_channels, dropout)
             self.second = FractalBlock(columns - 1, out_channels, out_channels, dropout)
 
+    @checked
     def forward(self, z: Any, keep: Keep = keep_all) -> Tensor:
         """f_C(z), with the branches that `keep` lets live."""
         alive = keep(self.columns)
         return _join(self.branches(z, alive, keep), alive)
 
+    @checked
     def branches(self, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Branch | None]:
         """What the C columns bring to the join at the end; None, and not computed, where dead.
 
@@ -173,6 +195,7 @@ class FractalBlock(Module):
 
     def column(self, c: int) -> list[ConvUnit]:
         """The 2^c units of column c, in order: the same objects, weights and all."""
+        check_column("FractalBlock", c, self.columns)
         if c == 0:
             return [self.conv]
         return self.first.column(c - 1) + self.second.column(c - 1)
@@ -200,30 +223,26 @@ class FractalNet(Module):
     `drop_path=0` switches both off. At test time nothing drops; `net(x, column=c)` runs column c.
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int = 1,
-        classes: int = 10,
-        columns: int = 3,
-        channels: Sequence[int] = (16, 32, 64),
-        dropout: float | Sequence[float] = 0.0,
-        drop_path: float = 0.15,
-        global_ratio: float = 0.5,
+        in_channels: Width = 1,
+        classes: Width = 10,
+        columns: Count = 3,
+        channels: Sequence[Width] = (16, 32, 64),
+        dropout: Below1 | Sequence[Below1] = 0.0,
+        drop_path: Probability = 0.15,
+        global_ratio: Probability = 0.5,
         per_sample: bool = True,
     ) -> None:
-        if isinstance(channels, int) or not channels:
-            raise ValueError(
-                f"FractalNet: channels has one number for each block, (16, 32), got {channels!r}"
-            )
-        listed = isinstance(dropout, (tuple, list))
-        rates: list[Any] = list(dropout) if listed else [dropout] * len(channels)  # type: ignore[arg-type]
+        check_size("FractalNet", columns, channels, in_channels, classes)
+        rates: Sequence[float] = (
+            [dropout] * len(channels) if isinstance(dropout, Real) else dropout  # type: ignore
+        )
         if len(rates) != len(channels):
             raise ValueError(
                 f"FractalNet: dropout has {len(rates)} entries, channels has {len(channels)}"
             )
-        for name, value in (("drop_path", drop_path), ("global_ratio", global_ratio)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"FractalNet: {name} is a fraction, got {value}")
         self.columns = columns
         self.global_ratio = global_ratio
         widths = [in_channels, *channels]
@@ -237,6 +256,7 @@ class FractalNet(Module):
         self.drop_path = DropPath(drop_path, per_sample)
         self.head = Sequential(GlobalAvgPool(), Linear(channels[-1], classes))
 
+    @checked
     def forward(self, x: Any, column: int | None = None) -> Tensor:
         """Logits (N, classes): of the whole network, or of one column alone.
 
@@ -282,11 +302,11 @@ class FractalNet(Module):
 
     def keep_column(self, c: int) -> Keep:
         """Global drop-path: column c alone, at every join it passes through."""
-        if c not in range(self.columns):
-            raise ValueError(f"FractalNet: column must be 0 to {self.columns - 1}, got {c}")
+        check_column("FractalNet", c, self.columns)
         return lambda k: numpy.arange(self.columns - k, self.columns) == c
 
-    def keep_by_sample(self, n: int) -> Keep:
+    @checked
+    def keep_by_sample(self, n: Size) -> Keep:
         """Local or global drop-path, decided for each of n samples."""
         is_global = rng().random(n) < self.global_ratio
         chosen = rng().integers(self.columns, size=n)
@@ -332,30 +352,6 @@ class FractalNet(Module):
         return cls.paper(classes, **{**settings, **changes})
 
 
-# ----- Counting, without building anything -----
-
-
-def fractal_depth(columns: int, blocks: int = 1) -> int:
-    """Convolutions on the longest path: B · 2^(C-1)."""
-    return blocks * 2 ** (columns - 1)
-
-
-def fractal_parameters(
-    columns: int, channels: Sequence[int], in_channels: int = 1, classes: int = 10
-) -> int:
-    """Learned numbers of a FractalNet, in closed form.
-
-    Of the 2^C - 1 convolutions of a block, C (the first of each column) see the block's input; the
-    others see its output width. Each has 9 · in · out weights and 2 · out for batch norm.
-    """
-    total = (channels[-1] + 1) * classes
-    for before, after in zip([in_channels, *channels], channels):
-        convolutions = 2**columns - 1
-        inputs = columns * before + (convolutions - columns) * after
-        total += 9 * inputs * after + 2 * after * convolutions
-    return total
-
-
 # ----- The article's block -----
 
 
@@ -368,9 +364,8 @@ class RecursiveBlock(Module):
     that fit none of its applications well; layer norm has no such trouble.
     """
 
-    def __init__(self, layer: Module, depth: int = 2) -> None:
-        if depth < 1:
-            raise ValueError(f"RecursiveBlock: depth must be at least 1, got {depth}")
+    @checked
+    def __init__(self, layer: Module, depth: Annotated[int, Range(1, 1 << 16)] = 2) -> None:
         self.layer = layer
         self.depth = depth
 
@@ -378,3 +373,9 @@ class RecursiveBlock(Module):
         for _ in range(self.depth):
             x = self.layer(x)
         return x
+
+
+__all__ = [
+    "ConvUnit", "FractalBlock", "FractalNet", "Keep", "RecursiveBlock", "fractal_depth",
+    "fractal_parameters", "keep_all",
+]  # fmt: skip

@@ -2,7 +2,7 @@
 
 A module is an ordinary object whose attributes are Parameters, Buffers and other modules;
 everything here finds them by looking through those attributes, in the order in which they were
-set. There is nothing to register:
+set. What it could not find (a weight inside a dict, say) it refuses. There is nothing to register:
 
     class Doubler(Module):
         def __init__(self):
@@ -14,10 +14,16 @@ set. There is nothing to register:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
+from reprlib import recursive_repr
+from threading import local
 from typing import Any, TypeVar
 
+import numpy
+
 from .backend import asarray, asnumpy, xp
+from .check import Count, checked, got, need
 from .errors import CheckpointError, DTypeError
 from .mode import no_grad
 from .tensor import Tensor
@@ -45,6 +51,25 @@ class Module:
 
     training = True
 
+    def __init_subclass__(cls) -> None:
+        """Refuse weights of the class: all objects would share them, and none would find them."""
+        super().__init_subclass__()
+        for name, value in vars(cls).items():
+            if is_weight(value):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: this {type(value).__name__} belongs to the class and "
+                    "is not found; set it in __init__, as self." + name
+                )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. Raises `TypeError` where a weight would be lost without a word."""
+        if type(value) is Tensor and is_leaf(value):
+            raise TypeError(unlisted(self, name))
+        before = self.__dict__.get(name)
+        if isinstance(before, FOUND) and not (value is None or isinstance(value, FOUND)):
+            raise TypeError(overwritten(self, name, before, value))
+        object.__setattr__(self, name, value)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -55,37 +80,57 @@ class Module:
     # ----- What is inside -----
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of the modules directly inside."""
+        """(name, module) of the modules directly inside.
+
+        Raises `TypeError` for modules and weights that are not found where they are.
+        """
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, (list, tuple)) and any(isinstance(v, Module) for v in value):
-                raise TypeError(
-                    f"{type(self).__name__}.{name}: modules in a {type(value).__name__} are not "
-                    "found; put them into a ModuleList"
-                )
+            elif isinstance(value, CONTAINERS):
+                check_container(self, name, value)
+            elif is_leaf(value):
+                raise TypeError(unlisted(self, name))
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """(path, module) of this module (path "") and all inside, each before its children."""
-        yield prefix, self
-        for name, child in self.children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """(path, module) of this module (path "") and all inside, each before its children.
 
-    def _named(self, kind: type[Tensor]) -> Iterator[tuple[str, Tensor]]:
+        A module that is used in several places comes once, at the first; without
+        `remove_duplicate` it comes under all its paths. (Where a module knows the one it is in,
+        a path ends.)
+        """
+        seen: set[int] = set()
+        stack: list[tuple[str, Module, frozenset[int]]] = [(prefix, self, frozenset())]
+        while stack:
+            path, module, above = stack.pop()
+            if id(module) in (seen if remove_duplicate else above):
+                continue
+            yield path, module
+            seen.add(id(module))
+            above |= {id(module)}
+            inside = [
+                (f"{path}.{name}" if path else name, child, above)
+                for name, child in module.children()
+            ]
+            stack += reversed(inside)
+
+    def _named(self, kind: type[Tensor], remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen = set()
-        for path, module in self.named_modules():
+        for path, module in self.named_modules("", remove_duplicate):
             for name, value in vars(module).items():
-                if isinstance(value, kind) and id(value) not in seen:
-                    seen.add(id(value))  # a weight used in several places is listed once
+                if isinstance(value, kind) and not (remove_duplicate and id(value) in seen):
+                    seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(path, Parameter) of all weights inside; shared ones once."""
-        return self._named(Parameter)  # type: ignore[return-value]
+    def named_parameters(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """(path, Parameter) of all weights inside; shared ones once, if `remove_duplicate`."""
+        return self._named(Parameter, remove_duplicate)
 
-    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """(path, Buffer) of all other state inside."""
-        return self._named(Buffer)  # type: ignore[return-value]
+    def named_buffers(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Buffer]]:
+        """(path, Buffer) of all other state inside; shared ones once, if `remove_duplicate`."""
+        return self._named(Buffer, remove_duplicate)
 
     def parameters(self) -> list[Parameter]:
         """All weights inside; shared ones once."""
@@ -102,9 +147,23 @@ class Module:
     # ----- What to do with it -----
 
     def train(self: M, training: bool = True) -> M:
-        """Switch to training (dropout drops, batch norm uses the batch), and return self."""
-        for _, module in self.named_modules():
-            module.training = training
+        """Switch to training (dropout drops, batch norm uses the batch), and return self.
+
+        Each child is asked through its own `train`, so a layer that overrides it stays as it is:
+
+            class FrozenBatchNorm2d(BatchNorm2d):
+                def train(self, training=True):
+                    return super().train(False)
+        """
+        need(f"{type(self).__name__}.train", "training", training, bool)
+        if id(self) not in switching.modules:  # else a child that knows its parent asks back
+            switching.modules.add(id(self))
+            try:
+                self.training = bool(training)
+                for _, child in list(self.children()):
+                    child.train(training)
+            finally:
+                switching.modules.discard(id(self))
         return self
 
     def eval(self: M) -> M:
@@ -116,10 +175,11 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
+    @checked
     def astype(self: M, dtype: Any) -> M:
         """Turn all weights and buffers into another floating-point type, and return self."""
-        if xp.dtype(dtype).kind != "f":
-            raise DTypeError(f"astype: weights are float32 or float64, got {xp.dtype(dtype)}")
+        if dtype is None or xp.dtype(dtype) not in (xp.float32, xp.float64):
+            raise DTypeError(f"astype: weights are float32 or float64, got {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
             tensor.data = tensor.data.astype(dtype)
             tensor.grad = None
@@ -128,38 +188,50 @@ class Module:
 
     # ----- Saving and loading -----
 
-    def state_dict(self) -> dict[str, Any]:
-        """{path: NumPy array}: copies of all parameters, then all buffers."""
-        named = [*self.named_parameters(), *self.named_buffers()]
-        return {name: asnumpy(tensor.data).copy() for name, tensor in named}
+    def _state(self) -> dict[str, Tensor]:
+        """{path: Tensor} of all parameters, then all buffers; shared ones under all their paths."""
+        return {**dict(self.named_parameters(False)), **dict(self.named_buffers(False))}
 
+    def state_dict(self) -> dict[str, Any]:
+        """{path: NumPy array}: copies of all parameters, then all buffers.
+
+        A weight that is used in several places is there under all its paths, as in PyTorch.
+        """
+        return {name: asnumpy(tensor.data).copy() for name, tensor in self._state().items()}
+
+    @checked
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take over the values of a `state_dict`; nothing changes if it does not fit.
 
-        Raises `CheckpointError` that lists every misshapen entry and, where `strict`, every missing
-        and unexpected one.
+        A weight that is used in several places needs one of its paths. Raises `CheckpointError`
+        that lists every entry that is misshapen or holds anything but finite floating-point
+        numbers and, where `strict`, every missing and unexpected one.
         """
-        own: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        problems = []
-        if strict:
-            problems += [f"missing: {name}" for name in own if name not in state]
-            problems += [f"unexpected: {name}" for name in state if name not in own]
-        for name, tensor in own.items():
-            if name in state and xp.shape(state[name]) != tensor.shape:
-                shape = xp.shape(state[name])
-                problems.append(f"wrong shape: {name} is {tensor.shape}, the state has {shape}")
+        own = self._state()
+        given = {name: as_array(state[name]) for name in own if name in state}
+        problems = missing_or_unexpected(own, state) if strict else []
+        if own and not given and not strict:
+            problems.append(f"it has no entry of this module, such as {next(iter(own))}")
+        first: dict[Tensor, str] = {}
+        for name, array in given.items():
+            problem = misfit(name, own[name], array)
+            other = first.setdefault(own[name], name)
+            if not problem and not numpy.array_equal(array, given[other]):
+                problem = f"contradiction: {other} and {name} are one weight here, but differ"
+            if problem:
+                problems.append(problem)
         if problems:
             raise CheckpointError(
                 f"load_state_dict: the state does not fit this {type(self).__name__}:\n  "
                 + "\n  ".join(problems)
             )
         with no_grad():
-            for name, tensor in own.items():
-                if name in state:
-                    tensor.copy_(asarray(state[name], tensor.dtype))
+            for name, array in given.items():
+                own[name].copy_(asarray(array, own[name].dtype))
 
     # ----- Looking at it -----
 
+    @recursive_repr("(see above)")  # where a child knows its parent
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}" for name, child in self.children()]
         if not lines:
@@ -171,58 +243,116 @@ class Module:
         """The settings worth showing, as they would be written in the constructor."""
         return ""
 
-    def summary(self, input_shape: tuple[int, ...]) -> str:
+    @checked
+    def summary(self, input_shape: Sequence[Count]) -> str:
         """A table of every layer: output shape and parameters, for one input of `input_shape`.
 
         `input_shape` is that of a single example, such as (H, W, C). The module is run once, in
         inference; a layer that is run several times has ×n beside it, and its parameters once.
         """
-        runs = self._record_shapes(input_shape)
-        rows = [("layer", "kind", "output shape", "parameters")]
-        seen: set[int] = set()
-        for path, module in self.named_modules():
-            own = [value for value in vars(module).values() if isinstance(value, Parameter)]
-            shapes = runs.pop(id(module), None)  # a shared layer has one row, at its first place
-            if shapes is None or (not own and any(True for _ in module.children())):
-                continue
-            times = f" ×{len(shapes)}" if len(shapes) > 1 else ""
-            count = sum(parameter.size for parameter in own if id(parameter) not in seen)
-            seen.update(map(id, own))
-            shape = f"{('N', *shapes[-1][1:])}".replace("'", "")
-            rows.append((path or "(self)", type(module).__name__ + times, shape, f"{count:,}"))
-        rows.append(("total", "", "", f"{self.count_parameters():,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            "  ".join(
-                (a.ljust(widths[0]), b.ljust(widths[1]), c.ljust(widths[2]), d.rjust(widths[3]))
+        from .summary import table  # which needs modules itself
+
+        return table(self, input_shape)
+
+
+# ----- Weights that would be lost -----
+
+FOUND = (Module, Parameter, Buffer)
+CONTAINERS = (list, tuple, set, frozenset, dict, deque, ValuesView)
+
+
+class Switching(local):
+    """The modules whose `train` is running, in each thread by itself."""
+
+    def __init__(self) -> None:
+        self.modules: set[int] = set()
+
+
+switching = Switching()
+
+
+def is_leaf(value: Any) -> bool:
+    """Whether this is a leaf that wants a gradient, and no Parameter: nobody would train it."""
+    return type(value) is Tensor and value.requires_grad and value.node is None
+
+
+def is_weight(value: Any) -> bool:
+    """Whether this is something that a module should find."""
+    return isinstance(value, FOUND) or is_leaf(value)
+
+
+def unlisted(module: Module, name: str) -> str:
+    """What to say of a weight that is no Parameter."""
+    return (
+        f"{type(module).__name__}.{name}: a Tensor with requires_grad is not found by parameters(),"
+        " so no optimizer would train it; use Parameter(…), or detach() what is no weight"
+    )
+
+
+def overwritten(module: Module, name: str, before: Any, value: Any) -> str:
+    """What to say where something else would take the place of a weight."""
+    kind = type(before).__name__
+    mend = (
+        "assign another Module, or None"
+        if isinstance(before, Module)
+        else f"change its numbers with `with no_grad(): self.{name}.copy_(…)`, or assign a {kind}"
+    )
+    return (
+        f"{type(module).__name__}.{name} is a {kind}, and the module would lose it for "
+        f"{got(value)}; {mend}"
+    )
+
+
+def check_container(module: Module, name: str, value: Any) -> None:
+    """Raise `TypeError` if a list, a dict or the like has a module or a weight in it."""
+    kind, stack, seen = type(value).__name__, [value], set()
+    while stack:
+        value = stack.pop()
+        if is_weight(value):
+            mend = (
+                "a ModuleList or a ModuleDict" if isinstance(value, Module) else "a ParameterList"
             )
-            for a, b, c, d in rows
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+            raise TypeError(
+                f"{type(module).__name__}.{name}: the {type(value).__name__} in this {kind} is not "
+                f"found; put it into {mend}, or make it an attribute"
+            )
+        if isinstance(value, CONTAINERS) and id(value) not in seen:
+            seen.add(id(value))
+            stack += [*value, *value.values()] if isinstance(value, dict) else value
 
-    def _record_shapes(self, input_shape: tuple[int, ...]) -> dict[int, list[tuple[int, ...]]]:
-        """{id of a module: the shapes it gave}, from one run in inference."""
-        runs: dict[int, list[tuple[int, ...]]] = {}
-        modules = {id(module): module for _, module in self.named_modules()}
-        modes = {key: module.training for key, module in modules.items()}
 
-        def watch(module: Module) -> Any:
-            def forward(*args: Any, **kwargs: Any) -> Any:
-                y = type(module).forward(module, *args, **kwargs)
-                runs.setdefault(id(module), []).append(y.shape)
-                return y
+# ----- Does a state fit? -----
 
-            return forward
 
-        try:
-            for module in modules.values():
-                module.forward = watch(module)  # type: ignore[method-assign]
-            dtype = next((p.dtype for p in self.parameters()), xp.float32)
-            with no_grad():
-                self.eval()(Tensor(xp.zeros((1, *input_shape), dtype)))
-        finally:
-            for key, module in modules.items():
-                vars(module).pop("forward", None)
-                module.training = modes[key]
-        return runs
+def as_array(value: Any) -> Any:
+    """The entry of a state as a NumPy array; None for what is none, such as a PyTorch tensor."""
+    if type(value).__module__.partition(".")[0] == "torch":
+        return None
+    try:
+        return asnumpy(value)
+    except (TypeError, ValueError):  # lists of unequal length, say
+        return None
+
+
+def missing_or_unexpected(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> list[str]:
+    """The weights that the state has under none of their names, and the names that are no one's."""
+    there = {own[name] for name in own if name in state}
+    missing: dict[Tensor, str] = {}
+    for name, tensor in own.items():
+        if tensor not in there:
+            missing.setdefault(tensor, name)
+    unexpected = [f"unexpected: {name}" for name in state if name not in own]
+    return [f"missing: {name}" for name in missing.values()] + unexpected
+
+
+def misfit(name: str, tensor: Tensor, array: Any) -> str:
+    """What is wrong with this entry of a state; nothing if it fits."""
+    if array is None:
+        return f"no array: {name}; a PyTorch state goes through from_torch(state) first"
+    if array.shape != tensor.shape:
+        return f"wrong shape: {name} is {tensor.shape}, the state has {array.shape}"
+    if array.dtype.kind != "f":
+        return f"wrong type: {name} is {tensor.dtype}, the state has {array.dtype}"
+    with numpy.errstate(over="ignore"):
+        finite = numpy.isfinite(array.astype(tensor.dtype)).all()
+    return "" if finite else f"not finite: {name} has NaN or infinity in the state"

@@ -6,73 +6,48 @@ its weights and settings; the computing is in `ops/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy
 
 from . import ops
 from .backend import own, rng, whole, xp
+from .check import Amount, Below1, Count, Finite, Probability, Range, Size, checked
+from .containers import ModuleDict, ModuleList, ParameterList, Sequential
+from .errors import ShapeError
 from .init import Initializer, xavier_uniform
 from .module import Buffer, Module, Parameter
 from .tensor import Tensor
+from .torch_layout import from_torch, to_torch
 
-# ----- Containers -----
-
-
-class ModuleList(Module):
-    """Modules in a row, to be run as the owner likes. Their names are "0", "1", …"""
-
-    def __init__(self, modules: Sequence[Module] = ()) -> None:
-        for module in modules:
-            self.append(module)
-
-    def append(self, module: Module) -> None:
-        """Add a module at the end. Raises `TypeError` for anything else."""
-        if not isinstance(module, Module):
-            raise TypeError(
-                f"{type(self).__name__}: expected modules, got {type(module).__name__}; "
-                "Sequential takes them one by one, ModuleList in a list"
-            )
-        setattr(self, str(len(self)), module)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __iter__(self) -> Iterator[Module]:
-        return (module for name, module in self.children() if name.isdecimal())
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
-
-
-class Sequential(ModuleList):
-    """Modules run one after the other, each on the output of the one before."""
-
-    def __init__(self, *modules: Module) -> None:
-        super().__init__(modules)
-
-    def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
-        return x
-
+Width = Annotated[int, Range(1, 1 << 24)]  # channels or features
 
 # ----- Layers with weights -----
+
+
+def first_weight(layer: Module, init: Initializer, *shape: int) -> Parameter:
+    """A Parameter of this shape, as `init` makes it. Raises `ShapeError` if it makes another."""
+    weight = Parameter(init(shape))
+    if weight.shape != shape:
+        name = type(layer).__name__
+        raise ShapeError(f"{name}: init was asked for shape {shape} and gave {weight.shape}")
+    return weight
 
 
 class Linear(Module):
     """x @ weight + bias: (…, in_features) → (…, out_features)."""
 
+    @checked
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
+        in_features: Width,
+        out_features: Width,
         bias: bool = True,
         init: Initializer = xavier_uniform,
     ) -> None:
-        self.weight = Parameter(init((in_features, out_features)))
+        self.weight = first_weight(self, init, in_features, out_features)
         self.bias = Parameter(xp.zeros(out_features, xp.float32)) if bias else None
 
     def forward(self, x: Any) -> Tensor:
@@ -89,26 +64,27 @@ class Conv2d(Module):
     The settings are those of `ops.conv2d`; the padding is "same" unless told otherwise.
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: str | int | tuple[int, int] = "same",
-        padding_mode: str = "zeros",
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
+        in_channels: Width,
+        out_channels: Width,
+        kernel_size: Count | tuple[Count, Count],
+        stride: Count | tuple[Count, Count] = 1,
+        padding: Literal["same", "valid"] | Size | tuple[Size, Size] = "same",
+        padding_mode: Literal["zeros", "reflect"] = "zeros",
+        dilation: Count | tuple[Count, Count] = 1,
+        groups: Count = 1,
         bias: bool = True,
         init: Initializer = xavier_uniform,
     ) -> None:
-        size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        kh, kw = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size, kernel_size)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: in_channels {in_channels} and out_channels {out_channels} must both "
                 f"divide into groups {groups}"
             )
-        self.weight = Parameter(init((*size, in_channels // groups, out_channels)))
+        self.weight = first_weight(self, init, kh, kw, in_channels // groups, out_channels)
         self.bias = Parameter(xp.zeros(out_channels, xp.float32)) if bias else None
         self.settings: dict[str, Any] = {
             "stride": stride,
@@ -145,8 +121,13 @@ class BatchNorm2d(Module):
     With `relu` a ReLU follows in the same pass.
     """
 
+    @checked
     def __init__(
-        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, relu: bool = False
+        self,
+        channels: Width,
+        eps: Amount = 1e-5,
+        momentum: Probability = 0.1,
+        relu: bool = False,
     ) -> None:
         self.weight = Parameter(xp.ones(channels, xp.float32))
         self.bias = Parameter(xp.zeros(channels, xp.float32))
@@ -168,6 +149,11 @@ class BatchNorm2d(Module):
             statistics,
         )
 
+    @property
+    def folds(self) -> bool:
+        """Whether `scale_and_shift` is all it does: a subclass may have another `forward`."""
+        return type(self).forward is BatchNorm2d.forward
+
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """What it does outside training: y = x · scale + shift, each (C,)."""
         scale = self.weight / ops.sqrt(self.running_var + self.eps)
@@ -180,7 +166,8 @@ class BatchNorm2d(Module):
 class LayerNorm(Module):
     """Layer norm over the last axis: (…, channels) → (…, channels)."""
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    @checked
+    def __init__(self, channels: Width, eps: Amount = 1e-5) -> None:
         self.weight = Parameter(xp.ones(channels, xp.float32))
         self.bias = Parameter(xp.zeros(channels, xp.float32))
         self.eps = eps
@@ -237,7 +224,8 @@ class Softplus(Activation):
 class LeakyReLU(Module):
     """x where x > 0, slope · x elsewhere."""
 
-    def __init__(self, slope: float = 0.01) -> None:
+    @checked
+    def __init__(self, slope: Finite = 0.01) -> None:
         self.slope = slope
 
     def forward(self, x: Any) -> Tensor:
@@ -252,11 +240,12 @@ class Pool(Module):
 
     function: Callable[..., Tensor]
 
+    @checked
     def __init__(
         self,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] | None = None,
-        padding: int | tuple[int, int] = 0,
+        kernel_size: Count | tuple[Count, Count],
+        stride: Count | tuple[Count, Count] | None = None,
+        padding: Size | tuple[Size, Size] = 0,
     ) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 
@@ -289,6 +278,7 @@ class GlobalAvgPool(Module):
 class Flatten(Module):
     """Everything but the batch axis in a row: (N, …) → (N, features)."""
 
+    @checked
     def forward(self, x: Any) -> Tensor:
         return x.reshape(len(x), prod(x.shape[1:]))  # not -1, which no empty batch has
 
@@ -296,11 +286,11 @@ class Flatten(Module):
 class Dropout(Module):
     """Set each number (or channel) to zero with probability p while training."""
 
-    def __init__(self, p: float = 0.5, per_channel: bool = False) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout: p is a probability below 1, got {p}")
+    @checked
+    def __init__(self, p: Below1 = 0.5, per_channel: bool = False) -> None:
         self.p, self.per_channel = p, per_channel
 
+    @checked
     def forward(self, x: Any) -> Tensor:
         return ops.dropout(x, self.p, self.training, self.per_channel)
 
@@ -314,6 +304,7 @@ class Dropout(Module):
 class Join(Module):
     """Elementwise mean of several branches, FractalNet's ⊕: see `ops.join`."""
 
+    @checked
     def forward(self, xs: Sequence[Any], mask: Any = None) -> Tensor:
         return ops.join(xs, mask)
 
@@ -325,12 +316,12 @@ class DropPath(Module):
     one, each with the same chance, is kept. Decided for each sample, or once for the mini-batch.
     """
 
-    def __init__(self, p: float = 0.15, per_sample: bool = True) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"DropPath: p is a probability, got {p}")
+    @checked
+    def __init__(self, p: Probability = 0.15, per_sample: bool = True) -> None:
         self.p, self.per_sample = p, per_sample
 
-    def sample(self, branches: int, rows: int) -> numpy.ndarray:
+    @checked
+    def sample(self, branches: Count, rows: Size) -> numpy.ndarray:
         """Which branches live: `rows` independent decisions, (rows, branches) of booleans."""
         alive = rng().random((rows, branches)) >= self.p
         survivor = rng().integers(branches, size=rows)
@@ -338,6 +329,7 @@ class DropPath(Module):
         alive[dead, survivor[dead]] = True
         return alive
 
+    @checked
     def forward(self, xs: Sequence[Any]) -> Tensor:
         if not self.training or self.p == 0:
             return ops.join(xs)
@@ -350,57 +342,9 @@ class DropPath(Module):
         return str(self.p) + ("" if self.per_sample else ", per_sample=False")
 
 
-# ----- To and from PyTorch -----
-
-
-def to_torch(
-    state: Mapping[str, Any], flattened: Mapping[str, tuple[int, int, int]] | None = None
-) -> dict[str, numpy.ndarray]:
-    """A `state_dict` in PyTorch's layout, as NumPy arrays under the same names.
-
-    Kernels (kh, kw, C_in, C_out) become (C_out, C_in, kh, kw), linear weights (in, out) become
-    (out, in). A Linear behind a Flatten needs more, since PyTorch flattens channels first: name
-    its weight in `flattened` with the (H, W, C) that was flattened.
-    """
-    result = {}
-    for name, value in state.items():
-        if value.ndim == 4:
-            value = value.transpose(3, 2, 0, 1)
-        elif value.ndim == 2:
-            if name in (flattened or {}):
-                h, w, c = (flattened or {})[name]
-                value = value.reshape(h, w, c, -1).transpose(2, 0, 1, 3).reshape(value.shape)
-            value = value.T
-        result[name] = numpy.ascontiguousarray(value)
-    return result
-
-
-def from_torch(
-    state: Mapping[str, Any], flattened: Mapping[str, tuple[int, int, int]] | None = None
-) -> dict[str, numpy.ndarray]:
-    """The reverse of `to_torch`: a PyTorch `state_dict` (its tensors, or arrays) for loading here.
-
-    PyTorch's `num_batches_tracked` counters have no counterpart and are left out.
-    """
-    result = {}
-    for name, value in state.items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        value = value.detach().cpu().numpy() if hasattr(value, "detach") else numpy.asarray(value)
-        if value.ndim == 4:
-            value = value.transpose(2, 3, 1, 0)
-        elif value.ndim == 2:
-            value = value.T
-            if name in (flattened or {}):
-                h, w, c = (flattened or {})[name]
-                value = value.reshape(c, h, w, -1).transpose(1, 2, 0, 3).reshape(value.shape)
-        result[name] = numpy.ascontiguousarray(value)
-    return result
-
-
 __all__ = [
     "Activation", "AvgPool2d", "BatchNorm2d", "Buffer", "Conv2d", "DropPath", "Dropout", "Flatten",
     "GELU", "GlobalAvgPool", "Join", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Module",
-    "ModuleList", "Parameter", "ReLU", "Sequential", "Sigmoid", "Softplus", "Tanh", "from_torch",
-    "to_torch",
+    "ModuleDict", "ModuleList", "Parameter", "ParameterList", "ReLU", "Sequential", "Sigmoid",
+    "Softplus", "Tanh", "from_torch", "to_torch",
 ]  # fmt: skip

@@ -1,179 +1,99 @@
-"""Optimizers: what to do with a gradient. Schedules: how large a step to take, and when.
+"""Optimizers: what to do with a gradient. (Schedules, in `schedule`: how large a step to take.)
 
 An optimizer goes through its parameters and changes each in place; what it remembers between steps
 (a momentum, say) is one array for each parameter and can be saved. With gradient g, learning rate
-lr and parameter w:
+lr and parameter w, in the t-th step of that parameter:
 
     SGD       v ← momentum · v + g            w ← w - lr · v
     Adam      m ← β₁ m + (1 - β₁) g           w ← w - lr · m̂ / (√v̂ + eps)
               v ← β₂ v + (1 - β₂) g²          m̂ = m / (1 - β₁ᵗ),  v̂ = v / (1 - β₂ᵗ)
+
+Parameters may come in groups with settings of their own, such as no weight decay for biases:
+
+    SGD([{"params": weights}, {"params": biases, "weight_decay": 0.0}], lr=0.1, weight_decay=1e-4)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
-from .backend import Array, asarray, asnumpy, xp
-from .errors import CheckpointError
-from .ops.memory import RUN
-from .parallel import at_once, run, runs
+import numpy
+
+from .backend import Array, asnumpy, xp
+from .check import Amount, Below1, checked
+from .module import Module
+from .optimizer import Optimizer, ParamGroup, Setting, check_gradient, listed
+from .schedule import ConstantLR, CosineLR, HalvingLR, Schedule, StepLR
 from .tensor import Tensor
-
-
-class Optimizer:
-    """Keeps the parameters, the learning rate, and the memory of each parameter."""
-
-    memories: tuple[str, ...] = ()  # names of the arrays kept for each parameter
-
-    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float) -> None:
-        name = type(self).__name__
-        self.parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
-        if not self.parameters:
-            raise ValueError(f"{name}: there is no parameter to optimize")
-        if not all(isinstance(p, Tensor) for p in self.parameters):
-            raise TypeError(f"{name}: parameters are Tensors, such as net.parameters()")
-        if len(set(self.parameters)) < len(self.parameters):
-            raise ValueError(
-                f"{name}: a parameter is listed twice and would take two steps at once"
-            )
-        for setting, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise ValueError(f"{name}: {setting} must not be negative, got {value}")
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.steps = 0
-        self.size = sum(p.size for p in self.parameters)
-        self.memory: dict[str, list[Array]] = {
-            name: [xp.zeros_like(p.data) for p in self.parameters] for name in self.memories
-        }
-
-    def step(self) -> None:
-        """Change every parameter that has a gradient."""
-        self.steps += 1
-        pieces: list[tuple[int, Any]] = []
-        for i, parameter in enumerate(self.parameters):
-            if parameter.grad is not None:
-                if parameter.size > RUN and parameter.data.flags.c_contiguous:
-                    pieces += [(i, some) for some in runs(slice(0, parameter.size), RUN)]
-                else:
-                    pieces.append((i, None))
-                parameter.changed(f"{type(self).__name__}.step")
-        shares = at_once(self.size)
-        if shares == 1:
-            self._move(pieces)
-        else:
-            run(self._move, [pieces[k::shares] for k in range(shares)])
-
-    def _move(self, pieces: Sequence[tuple[int, Any]]) -> None:
-        """Change these pieces of the parameters: (which, numbers from … to; None: all)."""
-        for i, some in pieces:
-            parameter = self.parameters[i]
-            arrays = [parameter.data, cast(Tensor, parameter.grad).data]
-            arrays += [memory[i] for memory in self.memory.values()]
-            if some is not None:
-                arrays = [array.reshape(-1)[some] for array in arrays]
-            self.update(*arrays)
-
-    def update(self, w: Array, g: Array, *memory: Array) -> None:
-        """Change one parameter, or a piece of it, and its memory, in place."""
-        raise NotImplementedError
-
-    def zero_grad(self) -> None:
-        """Forget the gradients, before the next backward adds to them."""
-        for parameter in self.parameters:
-            parameter.grad = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on exactly from here: {"steps", "lr", "momentum.0", …}."""
-        state: dict[str, Any] = {"steps": self.steps, "lr": self.lr}
-        for name, arrays in self.memory.items():
-            state.update({f"{name}.{i}": asnumpy(a).copy() for i, a in enumerate(arrays)})
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`. Raises `CheckpointError` where it does not fit."""
-        own = self.state_dict()
-        missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-        if missing or unexpected:
-            raise CheckpointError(
-                f"{type(self).__name__}: the saved state is of another optimizer or network: "
-                f"missing {missing}, unexpected {unexpected}"
-            )
-        for key, value in own.items():
-            if xp.shape(state[key]) != xp.shape(value):
-                raise CheckpointError(
-                    f"{type(self).__name__}: {key} has shape {xp.shape(value)}, the saved state "
-                    f"{xp.shape(state[key])}"
-                )
-        self.steps, self.lr = int(state["steps"]), float(state["lr"])
-        for name, arrays in self.memory.items():
-            for i, array in enumerate(arrays):
-                array[...] = asarray(state[f"{name}.{i}"])
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum (Nesterov's too) and weight decay, as PyTorch's.
 
     Weight decay adds weight_decay · w to the gradient, of all parameters: biases and those of batch
-    norm too. Nesterov's momentum takes the gradient where the momentum is about to lead; w stands
-    for that place, and so the step is lr · (g + momentum · v).
+    norm too, unless they are in a group of their own (see `param_groups_weight_decay`). Nesterov's
+    momentum takes the gradient where the momentum is about to lead; w stands for that place, and so
+    the step is lr · (g + momentum · v).
     """
 
     memories = ("momentum",)
+    momentum = Setting(Below1)
+    nesterov = Setting(bool)
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Any],
         lr: float = 0.02,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay)
-        self.momentum, self.nesterov = momentum, nesterov
+        super().__init__(parameters, lr, weight_decay, momentum=momentum, nesterov=nesterov)
 
-    def update(self, w: Array, g: Array, *memory: Array) -> None:
+    def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
         (v,) = memory
-        if self.weight_decay:
-            g = g + self.weight_decay * w
-        v *= self.momentum
+        momentum = group["momentum"]
+        if group["weight_decay"]:
+            g = g + group["weight_decay"] * w
+        v *= momentum
         v += g
-        w -= self.lr * (g + self.momentum * v if self.nesterov else v)
+        w -= group["lr"] * (g + momentum * v if group["nesterov"] else v)
 
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, arXiv 1412.6980); weight decay adds weight_decay · w to g."""
 
     memories = ("mean", "square")
+    betas = Setting(tuple[Below1, Below1])
+    eps = Setting(Amount)
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Any],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay)
-        self.betas, self.eps = betas, eps
+        super().__init__(parameters, lr, weight_decay, betas=betas, eps=eps)
 
-    def update(self, w: Array, g: Array, *memory: Array) -> None:
-        if self.weight_decay:
-            g = g + self.weight_decay * w
-        self.adapt(w, g, *memory)
+    def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
+        if group["weight_decay"]:
+            g = g + group["weight_decay"] * w
+        self.adapt(group, t, w, g, *memory)
 
-    def adapt(self, w: Array, g: Array, m: Array, v: Array) -> None:
+    def adapt(self, group: ParamGroup, t: int, w: Array, g: Array, m: Array, v: Array) -> None:
         """The step itself: each number moves by about lr, in the direction it mostly went."""
-        beta1, beta2 = self.betas
+        beta1, beta2 = group["betas"]
         m *= beta1
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * g * g
-        m_hat = m / (1 - beta1**self.steps)
-        v_hat = v / (1 - beta2**self.steps)
-        w -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
+        m_hat = m / (1 - beta1**t)
+        v_hat = v / (1 - beta2**t)
+        w -= group["lr"] * m_hat / (xp.sqrt(v_hat) + group["eps"])
 
 
 class AdamW(Adam):
@@ -181,7 +101,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Any],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -189,21 +109,45 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def update(self, w: Array, g: Array, *memory: Array) -> None:
-        w *= 1 - self.lr * self.weight_decay
-        self.adapt(w, g, *memory)
+    def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
+        w *= 1 - group["lr"] * group["weight_decay"]
+        self.adapt(group, t, w, g, *memory)
 
 
-def clip_grad_norm_(parameters: Sequence[Tensor], max_norm: float) -> float:
+@checked
+def param_groups_weight_decay(net: Module, weight_decay: Amount) -> list[dict[str, Any]]:
+    """Two groups for an optimizer: biases and those of norms, of one axis, without weight decay.
+
+    optimizer = SGD(param_groups_weight_decay(net, 5e-4), lr=0.1)
+    """
+    weights: list[Tensor] = []
+    others: list[Tensor] = []
+    for parameter in net.parameters():
+        (weights if parameter.ndim > 1 else others).append(parameter)
+    groups = [
+        {"params": weights, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+@checked
+def clip_grad_norm_(parameters: Any, max_norm: Amount) -> float:
     """Scale all gradients together so that their joint length is at most `max_norm`.
 
-    Returns the length before, √ Σ g².
+    Returns the length before, √ Σ g². Raises `FloatingPointError` for a gradient that is not finite
+    and leaves them all as they are.
     """
-    if not max_norm >= 0:
-        raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients)
-    length = math.sqrt(asnumpy(squares))  # here a GPU is waited for, once
+    tensors = dict.fromkeys(listed("clip_grad_norm_", parameters))  # each of them once
+    gradients = []
+    for i, parameter in enumerate(tensors):
+        if parameter.grad is not None:
+            check_gradient("clip_grad_norm_", i, parameter)
+            gradients.append(parameter.grad)
+    with numpy.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients)
+    total = float(asnumpy(squares))  # here a GPU is waited for, once
+    length = math.sqrt(total) if 1e-30 < total < math.inf else careful_length(tensors)
     if length > max_norm:
         for g in gradients:
             g.data *= max_norm / length
@@ -211,78 +155,27 @@ def clip_grad_norm_(parameters: Sequence[Tensor], max_norm: float) -> float:
     return length
 
 
-# ----- Schedules -----
+def careful_length(parameters: Iterable[Tensor]) -> float:
+    """√ Σ g² where g² is too large or too small for its type: √ Σ (g / top)² · top."""
+    arrays = {i: asnumpy(p.grad) for i, p in enumerate(parameters) if p.grad is not None}
+    for i, array in arrays.items():
+        if not numpy.isfinite(array).all():
+            raise FloatingPointError(
+                f"clip_grad_norm_: the gradient of parameter {i}, of shape {array.shape}, is not "
+                "finite; all gradients are left as they are. Try a smaller learning rate; "
+                "`with tinyfractal.detect_anomaly():` finds the place."
+            )
+    top = max((float(abs(array).max(initial=0)) for array in arrays.values()), default=0.0)
+    if not top:
+        return 0.0
+    scaled = (array.astype(numpy.float64) / top for array in arrays.values())
+    length = top * math.sqrt(sum(float((array * array).sum()) for array in scaled))
+    if length == math.inf:
+        raise FloatingPointError("clip_grad_norm_: the gradients together are longer than 1e308")
+    return length
 
 
-class Schedule:
-    """Sets the optimizer's learning rate: `base_lr` times a factor that depends on the epoch.
-
-    Call `step()` after every epoch. The first epoch is number 0.
-    """
-
-    def __init__(self, optimizer: Optimizer, epochs: int) -> None:
-        if epochs < 1:
-            raise ValueError(f"{type(self).__name__}: epochs must be at least 1, got {epochs}")
-        self.optimizer = optimizer
-        self.base_lr = optimizer.lr
-        self.epochs = epochs
-        self.epoch = 0
-        self._apply()
-
-    def factor(self, epoch: int) -> float:
-        """What the learning rate is multiplied with in that epoch."""
-        return 1.0
-
-    def step(self) -> None:
-        """Go on to the next epoch."""
-        self.epoch += 1
-        self._apply()
-
-    def _apply(self) -> None:
-        self.optimizer.lr = self.base_lr * self.factor(self.epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The epoch and the learning rate that the factors refer to."""
-        return {"epoch": self.epoch, "base_lr": self.base_lr}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
-        self.epoch, self.base_lr = int(state["epoch"]), float(state["base_lr"])
-        self._apply()
-
-
-class ConstantLR(Schedule):
-    """The same learning rate all the time."""
-
-
-class StepLR(Schedule):
-    """Multiply by gamma every `step_size` epochs (a third of them unless told otherwise)."""
-
-    def __init__(
-        self, optimizer: Optimizer, epochs: int, step_size: int | None = None, gamma: float = 0.1
-    ) -> None:
-        self.step_size = step_size or max(1, epochs // 3)
-        self.gamma = gamma
-        super().__init__(optimizer, epochs)
-
-    def factor(self, epoch: int) -> float:
-        return self.gamma ** (epoch // self.step_size)
-
-
-class CosineLR(Schedule):
-    """Half a cosine from 1 down to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983)."""
-
-    def factor(self, epoch: int) -> float:
-        return 0.5 * (1 + math.cos(math.pi * min(epoch, self.epochs) / self.epochs))
-
-
-class HalvingLR(Schedule):
-    """FractalNet's: divide by ten whenever the number of remaining epochs halves (section 4).
-
-    Of 400 epochs that is after 200, 300, 350, 375, …
-    """
-
-    def factor(self, epoch: int) -> float:
-        remaining = max(1, self.epochs - epoch)
-        halvings = (self.epochs // remaining).bit_length() - 1  # ⌊log₂(epochs / remaining)⌋
-        return 10.0**-halvings
+__all__ = [
+    "SGD", "Adam", "AdamW", "ConstantLR", "CosineLR", "HalvingLR", "Optimizer", "Schedule",
+    "StepLR", "clip_grad_norm_", "param_groups_weight_decay",
+]  # fmt: skip

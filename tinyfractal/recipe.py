@@ -18,10 +18,10 @@ from .module import Module
 
 MODELS = ("fractal", "plain", "resnet")
 OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[..., optim.Schedule]] = {
     "halving": optim.HalvingLR,
     "cosine": optim.CosineLR,
-    "step": optim.StepLR,
+    "step": lambda optimizer, epochs: optim.StepLR(optimizer, max(1, epochs // 3), epochs=epochs),
     "constant": optim.ConstantLR,
 }
 

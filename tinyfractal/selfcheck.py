@@ -127,22 +127,22 @@ def check_layer(layer: Module, x: np.ndarray) -> Difference | None:
     """gradcheck a layer with respect to its input and every weight (turned into float64)."""
     layer.astype(np.float64)
     takes_branches = isinstance(layer, (nn.Join, nn.DropPath))
-    parameters = layer.parameters()
+    parameters, modules = layer.parameters(), [module for _, module in layer.named_modules()]
 
     def run(x: Tensor, *weights: Tensor) -> Tensor:
         places = {id(old): new for old, new in zip(parameters, weights)}
-        for _, module in layer.named_modules():
+        for module in modules:
             for name, value in list(vars(module).items()):
                 if id(value) in places:
-                    setattr(module, name, places[id(value)])
+                    vars(module)[name] = places[id(value)]  # setattr refuses what is no Parameter
         try:
             return _seeded(layer)(list(x) if takes_branches else x)
         finally:
             back = {id(new): old for old, new in zip(parameters, weights)}
-            for _, module in layer.named_modules():
+            for module in modules:
                 for name, value in list(vars(module).items()):
                     if id(value) in back:
-                        setattr(module, name, back[id(value)])
+                        vars(module)[name] = back[id(value)]
 
     return gradcheck(run, x, *parameters)
 

@@ -7,26 +7,46 @@ Both have the same stages as a FractalNet, a 2×2 max pooling after each and the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from . import ops
+from .check import Below1, Range, checked, got
+from .counting import MOST_COLUMNS, MOST_WEIGHTS
+from .errors import ShapeError
 from .fractal import ConvUnit
 from .module import Module
-from .nn import BatchNorm2d, Conv2d, GlobalAvgPool, Linear, MaxPool2d, Sequential
+from .nn import BatchNorm2d, Conv2d, GlobalAvgPool, Linear, MaxPool2d, Sequential, Width
 from .tensor import Tensor
+
+Depth = Annotated[int, Range(1, 2 ** (MOST_COLUMNS - 1))]
+
+
+def check_size(name: str, in_channels: int, channels: Sequence[int], depth: int) -> None:
+    """Raise `ShapeError` for a network without a stage, or one of too many weights."""
+    if not len(channels):
+        raise ShapeError(f"{name}: channels needs a number for each stage, (16, 32), got none")
+    stages = zip([in_channels, *channels], channels)
+    weights = sum(9 * after * (before + (depth - 1) * after) for before, after in stages)
+    if weights > MOST_WEIGHTS:
+        raise ShapeError(
+            f"{name}: depth {depth} of channels {got(channels)} would be {weights:,} weights; use "
+            f"fewer, at most {MOST_WEIGHTS:,}"
+        )
 
 
 class PlainNet(Sequential):
     """Convolutions one after the other, no second path: (N, H, W, in_channels) → (N, classes)."""
 
+    @checked
     def __init__(
         self,
-        in_channels: int = 1,
-        classes: int = 10,
-        channels: Sequence[int] = (16, 32, 64),
-        depth: int = 4,
-        dropout: float = 0.0,
+        in_channels: Width = 1,
+        classes: Width = 10,
+        channels: Sequence[Width] = (16, 32, 64),
+        depth: Depth = 4,
+        dropout: Below1 = 0.0,
     ) -> None:
+        check_size("PlainNet", in_channels, channels, depth)
         layers: list[Module] = []
         for before, after in zip([in_channels, *channels], channels):
             layers += [ConvUnit(before if i == 0 else after, after, dropout) for i in range(depth)]
@@ -40,8 +60,13 @@ class ResidualUnit(Module):
     Where the number of channels changes, x goes through a 1×1 convolution of its own.
     """
 
+    @checked
     def __init__(
-        self, in_channels: int, out_channels: int, convolutions: int = 2, dropout: float = 0.0
+        self,
+        in_channels: Width,
+        out_channels: Width,
+        convolutions: Annotated[int, Range(1, 2)] = 2,
+        dropout: Below1 = 0.0,
     ) -> None:
         units = [ConvUnit(in_channels, out_channels, dropout)] if convolutions == 2 else []
         self.units = Sequential(*units)
@@ -65,14 +90,16 @@ class ResNet(Sequential):
     image is halved by max pooling, as in a FractalNet, and not by a convolution of stride 2.
     """
 
+    @checked
     def __init__(
         self,
-        in_channels: int = 1,
-        classes: int = 10,
-        channels: Sequence[int] = (16, 32, 64),
-        depth: int = 4,
-        dropout: float = 0.0,
+        in_channels: Width = 1,
+        classes: Width = 10,
+        channels: Sequence[Width] = (16, 32, 64),
+        depth: Depth = 4,
+        dropout: Below1 = 0.0,
     ) -> None:
+        check_size("ResNet", in_channels, channels, depth)
         layers: list[Module] = []
         for before, after in zip([in_channels, *channels], channels):
             convolutions = [2] * (depth // 2) + [1] * (depth % 2)
@@ -80,3 +107,6 @@ class ResNet(Sequential):
                 layers.append(ResidualUnit(before if i == 0 else after, after, count, dropout))
             layers.append(MaxPool2d(2))
         super().__init__(*layers, GlobalAvgPool(), Linear(channels[-1], classes))
+
+
+__all__ = ["PlainNet", "ResNet", "ResidualUnit"]

@@ -12,6 +12,7 @@ must not learn anything from the test set, not even its brightness.
 from __future__ import annotations
 
 import hashlib
+import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,19 +88,24 @@ class Dataset:
     @checked
     def __getitem__(self, index: Any) -> Any:
         """One example, or those that a slice, a list of positions or a bool array names."""
-        if not isinstance(index, slice):
-            index = np.asarray(index)
-            if index.size == 0 and index.dtype != bool:
-                index = index.astype(np.int64)  # an empty list would otherwise count as floats
-            if index.ndim > 1 or index.dtype.kind not in ("iub" if index.ndim else "iu"):
-                raise OutOfRangeError(
-                    f"Dataset {self.name}: index needs a position, a slice, an array of positions "
-                    f"or a bool array, got {got(index)}"
-                )
-            self._check_positions(index)
-            if index.ndim == 0:
-                return self.images[index], int(self.labels[index])
-        return Dataset(self.images[index], self.labels[index], self.classes, self.name)
+        if isinstance(index, slice):
+            return Dataset(self.images[index], self.labels[index], self.classes, self.name)
+        if isinstance(index, (int, list, range, np.ndarray)):
+            positions = np.asarray(index)
+        else:  # a whole number that is none of Python's, such as a Tensor's
+            positions = np.array(operator.index(index) if hasattr(index, "__index__") else None)
+        if positions.size == 0 and positions.dtype != bool:
+            positions = positions.astype(np.int64)  # an empty list would otherwise count as floats
+        if positions.ndim > 1 or positions.dtype.kind not in ("iub" if positions.ndim else "iu"):
+            raise OutOfRangeError(
+                f"Dataset {self.name}: index needs a position, a slice, a list of positions "
+                f"or a bool array, got {got(index)}"
+            )
+        self._check_positions(positions)
+        images, labels = self.images[positions], self.labels[positions]
+        if positions.ndim == 0:
+            return images, int(labels)
+        return Dataset(images, labels, self.classes, self.name)
 
     def _check_positions(self, index: np.ndarray) -> None:
         count = len(self)

@@ -114,7 +114,7 @@ def _fetch(
         if os.path.isfile(path) and _problem(path, sums, size) is None:
             return path  # someone else was quicker
         try:
-            _transfer(url, part, size, bool(sums), progress, timeout)
+            _transfer(url, part, size, bool(sums), progress, float(timeout))
         # URLError and TimeoutError are OSErrors; odd addresses raise the last two.
         except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
             if isinstance(error, DataError):

@@ -68,9 +68,7 @@ def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Da
     if name in MNIST_CLASSES:
         return load_mnist(folder, name)  # type: ignore[arg-type]
     known = ", ".join(["digits", *MNIST_CLASSES, "cifar10", "cifar100"])
-    raise DataError(
-        f"load: name_or_path needs a path that ends in .npz or one of {known}, got {name!r}"
-    )
+    raise DataError(f"load: data set {name!r}: expected a path that ends in .npz or one of {known}")
 
 
 # ----- IDX: MNIST and its relatives -----
