@@ -266,6 +266,9 @@ def test_plot_history(mpl, tmp_path, epochs, columns):
         else {"train", "test"}
     )
     no_text_overlaps(figure)
+    held_out = [{**row, "validation_accuracy": 0.5, "validation_loss": 1.0} for row in history]
+    for axes in plot.plot_history(held_out).axes[:2]:
+        assert "validation" in [text.get_text() for text in axes.texts]
     with pytest.raises(ValueError, match="empty"):
         plot.plot_history([])
     for wrong in ({"lr": None}, {"columns": [0.5] * 9}, {"columns": 3}, {"epoch": "one"}):

@@ -96,16 +96,7 @@ def draw_network(
     Raises `ShapeError` for images too small to be halved by every block.
     """
     H, W, C = input_shape
-    if len(channels) > MOST_BLOCKS:
-        raise ValueError(
-            f"draw_network: a picture has room for {MOST_BLOCKS} blocks, got {len(channels)} "
-            "entries of channels"
-        )
-    if not len(channels) or min(H, W) < 2 ** len(channels):
-        raise ShapeError(
-            f"draw_network: {H}×{W} images cannot be halved by {len(channels)} blocks, one for "
-            "each entry of channels"
-        )
+    _check_blocks(len(channels), H, W)
     layout, row = layout_block(columns, head=0.14), 0.42
     long = max(0.95, 0.72 + 0.115 * 2 ** (columns - 1))
     top, tall = 0.98 if title else 0.68, max(0.68, (columns - 1) * row)
@@ -136,6 +127,19 @@ def draw_network(
     return sheet.figure
 
 
+def _check_blocks(blocks: int, H: int, W: int) -> None:
+    if blocks > MOST_BLOCKS:
+        raise ValueError(
+            f"draw_network: a picture has room for {MOST_BLOCKS} blocks, got {blocks} entries of "
+            "channels"
+        )
+    if not blocks or min(H, W) < 2**blocks:
+        raise ShapeError(
+            f"draw_network: {H}×{W} images cannot be halved by {blocks} blocks, one for each "
+            "entry of channels"
+        )
+
+
 # ----- Training -----
 
 CURVES = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -152,8 +156,6 @@ def plot_history(
 
     `history` has one dictionary for each epoch, as `fit` gives them. Saved where `path` is given.
     """
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
     columns = _check_history(history)
 
     def of(key: str) -> list[float]:
@@ -164,6 +166,9 @@ def plot_history(
     whole = "whole net" if columns else "test"
     loss = [("train", of("train_loss"), MUTED), ("test", of("test_loss"), ACCENT)]
     accuracy = [("train", of("train_accuracy"), MUTED)]
+    for key, lines in (("validation_loss", loss), ("validation_accuracy", accuracy)):
+        if all(isinstance(row.get(key), numbers.Real) for row in history):
+            lines.append(("validation", of(key), INK))
     accuracy += [(f"column {c}", values, shades[c]) for c, values in enumerate(each)]
     accuracy += [(whole, of("test_accuracy"), ACCENT)]
 
@@ -179,20 +184,29 @@ def plot_history(
             steps = "steps-mid" if name == "learning rate" else "default"
             axes.plot(of("epoch"), values, color=color, lw=wide, marker=mark, ms=4, drawstyle=steps)
         axes.margins(x=0 if len(history) > 1 else 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        if name == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        _label_axes(axes, name, of("lr"))
         if name != "learning rate":
             _name_lines(axes, lines)
-        elif 0 < 5 * min(of("lr")) < max(of("lr")):
-            axes.set_yscale("log")
-        else:
-            axes.set_ylim(0, 1.2 * max(of("lr")) or 1)
-            axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-            axes.yaxis.set_major_formatter("{x:g}")
     if path is not None:
         save(figure, path)
     return figure
+
+
+def _label_axes(axes: Any, name: str, rates: list[float]) -> None:
+    """Ticks where one expects them, for loss, accuracy or learning rate."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if name != "learning rate":
+        return
+    if 0 < 5 * min(rates) < max(rates):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.2 * max(rates) or 1)
+        axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _check_history(history: Sequence[Mapping[str, Any]]) -> int:
@@ -301,16 +315,13 @@ def plot_confusion(matrix: Any, classes: Sequence[str], title: str | None = None
     from matplotlib.colors import to_rgb
 
     counts, K = asnumpy(matrix), len(classes)
-    if counts.shape != (K, K) or counts.dtype.kind not in "iu" or not 0 < K <= MOST_CLASSES:
+    square = counts.shape == (K, K) and 0 < K <= MOST_CLASSES
+    if not square or counts.dtype.kind not in "iu" or counts.min() < 0:
         raise ShapeError(
-            f"plot_confusion: matrix must be ({K}, {K}) integers, a row and a column for each of "
+            f"plot_confusion: matrix must be ({K}, {K}) counts, a row and a column for each of "
             f"at most {MOST_CLASSES} classes; got {got(counts)}"
         )
     share = counts / numpy.maximum(counts.sum(axis=1, keepdims=True), 1)
-    colors = [
-        [lighter(BLUE, 1 - s) if i == j else lighter(ACCENT, 1 - s**0.5) for j, s in enumerate(row)]
-        for i, row in enumerate(share)
-    ]
     names = [_cut(str(name), 18) for name in classes]
     size = 8.5 if K <= 20 else 6 if K <= 50 else 3.4
     long = 0.0088 * size * max(map(len, names))  # inches
@@ -318,6 +329,11 @@ def plot_confusion(matrix: Any, classes: Sequence[str], title: str | None = None
     figure = new_figure(left + side + 0.75, 0.75 + side + bottom)
     wide, tall = figure.get_size_inches()
     axes = figure.add_axes((left / wide, bottom / tall, side / wide, side / tall))
+    # of what is wrong small shares are shown too
+    colors = [
+        [lighter(BLUE, 1 - s) if i == j else lighter(ACCENT, 1 - s**0.5) for j, s in enumerate(row)]
+        for i, row in enumerate(share)
+    ]
     axes.imshow(numpy.array([[to_rgb(color) for color in row] for row in colors]))
     axes.grid(False)
     axes.spines[:].set_visible(True)
@@ -325,16 +341,21 @@ def plot_confusion(matrix: Any, classes: Sequence[str], title: str | None = None
     axes.set_yticks(range(K), names, fontsize=size, color=INK)
     axes.set(xlabel="answer", ylabel="truth")
     figure.text(left / wide, 1 - 0.28 / tall, title or "", fontsize=10.5, va="center")
-    if K > 20:
-        return figure
-    axes.text(K - 0.3, -0.7, "recall", fontsize=size, color=MUTED)
+    if K <= 20:
+        _write_counts(axes, counts, share, size)
+    return figure
+
+
+def _write_counts(axes: Any, counts: numpy.ndarray, share: numpy.ndarray, size: float) -> None:
+    """The counts into the cells, and the recall of each row beside it."""
+    right = len(counts) - 0.3
+    axes.text(right, -0.7, "recall", fontsize=size, color=MUTED)
     for i, row in enumerate(counts):
         recall = f"{100 * share[i, i]:.0f} %" if row.sum() else "–"
-        axes.text(K - 0.3, i, recall, fontsize=size, color=MUTED, va="center")
+        axes.text(right, i, recall, fontsize=size, color=MUTED, va="center")
         for j in numpy.flatnonzero(row):
             color = "white" if share[i, j] > (0.5 if i == j else 0.3) else INK
             axes.text(int(j), i, f"{row[j]}", fontsize=size, color=color, ha="center", va="center")
-    return figure
 
 
 # ----- The recorded graph -----

@@ -48,7 +48,10 @@ def watched() -> Iterator[dict[str, Row]]:
     """Inside this block every primitive's time is noted, under its name.
 
     On a GPU that is the time until the work was handed over, not until it was done.
+    Raises `RuntimeError` inside another such block, also of another thread.
     """
+    if any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values()):
+        raise RuntimeError("watched: the primitives are watched already, one block at a time")
     rows: dict[str, Row] = defaultdict(Row)
 
     def watch(name: str, primitive: Any) -> None:

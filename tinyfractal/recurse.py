@@ -7,18 +7,20 @@ of its own at each place. Both are measured here, beside a plain network and a R
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
 
-from .check import Count, Range, checked
+from .check import Range, checked
 from .fractal import ConvUnit, FractalBlock, RecursiveBlock, fractal_depth
 from .module import Module
 from .nn import Linear, Sequential
 from .tensor import Node, Tensor, backward_order
 from .zoo import ResidualUnit
 
-Columns = Annotated[int, Range(1, 8, why="a block has 2^columns - 1 convolutions")]
+MaxColumns = Annotated[int, Range(1, 8)]
+Channels = Annotated[int, Range(1, 256)]
 
 
 def article_example() -> str:
@@ -32,7 +34,8 @@ def article_example() -> str:
     )
 
 
-def measured_depth(y: Tensor, kinds: tuple[str, ...] = ("conv2d", "linear", "matmul")) -> int:
+@checked
+def measured_depth(y: Tensor, kinds: Sequence[str] = ("conv2d", "linear", "matmul")) -> int:
     """How many of the primitives `kinds` lie on the longest path behind y, in what was recorded."""
     if y.node is None:
         return 0
@@ -44,7 +47,9 @@ def measured_depth(y: Tensor, kinds: tuple[str, ...] = ("conv2d", "linear", "mat
 
 
 @checked
-def measure(max_columns: Columns = 5, width: Count = 16) -> list[tuple[int, int, int, int, int]]:
+def measure(
+    max_columns: MaxColumns = 5, width: Channels = 16
+) -> list[tuple[int, int, int, int, int]]:
     """(depth, parameters of: recursion, fractal, plain, ResNet) for 1 … max_columns columns.
 
     All are stacks of 3×3 convolutions of `width` channels; each depth is measured in the graph.
@@ -69,7 +74,7 @@ def measure(max_columns: Columns = 5, width: Count = 16) -> list[tuple[int, int,
 
 
 @checked
-def depth_table(max_columns: Columns = 5, width: Count = 16) -> str:
+def depth_table(max_columns: MaxColumns = 5, width: Channels = 16) -> str:
     """The measurements as text."""
     lines = [
         f"Depth (convolutions on the longest path) against parameters, 3×3, {width} channels:",
