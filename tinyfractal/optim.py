@@ -52,6 +52,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay, momentum=momentum, nesterov=nesterov)
 
+    @checked
     def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
         (v,) = memory
         momentum = group["momentum"]
@@ -79,11 +80,13 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay, betas=betas, eps=eps)
 
+    @checked
     def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
         if group["weight_decay"]:
             g = g + group["weight_decay"] * w
         self.adapt(group, t, w, g, *memory)
 
+    @checked
     def adapt(self, group: ParamGroup, t: int, w: Array, g: Array, m: Array, v: Array) -> None:
         """The step itself: each number moves by about lr, in the direction it mostly went."""
         beta1, beta2 = group["betas"]
@@ -109,6 +112,7 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
+    @checked
     def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
         w *= 1 - group["lr"] * group["weight_decay"]
         self.adapt(group, t, w, g, *memory)
