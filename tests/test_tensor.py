@@ -163,7 +163,7 @@ def test_numbers_and_lists_become_float32_and_arrays_keep_their_type():
 
 
 def test_integers_have_no_gradient():
-    with pytest.raises(DTypeError, match=r"data needs floating-point numbers to have a gradient, got int64"):
+    with pytest.raises(DTypeError, match=r"data needs floating-point.* got int64"):
         Tensor(np.arange(3), requires_grad=True)
     with pytest.raises(DTypeError, match=r"astype: .*float32 or float64, got int64"):
         leaf([1.0]).astype(np.int64)
