@@ -108,7 +108,7 @@ def test_layer_norm_normalizes_every_row():
         (lambda: nn.Linear(1 << 20, 1 << 20), "xavier_uniform: shape needs"),
         (lambda: nn.Conv2d(1, 2, (3, 3, 3)), "Conv2d: kernel_size needs"),
         (lambda: nn.Conv2d(1, 2, 3, stride=0), "Conv2d: stride needs"),
-        (lambda: nn.Conv2d(1, 2, 3, padding="full"), 'Conv2d: padding needs "same" or "valid"'),
+        (lambda: nn.Conv2d(1, 2, 3, padding="full"), 'Conv2d: padding needs "same"'),
         (lambda: nn.Conv2d(1, 2, 3, padding_mode="wrap"), "Conv2d: padding_mode needs"),
         (lambda: nn.Conv2d(1, 2, 3, groups=0), "Conv2d: groups needs a whole number of at least 1"),
         (lambda: nn.BatchNorm2d(3, momentum=1.5), "BatchNorm2d: momentum needs"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, nn, ops, zoo
+from .check import checked
 from .fractal import FractalBlock, FractalNet, RecursiveBlock
 from .gradcheck import Difference, gradcheck
 from .module import Module
@@ -123,6 +124,7 @@ def check_all() -> Iterator[tuple[str, Difference | None]]:
         yield f"nn.{name}", check_layer(layer, x)
 
 
+@checked
 def check_layer(layer: Module, x: np.ndarray) -> Difference | None:
     """gradcheck a layer with respect to its input and every weight (turned into float64)."""
     layer.astype(np.float64)
