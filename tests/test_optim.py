@@ -362,7 +362,7 @@ def test_groups_that_make_no_sense_are_refused():
         ([{"params": [w]}, {"params": [w, v]}], "a parameter is listed twice"),
         ([{"params": [w], "weight_deacy": 0.1}], "'weight_deacy' is no setting of a group; there"),
         ([{"params": [w], "betas": (0.9, 0.9)}], "'betas' is no setting"),
-        ([{"params": []}, {"params": [w]}], "no parameter to optimize"),
+        ([{"params": []}, {"params": [w]}], "nothing to optimize"),
         ([{"weight_decay": 0.1}], 'a group is a dictionary with "params"'),
         ([{"params": [w]}, v], 'a group is a dictionary with "params"'),
         ([{"params": nn.Linear(2, 2)}], r"such as net.parameters\(\), got Linear"),
