@@ -15,8 +15,19 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from . import backend, optim, zoo
-from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, checked, need
-from .checkpoint import check_kinds, load_checkpoint, naming, user_path
+from .check import (
+    Amount,
+    Below1,
+    Count,
+    PathLike,
+    Probability,
+    Range,
+    Size,
+    checked,
+    need,
+    user_path,
+)
+from .checkpoint import check_kinds, load_checkpoint, naming
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
 from .fractal import ConvUnit, FractalNet, fractal_depth, fractal_parameters

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from . import backend, preflight
-from .check import Amount, Count, PathLike, Probability, Size, checked
-from .checkpoint import check_kinds, load_checkpoint, naming, user_path
+from .check import Amount, Count, PathLike, Probability, Size, checked, user_path
+from .checkpoint import check_kinds, load_checkpoint, naming
 from .data import Dataset, Loader
 from .distributed import ProcessGroup, Reducer
 from .errors import CheckpointError

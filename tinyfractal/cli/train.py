@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..checkpoint import cannot_write, user_path
+from ..check import user_path
+from ..checkpoint import cannot_write
 from ..data import Dataset, load
 from ..distributed import ProcessGroup, SyncBatchNorm, init_process_group
 from ..errors import CheckpointError, DataError
