@@ -59,15 +59,16 @@ def remove(path: Path) -> None:
         pass
 
 
-ADVICE = {
-    errno.ENOSPC: "make room on the disk",
-    errno.EDQUOT: "make room: your quota is used up",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "choose a folder that is not read-only",
-    errno.EEXIST: "there is a file where a folder should be; choose another name",
+ADVICE = {  # by what the system says is wrong with a file
+    errno.EACCES: "choose another place, or change who may use this one",
+    errno.EPERM: "choose another place, or change who may use this one",
+    errno.EROFS: "choose another place",
+    errno.ENOSPC: "make room, or write to another place",
+    errno.EDQUOT: "make room, or write to another place",
+    errno.EISDIR: "name a file in it",
     errno.ENOTDIR: "there is a file where a folder should be; choose another name",
-    errno.EISDIR: "there is a folder of that name; choose another",
+    errno.EEXIST: "there is a file where a folder should be; choose another name",
+    errno.ENAMETOOLONG: "choose a shorter one",
 }
 
 

@@ -147,11 +147,11 @@ class ProcessGroup:
         everyone = self.comm.allgather((values, None if error is None else str(error)))
         if error is not None:
             raise error
-        first = everyone[0][0]
+        first = everyone[0][0] or {}
         for rank, (theirs, failed) in enumerate(everyone):
             if failed is not None:
                 raise DistributedError(f"{name}: rank {rank} cannot begin ({failed})")
-            differ = [what for what in first or {} if theirs[what] != (first or {})[what]]
+            differ = [what for what in first if theirs[what] != first[what]]
             if differ:
                 raise DistributedError(
                     f"{name}: the processes need the same {', '.join(differ)}; rank {rank} has "

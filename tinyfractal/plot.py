@@ -156,40 +156,46 @@ def plot_history(
 
     `history` has one dictionary for each epoch, as `fit` gives them. Saved where `path` is given.
     """
-    columns = _check_history(history)
-
-    def of(key: str) -> list[float]:
-        return [float(row[key]) for row in history]
-
-    shades = [lighter(BLUE, 0.5 * (1 - c / max(1, columns - 1))) for c in range(columns)]
-    each = [[float(row["columns"][c]) for row in history] for c in range(columns)]
-    whole = "whole net" if columns else "test"
-    loss = [("train", of("train_loss"), MUTED), ("test", of("test_loss"), ACCENT)]
-    accuracy = [("train", of("train_accuracy"), MUTED)]
-    for key, lines in (("validation_loss", loss), ("validation_accuracy", accuracy)):
-        if all(isinstance(row.get(key), numbers.Real) for row in history):
-            lines.append(("validation", of(key), INK))
-    accuracy += [(f"column {c}", values, shades[c]) for c, values in enumerate(each)]
-    accuracy += [(whole, of("test_accuracy"), ACCENT)]
-
+    curves = _curves(history, _check_history(history))
+    epochs, rates = [float(row["epoch"]) for row in history], curves["learning rate"][0][1]
     figure = new_figure(10, 3.4 if title else 3.1)
     grid = {"left": 0.055, "right": 0.985, "bottom": 0.15, "top": 0.8 if title else 0.9}
     panels = figure.add_gridspec(1, 3, width_ratios=(4, 4, 2.2), wspace=0.62, **grid)
     figure.text(0.5, 0.94, title or "", fontsize=10.5, ha="center", va="center")
-    names = {"loss": loss, "accuracy": accuracy, "learning rate": [("", of("lr"), MUTED)]}
-    for i, (name, lines) in enumerate(names.items()):
+    for i, (name, lines) in enumerate(curves.items()):
         axes = figure.add_subplot(panels[0, i], title=name, xlabel="epoch")
         for _, values, color in lines:
             wide, mark = 1.8 if color == ACCENT else 1.3, "o" if len(values) < 3 else ""
             steps = "steps-mid" if name == "learning rate" else "default"
-            axes.plot(of("epoch"), values, color=color, lw=wide, marker=mark, ms=4, drawstyle=steps)
+            axes.plot(epochs, values, color=color, lw=wide, marker=mark, ms=4, drawstyle=steps)
         axes.margins(x=0 if len(history) > 1 else 0.5)
-        _label_axes(axes, name, of("lr"))
+        _label_axes(axes, name, rates)
         if name != "learning rate":
             _name_lines(axes, lines)
     if path is not None:
         save(figure, path)
     return figure
+
+
+Curve = tuple[str, list[float], str]  # its name, a value for each epoch, its colour
+
+
+def _curves(history: Sequence[Mapping[str, Any]], columns: int) -> dict[str, list[Curve]]:
+    """The curves of each panel."""
+
+    def of(key: str) -> list[float]:
+        return [float(row[key]) for row in history]
+
+    loss = [("train", of("train_loss"), MUTED), ("test", of("test_loss"), ACCENT)]
+    accuracy = [("train", of("train_accuracy"), MUTED)]
+    for key, curves in (("validation_loss", loss), ("validation_accuracy", accuracy)):
+        if all(isinstance(row.get(key), numbers.Real) for row in history):
+            curves.append(("validation", of(key), INK))
+    for c in range(columns):
+        values = [float(row["columns"][c]) for row in history]
+        accuracy.append((f"column {c}", values, lighter(BLUE, 0.5 * (1 - c / max(1, columns - 1)))))
+    accuracy.append(("whole net" if columns else "test", of("test_accuracy"), ACCENT))
+    return {"loss": loss, "accuracy": accuracy, "learning rate": [("", of("lr"), MUTED)]}
 
 
 def _label_axes(axes: Any, name: str, rates: list[float]) -> None:
@@ -227,7 +233,7 @@ def _check_history(history: Sequence[Mapping[str, Any]]) -> int:
     return count
 
 
-def _name_lines(axes: Any, lines: Sequence[tuple[str, list[float], str]]) -> None:
+def _name_lines(axes: Any, lines: Sequence[Curve]) -> None:
     """Write each line's name beside its end, moved where two would overlap."""
     low, high = axes.get_ylim()
     named = [(name, v[-1], color) for name, v, color in lines if numpy.isfinite(v[-1])]

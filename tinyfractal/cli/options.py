@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import sys
 import traceback
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, get_args
 
 from ..check import Amount, Count, Probability, Size, expected, misfit
+from ..checkpoint import ADVICE
 
 
 def a_number(hint: Any) -> Callable[[str], Any]:
@@ -113,16 +113,6 @@ def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
     )
 
 
-ADVICE = {
-    errno.EACCES: "choose another place, or change who may use this one",
-    errno.EROFS: "choose another place",
-    errno.ENOSPC: "make room, or write to another place",
-    errno.EDQUOT: "make room, or write to another place",
-    errno.EISDIR: "name a file in it",
-    errno.ENOTDIR: "a file is in the way where a folder should be",
-    errno.EEXIST: "it is in the way; choose another name",
-    errno.ENAMETOOLONG: "choose a shorter one",
-}
 EXPLAINED = (
     ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip

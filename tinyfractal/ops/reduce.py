@@ -15,7 +15,7 @@ from ..errors import ShapeError
 from ..operators import raw
 from ..primitive import primitive
 from .elementwise import exp, sqrt
-from .shape import broadcast_to, concatenate, reshape, transpose
+from .shape import broadcast_to, concatenate, expand_dims, reshape, transpose
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
@@ -84,23 +84,21 @@ def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
     It needs no gradient of its own: that of each multiplication is enough, zeros included.
     """
-    shape = (
-        (1,) * x.ndim
-        if axis is None
-        else tuple(1 if i == axis % x.ndim else n for i, n in enumerate(x.shape))
-    )
-    x = reshape(x, shape=(x.size,)) if axis is None else transpose(x, axes=_to_front(axis, x.ndim))
+    ndim = x.ndim
+    if axis is None:
+        x = reshape(x, shape=(x.size,))
+    else:
+        order = list(range(ndim))
+        order.insert(0, order.pop(axis))  # that axis first
+        x = transpose(x, axes=tuple(order))
     while len(x) > 1:
         half = len(x) // 2
         pairs = x[:half] * x[half : 2 * half]
         x = concatenate([pairs, x[2 * half :]]) if len(x) % 2 else pairs
     y = x[0] if len(x) else xp.ones(x.shape[1:], x.dtype)
-    return reshape(y, shape=shape) if keepdims else y
-
-
-def _to_front(axis: int, ndim: int) -> tuple[int, ...]:
-    """The order of axes with `axis` first."""
-    return (axis % ndim, *(i for i in range(ndim) if i != axis % ndim))
+    if not keepdims:
+        return y
+    return reshape(y, shape=(1,) * ndim) if axis is None else expand_dims(y, axis=axis)
 
 
 def _extreme_gradient(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
