@@ -171,7 +171,7 @@ def test_evaluate_prints_the_table_for_a_file_and_for_its_folder(capsys, trained
 
 def test_evaluate_prints_which_class_was_taken_for_which(capsys, trained):
     _, test = load("digits")
-    model, recipe = cli.predict.load_model(str(trained))
+    model, recipe = cli.predict.load_network(str(trained))
     answers = cli.predict.predict(model, test.images, recipe.transform()).argmax(axis=1)
     lines = run(capsys, "evaluate", trained)
     start = next(i for i, line in enumerate(lines) if line.split()[-1:] == ["recall"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from .check import PathLike, checked
+from .check import PathLike, checked, user_path
 from .errors import DataError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -56,7 +55,7 @@ def copy_tutorials(target: PathLike) -> Path:
     The folder appears whole or not at all. Raises `FileExistsError` if it is there already: it may
     hold a reader's work. `ValueError` if it lies in the library: that is what is copied.
     """
-    target = Path(os.path.expanduser(target))  # unlike Path.expanduser, it leaves ~nobody alone
+    target = user_path(target)
     for home in (PACKAGE, tutorials_folder()):
         if home in target.resolve().parents:
             raise ValueError(f"tutorials: {target} lies inside {home}; choose a folder elsewhere")

@@ -27,6 +27,7 @@ import typing
 from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy
@@ -71,60 +72,68 @@ Axis = int | tuple[int, ...] | None
 Shape = int | tuple[int, ...]
 PathLike = str | os.PathLike[str]
 
+
+def user_path(path: PathLike) -> Path:
+    """The path on this machine: ~ is the home folder. (Unlike Path's, it leaves ~nobody alone.)"""
+    return Path(os.path.expanduser(path))
+
+
 # ----- Does a value fit? -----
 
+ALSO: dict[Any, Any] = {  # what passes for it besides Python's own
+    bool: (bool, numpy.bool_),
+    int: numbers.Integral,
+    float: numbers.Real,
+}
 
-def fit(value: Any, hint: Any) -> type[Exception] | None:
+
+def misfit(value: Any, hint: Any) -> type[Exception] | None:
     """None where `value` is what `hint` asks for, else the kind of error it deserves."""
     if hint is Any:
         return None
-    if hint is None or hint is type(None):
-        return None if value is None else TypeError
-    if hint is bool:
-        return None if isinstance(value, (bool, numpy.bool_)) else TypeError
-    if hint is int:
-        whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, numpy.bool_))
-        return None if whole else TypeError
-    if hint is float:
-        real = isinstance(value, numbers.Real) and not isinstance(value, (bool, numpy.bool_))
-        return None if real else TypeError
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
-        return None if isinstance(value, hint) else TypeError
+    if isinstance(hint, type):
+        fits = isinstance(value, ALSO.get(hint, hint))
+        if hint in (int, float) and isinstance(value, ALSO[bool]):  # to Python, True is a 1
+            fits = False
+        return None if fits else TypeError
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind is Annotated:
-        return fit(value, parts[0]) or (None if value in parts[1] else ValueError)
+        return misfit(value, parts[0]) or (None if value in parts[1] else ValueError)
     if kind is Literal:
         if not isinstance(value, tuple({type(part) for part in parts})):
             return TypeError
         return None if value in parts else ValueError
     if kind in (typing.Union, types.UnionType):
-        found = [fit(value, part) for part in parts]
+        found = [misfit(value, part) for part in parts]
         return None if None in found else ValueError if ValueError in found else TypeError
     if kind is tuple:
-        several = parts[-1] is not Ellipsis
-        return _fit_all(value, (list, tuple), parts[0], len(parts) if several else None)
+        length = None if parts[-1] is Ellipsis else len(parts)
+        return _misfit_inside(value, (list, tuple), parts[0], length)
     if kind is abc.Sequence:
-        return _fit_all(value, (abc.Sequence, numpy.ndarray), parts[0], None)
+        return _misfit_inside(value, (abc.Sequence, numpy.ndarray), parts[0])
     if isinstance(kind, type):  # Callable, Mapping, Iterable …: only the outside is looked at
         return None if isinstance(value, kind) else TypeError
     return None  # a type variable
 
 
-def _fit_all(value: Any, kinds: Any, hint: Any, length: int | None) -> type[Exception] | None:
+def _misfit_inside(
+    value: Any, kinds: Any, hint: Any, length: int | None = None
+) -> type[Exception] | None:
     if not isinstance(value, kinds) or isinstance(value, (str, bytes)):
         return TypeError
     if isinstance(value, numpy.ndarray) and value.ndim == 0:
         return TypeError
     if length is not None and len(value) != length:
         return ValueError
-    wrong = (fit(part, hint) for part in value) if hint is not Any else ()
-    return next(filter(None, wrong), None)
+    if hint is Any:
+        return None
+    return next(filter(None, (misfit(part, hint) for part in value)), None)
 
 
 # ----- In words -----
 
 WORDS = {
-    None: "None", type(None): "None", bool: "True or False", int: "a whole number",
+    type(None): "None", bool: "True or False", int: "a whole number",
     float: "a number", str: "a text", abc.Callable: "a function", abc.Mapping: "a dictionary",
     abc.Iterable: "a list", dict: "a dictionary", os.PathLike: "a path",
     numpy.ndarray: "a NumPy array",
@@ -141,20 +150,21 @@ def expected(hint: Any) -> str:
         return expected(parts[0]) + str(parts[1])
     if kind in (Literal, typing.Union, types.UnionType):
         words = list(dict.fromkeys(_alternatives(hint)))
-        known = [f", each {word}" for word in words]  # "a number or two of them", no more words
-        return _or([text.removesuffix(next(filter(text.endswith, known), "")) for text in words])
+        for word in list(words):  # "a number or two of them": what each is has been said
+            words = [text.removesuffix(f", each {word}") for text in words]
+        *some, last = words
+        return f"{', '.join(some)} or {last}" if some else last
     if kind is tuple and parts[-1] is not Ellipsis:
         return f"{NUMBERS.get(len(parts), len(parts))} of them, each {expected(parts[0])}"
     if kind in (tuple, abc.Sequence):
         inside = expected(parts[0])
         return "a list" if inside == "anything" else f"a list, each {inside}"
-    name = kind if isinstance(kind, type) else hint
+    name = kind or hint
     if name in WORDS:
         return WORDS[name]
-    text = getattr(name, "__name__", "")
-    return (
-        f"{'an' if text[:1] in 'AEIOU' else 'a'} {text}" if isinstance(name, type) else "anything"
-    )
+    if not isinstance(name, type):  # a type variable
+        return "anything"
+    return f"{'an' if name.__name__[0] in 'AEIOU' else 'a'} {name.__name__}"
 
 
 def _alternatives(hint: Any) -> list[str]:
@@ -165,11 +175,6 @@ def _alternatives(hint: Any) -> list[str]:
     if kind in (typing.Union, types.UnionType):
         return [word for part in parts for word in _alternatives(part)]
     return [expected(hint)]
-
-
-def _or(words: list[str]) -> str:
-    *some, last = words
-    return f"{', '.join(some)} or {last}" if some else last
 
 
 def got(value: Any) -> str:
@@ -187,7 +192,7 @@ def got(value: Any) -> str:
 
 def need(name: str, argument: str, value: Any, hint: Any) -> None:
     """Raise `TypeError` or `ValueError` unless `value` is what `hint` asks for."""
-    wrong = fit(value, hint)
+    wrong = misfit(value, hint)
     if wrong is not None:
         listed = typing.get_origin(hint) in (abc.Sequence, abc.Iterable, tuple)
         single = listed and hasattr(value, "shape") and not isinstance(value, numpy.ndarray)
@@ -209,14 +214,13 @@ class Arguments:
     def __init__(self, function: Callable) -> None:
         self.function = function
         self.parameters = inspect.signature(function).parameters
-        self.names = [
-            name for name, p in self.parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD,)
-        ]
-        self.open = any(p.kind is p.VAR_KEYWORD for p in self.parameters.values())
-        self.fine: set[tuple[str, type, Any]] = set()  # what was found fine before
-        self.rest = next(
-            (name for name, p in self.parameters.items() if p.kind is p.VAR_POSITIONAL), ""
-        )
+        of_kind: dict[Any, list[str]] = {}
+        for name, parameter in self.parameters.items():
+            of_kind.setdefault(parameter.kind, []).append(name)
+        self.names = of_kind.get(inspect.Parameter.POSITIONAL_OR_KEYWORD, [])
+        self.rest = of_kind.get(inspect.Parameter.VAR_POSITIONAL, [])  # the name of *xs
+        self.open = inspect.Parameter.VAR_KEYWORD in of_kind  # takes **settings
+        self.fine: set[Any] = set()  # the plain values that were checked before
 
     @functools.cached_property
     def hints(self) -> dict[str, Any]:
@@ -229,13 +233,13 @@ class Arguments:
                     hint = eval(hint, self.function.__globals__)
                 except NameError:  # imported for type checkers only
                     hint = Any
-            if hint not in (Any, inspect.Parameter.empty) and parameter.kind != 4:  # not **settings
+            if hint not in (Any, parameter.empty) and parameter.kind is not parameter.VAR_KEYWORD:
                 hints[name] = hint
         return hints
 
     def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """(parameter, value) of a call, in order."""
-        rest = [(self.rest, value) for value in args[len(self.names) :]] if self.rest else []
+        rest = [(name, value) for name in self.rest for value in args[len(self.names) :]]
         return [*zip(self.names, args), *rest, *kwargs.items()]
 
     def check(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -250,10 +254,11 @@ class Arguments:
             if hint is None:
                 continue
             seen = (argument, type(value), value) if type(value) in PLAIN else None
-            if seen is None or seen not in self.fine:
-                need(name, argument, value, hint)
-                if seen is not None and len(self.fine) < 1000:
-                    self.fine.add(seen)
+            if seen in self.fine:
+                continue
+            need(name, argument, value, hint)
+            if seen is not None and len(self.fine) < 1000:
+                self.fine.add(seen)
 
 
 def checked(function: F) -> F:
@@ -280,9 +285,8 @@ def checked(function: F) -> F:
 def public_name(function: Callable) -> str:
     """What a user calls it: `Dataset.split`, but `sum` for a method of a Tensor."""
     owner, _, name = function.__qualname__.rpartition(".")
-    return (
-        name if owner in ("", "Operators", "Tensor") or "<locals>" in owner else f"{owner}.{name}"
-    )
+    alone = owner in ("", "Operators", "Tensor") or "<locals>" in owner
+    return name if alone else f"{owner}.{name}"
 
 
 # ----- What went wrong inside -----

@@ -20,17 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from .check import PathLike, checked
+from .check import PathLike, checked, user_path
 from .errors import CheckpointError, DataError, DTypeError
 from .npz import read_npz
 
 FORMAT = "tinyfractal checkpoint 1"
 Arrays = dict[str, np.ndarray]
-
-
-def user_path(path: PathLike) -> Path:
-    """The path, in which a leading ~ is the home folder."""
-    return Path(os.path.expanduser(path))
 
 
 # ----- Writing -----

@@ -19,21 +19,7 @@ class Row(Module, Generic[T]):
     holds: type  # what may be in it
 
     def __init__(self, things: Iterable[T] = ()) -> None:
-        self._fill(self._listed(things))
-
-    def _listed(self, things: Iterable[T]) -> list[T]:
-        """These as a list, each checked."""
-        try:
-            iterator = iter(things)
-        except TypeError:
-            kind = f"{self.holds.__name__.lower()}s"
-            raise TypeError(
-                f"{type(self).__name__}: {kind} need a list, got {got(things)}"
-            ) from None
-        listed = list(iterator)
-        for thing in listed:
-            self._check(thing)
-        return listed
+        self.extend(things)
 
     def _fill(self, things: list[T]) -> None:
         """Hold exactly these."""
@@ -90,7 +76,11 @@ class Row(Module, Generic[T]):
 
     def extend(self, things: Iterable[T]) -> None:
         """Add several at the end."""
-        self._fill([*self, *self._listed(things)])
+        need(type(self).__name__, f"{self.holds.__name__.lower()}s", things, Iterable)
+        listed = list(things)
+        for thing in listed:
+            self._check(thing)
+        self._fill([*self, *listed])
 
     def insert(self, index: int, thing: T) -> None:
         """Put one in before number `index`; the later ones move on."""

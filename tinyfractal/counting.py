@@ -1,4 +1,4 @@
-"""How large a FractalNet is, in closed form: counted without building anything."""
+"""How large a network is, in closed form: counted without building anything."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def fractal_parameters(
     Of the 2^C - 1 convolutions of a block, C (the first of each column) see the block's input; the
     others see its output width. Each has 9 · in · out weights and 2 · out for batch norm.
     """
-    if not len(channels):
-        raise ShapeError("fractal_parameters: channels needs a number for each block, got none")
+    check_channels("fractal_parameters", channels)
     total = (channels[-1] + 1) * classes
     for before, after in zip([in_channels, *channels], channels):
         convolutions = 2**columns - 1
@@ -37,23 +36,48 @@ def fractal_parameters(
     return total
 
 
-def check_size(
-    name: str, columns: int, channels: Sequence[int], in_channels: int, classes: int = 1
-) -> None:
-    """Raise `ShapeError` for a network without a block, or too large for this library."""
+def stack_parameters(
+    depth: int, channels: Sequence[int], in_channels: int, classes: int, shortcuts: bool = False
+) -> int:
+    """Learned numbers of a plain network, or with `shortcuts` of a ResNet (see `zoo`)."""
+    total = (channels[-1] + 1) * classes
+    for before, after in zip([in_channels, *channels], channels):
+        total += 9 * (before + (depth - 1) * after) * after + 2 * after * depth
+        if shortcuts and before != after:
+            total += (before + 2) * after  # the 1×1 convolution beside the first unit
+    return total
+
+
+# ----- What is refused -----
+
+
+def check_channels(name: str, channels: Sequence[int]) -> None:
+    """Raise `ShapeError` for a network without a block."""
     if not len(channels):
         raise ShapeError(f"{name}: channels needs a number for each block, (16, 32), got none")
+
+
+def check_weights(name: str, size: str, channels: Sequence[int], weights: int) -> None:
+    """Raise `ShapeError` for a network too large for this library."""
+    if weights > MOST_WEIGHTS:
+        raise ShapeError(
+            f"{name}: {size} of channels {got(channels)} would be {weights:,} weights; use fewer, "
+            f"at most {MOST_WEIGHTS:,}"
+        )
+
+
+def check_fractal(
+    name: str, columns: int, channels: Sequence[int], in_channels: int, classes: int = 1
+) -> None:
+    """Raise `ShapeError` for a fractal network without a block, or one too large."""
+    check_channels(name, channels)
     if columns > MOST_COLUMNS:
         raise ShapeError(
             f"{name}: columns={columns} would be 2^{columns} - 1 convolutions in each block; use "
             f"at most {MOST_COLUMNS}"
         )
     weights = fractal_parameters(columns, channels, in_channels, classes)
-    if weights > MOST_WEIGHTS:
-        raise ShapeError(
-            f"{name}: {columns} columns of channels {got(channels)} would be {weights:,} weights; "
-            f"use fewer, at most {MOST_WEIGHTS:,}"
-        )
+    check_weights(name, f"{columns} columns", channels, weights)
 
 
 def check_column(name: str, c: Any, columns: int) -> None:

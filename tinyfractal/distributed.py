@@ -135,8 +135,8 @@ class ProcessGroup:
         return cast(T, value)
 
     @checked
-    def agree(self, name: str, make: Callable[[], dict[str, Any]]) -> None:
-        """Raise on every rank unless `make()` gives {what: value} alike on all of them.
+    def agree(self, name: str, make: Callable[[], dict[str, Any] | None]) -> None:
+        """Raise on every rank unless `make()` gives {what: value}, or None, alike on all of them.
 
         Raises the error of `make()`, or `DistributedError` where only another rank has one.
         """

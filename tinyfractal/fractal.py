@@ -32,7 +32,7 @@ import numpy
 from . import ops
 from .backend import own, rng, whole
 from .check import Below1, Count, Probability, Range, Size, checked
-from .counting import Columns, check_column, check_size, fractal_depth, fractal_parameters
+from .counting import Columns, check_column, check_fractal, fractal_depth, fractal_parameters
 from .errors import ShapeError
 from .module import Module
 from .nn import (
@@ -161,7 +161,7 @@ class FractalBlock(Module):
     def __init__(
         self, columns: Count, in_channels: Width, out_channels: Width, dropout: Below1 = 0.0
     ) -> None:
-        check_size("FractalBlock", columns, [out_channels], in_channels)
+        check_fractal("FractalBlock", columns, [out_channels], in_channels)
         self.columns = columns
         self.conv = ConvUnit(in_channels, out_channels, dropout)
         if columns > 1:
@@ -235,7 +235,7 @@ class FractalNet(Module):
         global_ratio: Probability = 0.5,
         per_sample: bool = True,
     ) -> None:
-        check_size("FractalNet", columns, channels, in_channels, classes)
+        check_fractal("FractalNet", columns, channels, in_channels, classes)
         rates: Sequence[float] = (
             [dropout] * len(channels) if isinstance(dropout, Real) else dropout  # type: ignore
         )

@@ -40,14 +40,13 @@ _lock = threading.Lock()
 _held: dict[int, list[Any]] = {}  # {id of a module: [how many blocks hold it, its mode before]}
 
 
+@checked
 @contextmanager
 def inference(model: Module) -> Iterator[None]:
     """In inference, and unrecorded, inside a `with` block; each layer's mode is put back after.
 
     Where blocks overlap, in threads or one in another, the last one to end puts it back.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"inference: model needs a Module, got a {type(model).__name__}")
     modules = [module for _, module in model.named_modules()]
     with _lock:
         for module in modules:

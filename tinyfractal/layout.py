@@ -71,9 +71,9 @@ HEAD = 0.3  # between a block's upper border and its conv: room for its name
 
 # ----- A block -----
 
-MOST_COLUMNS = 8
-TOO_MANY = "a block has 2^columns - 1 convolutions, more than a picture can show"
-Columns = Annotated[int, Range(1, MOST_COLUMNS, why=TOO_MANY)]
+Columns = Annotated[
+    int, Range(1, 8, why="a block has 2^columns - 1 convolutions, more than a picture can show")
+]
 
 
 @checked

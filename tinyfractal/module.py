@@ -29,6 +29,7 @@ from .mode import no_grad
 from .tensor import Tensor
 
 M = TypeVar("M", bound="Module")
+_switching = local()  # "modules": those whose `train` is running, for each thread
 
 
 class Parameter(Tensor):
@@ -110,10 +111,8 @@ class Module:
             yield path, module
             seen.add(id(module))
             above |= {id(module)}
-            inside = [
-                (f"{path}.{name}" if path else name, child, above)
-                for name, child in module.children()
-            ]
+            start = f"{path}." if path else ""
+            inside = [(start + name, child, above) for name, child in module.children()]
             stack += reversed(inside)
 
     def _named(self, kind: type[Tensor], remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
@@ -156,14 +155,16 @@ class Module:
                     return super().train(False)
         """
         need(f"{type(self).__name__}.train", "training", training, bool)
-        if id(self) not in switching.modules:  # else a child that knows its parent asks back
-            switching.modules.add(id(self))
-            try:
-                self.training = bool(training)
-                for _, child in list(self.children()):
-                    child.train(training)
-            finally:
-                switching.modules.discard(id(self))
+        running = vars(_switching).setdefault("modules", set())
+        if id(self) in running:  # a child that knows its parent has asked back
+            return self
+        running.add(id(self))
+        try:
+            self.training = bool(training)
+            for _, child in list(self.children()):
+                child.train(training)
+        finally:
+            running.discard(id(self))
         return self
 
     def eval(self: M) -> M:
@@ -261,16 +262,6 @@ FOUND = (Module, Parameter, Buffer)
 CONTAINERS = (list, tuple, set, frozenset, dict, deque, ValuesView)
 
 
-class Switching(local):
-    """The modules whose `train` is running, in each thread by itself."""
-
-    def __init__(self) -> None:
-        self.modules: set[int] = set()
-
-
-switching = Switching()
-
-
 def is_leaf(value: Any) -> bool:
     """Whether this is a leaf that wants a gradient, and no Parameter: nobody would train it."""
     return type(value) is Tensor and value.requires_grad and value.node is None
@@ -292,11 +283,9 @@ def unlisted(module: Module, name: str) -> str:
 def overwritten(module: Module, name: str, before: Any, value: Any) -> str:
     """What to say where something else would take the place of a weight."""
     kind = type(before).__name__
-    mend = (
-        "assign another Module, or None"
-        if isinstance(before, Module)
-        else f"change its numbers with `with no_grad(): self.{name}.copy_(…)`, or assign a {kind}"
-    )
+    mend = f"change its numbers with `with no_grad(): self.{name}.copy_(…)`, or assign a {kind}"
+    if isinstance(before, Module):
+        mend = "assign another Module, or None"
     return (
         f"{type(module).__name__}.{name} is a {kind}, and the module would lose it for "
         f"{got(value)}; {mend}"
@@ -309,9 +298,8 @@ def check_container(module: Module, name: str, value: Any) -> None:
     while stack:
         value = stack.pop()
         if is_weight(value):
-            mend = (
-                "a ModuleList or a ModuleDict" if isinstance(value, Module) else "a ParameterList"
-            )
+            is_module = isinstance(value, Module)
+            mend = "a ModuleList or a ModuleDict" if is_module else "a ParameterList"
             raise TypeError(
                 f"{type(module).__name__}.{name}: the {type(value).__name__} in this {kind} is not "
                 f"found; put it into {mend}, or make it an attribute"
@@ -336,13 +324,13 @@ def as_array(value: Any) -> Any:
 
 def missing_or_unexpected(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> list[str]:
     """The weights that the state has under none of their names, and the names that are no one's."""
-    there = {own[name] for name in own if name in state}
-    missing: dict[Tensor, str] = {}
+    found = {own[name] for name in own if name in state}
+    missing = []
     for name, tensor in own.items():
-        if tensor not in there:
-            missing.setdefault(tensor, name)
-    unexpected = [f"unexpected: {name}" for name in state if name not in own]
-    return [f"missing: {name}" for name in missing.values()] + unexpected
+        if tensor not in found:
+            found.add(tensor)  # it is missing once, whatever its names
+            missing.append(f"missing: {name}")
+    return missing + [f"unexpected: {name}" for name in state if name not in own]
 
 
 def misfit(name: str, tensor: Tensor, array: Any) -> str:

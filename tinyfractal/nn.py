@@ -14,7 +14,18 @@ import numpy
 
 from . import ops
 from .backend import own, rng, whole, xp
-from .check import Amount, Below1, Count, Finite, Probability, Range, Size, checked
+from .check import (
+    Amount,
+    Below1,
+    Count,
+    CountOrPair,
+    Finite,
+    Probability,
+    Range,
+    Size,
+    SizeOrPair,
+    checked,
+)
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential
 from .errors import ShapeError
 from .init import Initializer, xavier_uniform
@@ -69,11 +80,11 @@ class Conv2d(Module):
         self,
         in_channels: Width,
         out_channels: Width,
-        kernel_size: Count | tuple[Count, Count],
-        stride: Count | tuple[Count, Count] = 1,
-        padding: Literal["same", "valid"] | Size | tuple[Size, Size] = "same",
+        kernel_size: CountOrPair,
+        stride: CountOrPair = 1,
+        padding: Literal["same", "valid"] | SizeOrPair = "same",
         padding_mode: Literal["zeros", "reflect"] = "zeros",
-        dilation: Count | tuple[Count, Count] = 1,
+        dilation: CountOrPair = 1,
         groups: Count = 1,
         bias: bool = True,
         init: Initializer = xavier_uniform,
@@ -87,12 +98,9 @@ class Conv2d(Module):
         self.weight = first_weight(self, init, kh, kw, in_channels // groups, out_channels)
         self.bias = Parameter(xp.zeros(out_channels, xp.float32)) if bias else None
         self.settings: dict[str, Any] = {
-            "stride": stride,
-            "padding": padding,
-            "padding_mode": padding_mode,
-            "dilation": dilation,
-            "groups": groups,
-        }
+            "stride": stride, "padding": padding, "padding_mode": padding_mode,
+            "dilation": dilation, "groups": groups,
+        }  # fmt: skip
 
     def forward(self, x: Any) -> Tensor:
         return ops.conv2d(x, self.weight, self.bias, **self.settings)
@@ -100,19 +108,14 @@ class Conv2d(Module):
     def describe(self) -> str:
         kh, kw, channels, out_channels = self.weight.shape
         usual = {
-            "stride": 1,
-            "padding": "same",
-            "padding_mode": "zeros",
-            "dilation": 1,
-            "groups": 1,
-        }
+            "stride": 1, "padding": "same", "padding_mode": "zeros", "dilation": 1, "groups": 1,
+        }  # fmt: skip
         unusual = [f"{k}={v!r}" for k, v in self.settings.items() if v != usual[k]]
         if self.bias is None:
             unusual.append("bias=False")
         size = str(kh) if kh == kw else f"({kh}, {kw})"
-        return ", ".join(
-            [str(channels * self.settings["groups"]), str(out_channels), size, *unusual]
-        )
+        numbers = f"{channels * self.settings['groups']}, {out_channels}, {size}"
+        return ", ".join([numbers, *unusual])
 
 
 class BatchNorm2d(Module):
@@ -137,17 +140,9 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Any, statistics: Any = None) -> Tensor:
         return ops.batch_norm(
-            x,
-            self.weight,
-            self.bias,
-            self.running_mean,
-            self.running_var,
-            self.training,
-            self.momentum,
-            self.eps,
-            self.relu,
-            statistics,
-        )
+            x, self.weight, self.bias, self.running_mean, self.running_var,
+            self.training, self.momentum, self.eps, self.relu, statistics,
+        )  # fmt: skip
 
     @property
     def folds(self) -> bool:
@@ -243,9 +238,9 @@ class Pool(Module):
     @checked
     def __init__(
         self,
-        kernel_size: Count | tuple[Count, Count],
-        stride: Count | tuple[Count, Count] | None = None,
-        padding: Size | tuple[Size, Size] = 0,
+        kernel_size: CountOrPair,
+        stride: CountOrPair | None = None,
+        padding: SizeOrPair = 0,
     ) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 

@@ -16,7 +16,7 @@ Parameters may come in groups with settings of their own, such as no weight deca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy
@@ -24,9 +24,8 @@ import numpy
 from .backend import Array, asnumpy, xp
 from .check import Amount, Below1, checked
 from .module import Module
-from .optimizer import Optimizer, ParamGroup, Setting, check_gradient, listed
+from .optimizer import Optimizer, ParamGroup, Setting, check_gradient, tensors_of
 from .schedule import ConstantLR, CosineLR, HalvingLR, Schedule, StepLR
-from .tensor import Tensor
 
 
 class SGD(Optimizer):
@@ -124,10 +123,8 @@ def param_groups_weight_decay(net: Module, weight_decay: Amount) -> list[dict[st
 
     optimizer = SGD(param_groups_weight_decay(net, 5e-4), lr=0.1)
     """
-    weights: list[Tensor] = []
-    others: list[Tensor] = []
-    for parameter in net.parameters():
-        (weights if parameter.ndim > 1 else others).append(parameter)
+    weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
     groups = [
         {"params": weights, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -142,26 +139,26 @@ def clip_grad_norm_(parameters: Any, max_norm: Amount) -> float:
     Returns the length before, √ Σ g². Raises `FloatingPointError` for a gradient that is not finite
     and leaves them all as they are.
     """
-    tensors = dict.fromkeys(listed("clip_grad_norm_", parameters))  # each of them once
-    gradients = []
+    tensors = dict.fromkeys(tensors_of("clip_grad_norm_", parameters))  # each of them once
+    gradients = {}
     for i, parameter in enumerate(tensors):
         if parameter.grad is not None:
             check_gradient("clip_grad_norm_", i, parameter)
-            gradients.append(parameter.grad)
+            gradients[i] = parameter.grad
     with numpy.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients)
+        squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients.values())
     total = float(asnumpy(squares))  # here a GPU is waited for, once
-    length = math.sqrt(total) if 1e-30 < total < math.inf else careful_length(tensors)
+    length = math.sqrt(total) if 1e-30 < total < math.inf else careful_length(gradients)
     if length > max_norm:
-        for g in gradients:
+        for g in gradients.values():
             g.data *= max_norm / length
             g.changed("clip_grad_norm_")
     return length
 
 
-def careful_length(parameters: Iterable[Tensor]) -> float:
+def careful_length(gradients: Mapping[int, Any]) -> float:
     """√ Σ g² where g² is too large or too small for its type: √ Σ (g / top)² · top."""
-    arrays = {i: asnumpy(p.grad) for i, p in enumerate(parameters) if p.grad is not None}
+    arrays = {i: asnumpy(g) for i, g in gradients.items()}
     for i, array in arrays.items():
         if not numpy.isfinite(array).all():
             raise FloatingPointError(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import UserDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -22,38 +23,34 @@ from .tensor import Tensor
 # ----- Groups -----
 
 
-def listed(name: str, parameters: Any) -> list[Tensor]:
-    """The Tensors in a list, or in what else can be gone through; a single one is a list of one.
+def as_list(given: Any) -> list[Any]:
+    """The things in a list, or in what else can be gone through; one alone is a list of one."""
+    single = isinstance(given, (Tensor, Module, Mapping)) or not isinstance(given, Iterable)
+    return [given] if single else list(given)
 
-    Raises `TypeError`, with what to write instead, for anything else.
-    """
-    single = isinstance(parameters, (Tensor, Module)) or not isinstance(parameters, Iterable)
-    tensors = []
-    for tensor in [parameters] if single else parameters:
+
+def tensors_of(name: str, parameters: Any) -> list[Tensor]:
+    """The Tensors in a list, or a single one. Raises `TypeError` for anything else."""
+    tensors = as_list(parameters)
+    for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeError(
                 f"{name}: parameters are Tensors, such as net.parameters(), got {got(tensor)}"
             )
-        tensors.append(tensor)
     return tensors
 
 
-def grouped(name: str, parameters: Any) -> list[dict[str, Any]]:
+def groups_of(name: str, parameters: Any) -> list[dict[str, Any]]:
     """The groups in what an optimizer is given; a plain list of Tensors is one group."""
-    if isinstance(parameters, Mapping):
-        given: list[Any] = [parameters]
-    elif isinstance(parameters, Iterable) and not isinstance(parameters, (Tensor, Module)):
-        given = list(parameters)
-    else:
-        given = listed(name, parameters)
+    given = as_list(parameters)
     if not any(isinstance(part, Mapping) for part in given):
         given = [{"params": given}]
     groups = []
     for group in given:
         if not isinstance(group, Mapping) or "params" not in group:
             raise TypeError(f'{name}: a group is a dictionary with "params", got {got(group)}')
-        groups.append({**group, "params": listed(name, group["params"])})
-    if not groups or not all(group["params"] for group in groups):
+        groups.append({**group, "params": tensors_of(name, group["params"])})
+    if not all(group["params"] for group in groups):
         raise ValueError(f"{name}: parameters is empty, there is nothing to optimize")
     return groups
 
@@ -116,8 +113,8 @@ class Setting:
 class Optimizer:
     """Keeps the parameters, their settings, and the memory of each parameter.
 
-    `parameters` is a list of Tensors, or of groups: dictionaries with "params" and whatever
-    settings these shall have of their own.
+    `parameters` is a list of Tensors, or of groups: dictionaries with "params" and the settings
+    in which these differ.
     """
 
     memories: tuple[str, ...] = ()  # names of the arrays kept for each parameter
@@ -130,7 +127,7 @@ class Optimizer:
         defaults = {"lr": lr, "weight_decay": weight_decay, **more}
         self.param_groups = [
             ParamGroup(name, self.hints(), {**defaults, **group})
-            for group in grouped(name, parameters)
+            for group in groups_of(name, parameters)
         ]
         self.parameters: list[Tensor] = [p for group in self.param_groups for p in group["params"]]
         self.group_of = [group for group in self.param_groups for _ in group["params"]]
@@ -146,12 +143,9 @@ class Optimizer:
     @classmethod
     def hints(cls) -> dict[str, Any]:
         """{setting: what it has to be}."""
-        found: dict[str, Any] = {}
-        for kind in reversed(cls.__mro__):
-            found |= {
-                n: value.hint for n, value in vars(kind).items() if isinstance(value, Setting)
-            }
-        return found
+        known = (vars(kind).items() for kind in reversed(cls.__mro__))
+        settings = itertools.chain.from_iterable(known)
+        return {name: value.hint for name, value in settings if isinstance(value, Setting)}
 
     def step(self) -> None:
         """Change every parameter that has a gradient.

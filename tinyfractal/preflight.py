@@ -6,7 +6,7 @@ Nothing here changes a weight.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,22 +37,19 @@ def check_run(
     Raises `DataError`, `ShapeError` or `ValueError`, and `DistributedError` where they differ.
     """
 
-    def look() -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
         if options["resume"] and not options["folder"]:
             raise ValueError("fit: resume=True needs the folder of a run, folder=…")
         check_data(train, tests)
         check_optimizer(model, optimizer, schedule)
         check_batches(train, options["batch_size"], group)
         if group.size == 1:
-            return {}
+            return None
         return fingerprint(model, optimizer, schedule, {"train": train, **tests, **options})
 
-    def answer() -> dict[str, Any]:
-        try_model(model, train, options["batch_size"], options["transform"], group)
-        return {}
-
     group.agree("fit", look)
-    group.agree("fit", answer)
+    batch_size, transform = options["batch_size"], options["transform"]
+    group.agree("fit", lambda: try_model(model, train, batch_size, transform, group))
 
 
 def check_data(train: Dataset, tests: Mapping[str, Dataset]) -> None:
@@ -155,25 +152,21 @@ def try_model(
         with inference(model):
             answer(group.size)
         if smallest < 2 * group.size:  # some process has a single one
-            with no_grad():
-                model.train()
-                _explaining(batch_size, smallest, len(train), lambda: answer(smallest))
+            try:
+                with no_grad():
+                    model.train()
+                    answer(smallest)
+            except ValueError as error:
+                raise ValueError(
+                    f"fit: batch_size={batch_size} leaves {smallest} of the {len(train)} images "
+                    f"for the last batch, which does not work ({error}); choose another batch_size"
+                ) from error
     finally:
         for buffer, before in buffers:
             buffer.copy_(before)
         for module, training in modes:
             module.training = training
         backend.set_random_state(random)
-
-
-def _explaining(batch_size: int, smallest: int, images: int, work: Callable[[], None]) -> None:
-    try:
-        work()
-    except ValueError as error:
-        raise ValueError(
-            f"fit: batch_size={batch_size} leaves {smallest} of the {images} images for the last "
-            f"batch, which does not work ({error}); choose another batch_size"
-        ) from error
 
 
 # ----- The same on all processes, and the same as before -----

@@ -29,8 +29,7 @@ from .ops import cross_entropy
 from .optim import SGD
 from .tensor import Tensor
 
-MOST_COLUMNS, TOO_MANY = 12, "a block has 2^columns - 1 convolutions"
-Columns = Annotated[int, Range(1, MOST_COLUMNS, why=TOO_MANY)]
+Columns = Annotated[int, Range(1, 12, why="a block has 2^columns - 1 convolutions")]
 
 
 @dataclass

@@ -15,11 +15,23 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from . import backend, optim, zoo
-from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, checked, need
-from .checkpoint import check_kinds, load_checkpoint, naming, user_path
+from .check import (
+    Amount,
+    Below1,
+    Count,
+    PathLike,
+    Probability,
+    Range,
+    Size,
+    checked,
+    need,
+    user_path,
+)
+from .checkpoint import check_kinds, load_checkpoint, naming
+from .counting import fractal_depth, fractal_parameters, stack_parameters
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
-from .fractal import ConvUnit, FractalNet, fractal_depth, fractal_parameters
+from .fractal import ConvUnit, FractalNet
 from .module import Module
 from .nn import Dropout, MaxPool2d
 from .run import CHECKPOINT
@@ -155,15 +167,10 @@ class Recipe:
     def count_parameters(self) -> int:
         """Learned numbers of the network."""
         self._check_facts()
-        inputs, classes, depth = self.shape[2], len(self.classes), self.stage_depth
+        sizes = self.channels, self.shape[2], len(self.classes)
         if self.model == "fractal":
-            return fractal_parameters(self.columns, self.channels, inputs, classes)
-        total = (self.channels[-1] + 1) * classes
-        for before, after in zip((inputs, *self.channels), self.channels):
-            total += 9 * (before + (depth - 1) * after) * after + 2 * after * depth
-            if self.model == "resnet" and before != after:
-                total += (before + 2) * after  # the 1×1 convolution beside the first unit
-        return total
+            return fractal_parameters(self.columns, *sizes)
+        return stack_parameters(self.stage_depth, *sizes, shortcuts=self.model == "resnet")
 
     def training_bytes(self) -> int:
         """Memory for weights, gradients and what the optimizer remembers, in float32."""

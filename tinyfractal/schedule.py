@@ -8,7 +8,7 @@ from typing import Any
 
 from .check import Amount, Count, Probability, Size, checked, need
 from .errors import CheckpointError
-from .optimizer import Optimizer
+from .optimizer import Optimizer, as_list
 
 
 class Schedule:
@@ -69,11 +69,7 @@ class Schedule:
         name, groups = type(self).__name__, self.optimizer.param_groups
         try:
             need(name, "epoch", state["epoch"], Size)
-            rates = (
-                state["base_lr"]
-                if isinstance(state["base_lr"], (list, tuple))
-                else [state["base_lr"]]
-            )
+            rates = as_list(state["base_lr"])
             need(name, "base_lr", rates, Sequence[Amount])
         except KeyError as error:
             raise CheckpointError(f"{name}: the saved state has no {error}") from error

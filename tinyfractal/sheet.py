@@ -12,10 +12,9 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from .check import PathLike, Probability, checked, got
+from .check import PathLike, Probability, checked, got, user_path
 from .errors import DTypeError
 from .layout import Alive, Layout
 
@@ -109,7 +108,7 @@ def save(figure: Any, path: PathLike) -> None:
 
     The same figure is the same file, byte for byte.
     """
-    path = Path(os.path.expanduser(path))
+    path = user_path(path)
     suffix = path.suffix.lower()
     if not hasattr(figure, "savefig"):
         raise DTypeError(f"save: figure needs a Figure of Matplotlib, got {got(figure)}")

@@ -23,25 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from . import backend, preflight
-from .check import Amount, Count, PathLike, Probability, Size, checked
-from .checkpoint import check_kinds, load_checkpoint, naming, user_path
+from .check import Amount, Count, PathLike, Probability, Size, checked, user_path
+from .checkpoint import check_kinds, load_checkpoint, naming
 from .data import Dataset, Loader
 from .distributed import ProcessGroup, Reducer
 from .errors import CheckpointError
-from .inference import Result as Result
-from .inference import columns_of, evaluate, number
-from .inference import inference as inference
-from .inference import predict as predict
+from .inference import Result, columns_of, evaluate, inference, number, predict
 from .module import Module
 from .ops import cross_entropy
 from .optim import Optimizer, Schedule, clip_grad_norm_
 from .progress import Progress
 from .recipe import recipe_of
-from .run import BEST as BEST
-from .run import CHECKPOINT as CHECKPOINT
-from .run import HISTORY as HISTORY
-from .run import RunFolder, check_history
-from .run import best_epoch as best_epoch
+from .run import BEST, CHECKPOINT, HISTORY, RunFolder, best_epoch, check_history
 from .tensor import Tensor
 
 
@@ -150,14 +143,10 @@ def _begin(
         history = _take_over(run.path, state, model, optimizer, schedule)
         run.keep_best(history)
     preflight.check_schedule(schedule, len(history), epochs)
-    if state is None or _text(state.get("recipe")) != _text(facts.get("recipe")):
+    if state is None or state.get("recipe") != json.loads(json.dumps(facts.get("recipe"))):
         # so that a run killed in its first epoch can be resumed too
         run.save(history, model, optimizer, schedule, facts)
     return history
-
-
-def _text(recipe: Any) -> str:
-    return json.dumps(recipe, sort_keys=True)
 
 
 @checked
@@ -257,8 +246,7 @@ def _take_over(
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         backend.set_random_state(state["random"])
-        return list(state["history"])
-    raise AssertionError
+    return list(state["history"])
 
 
 def _describe(record: dict[str, Any]) -> str:
@@ -270,3 +258,9 @@ def _describe(record: dict[str, Any]) -> str:
         columns = " ".join(f"{100 * accuracy:.1f}" for accuracy in record["columns"])
         text += f"  columns {columns}"
     return text
+
+
+__all__ = [
+    "BEST", "CHECKPOINT", "HISTORY", "Result", "best_epoch", "columns_of", "evaluate", "fit",
+    "inference", "predict", "restore", "train_epoch",
+]  # fmt: skip

@@ -10,28 +10,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from . import ops
-from .check import Below1, Range, checked, got
-from .counting import MOST_COLUMNS, MOST_WEIGHTS
-from .errors import ShapeError
+from .check import Below1, Range, checked
+from .counting import MOST_COLUMNS, check_channels, check_weights, stack_parameters
 from .fractal import ConvUnit
 from .module import Module
 from .nn import BatchNorm2d, Conv2d, GlobalAvgPool, Linear, MaxPool2d, Sequential, Width
 from .tensor import Tensor
 
 Depth = Annotated[int, Range(1, 2 ** (MOST_COLUMNS - 1))]
-
-
-def check_size(name: str, in_channels: int, channels: Sequence[int], depth: int) -> None:
-    """Raise `ShapeError` for a network without a stage, or one of too many weights."""
-    if not len(channels):
-        raise ShapeError(f"{name}: channels needs a number for each stage, (16, 32), got none")
-    stages = zip([in_channels, *channels], channels)
-    weights = sum(9 * after * (before + (depth - 1) * after) for before, after in stages)
-    if weights > MOST_WEIGHTS:
-        raise ShapeError(
-            f"{name}: depth {depth} of channels {got(channels)} would be {weights:,} weights; use "
-            f"fewer, at most {MOST_WEIGHTS:,}"
-        )
 
 
 class PlainNet(Sequential):
@@ -46,7 +32,9 @@ class PlainNet(Sequential):
         depth: Depth = 4,
         dropout: Below1 = 0.0,
     ) -> None:
-        check_size("PlainNet", in_channels, channels, depth)
+        check_channels("PlainNet", channels)
+        weights = stack_parameters(depth, channels, in_channels, classes)
+        check_weights("PlainNet", f"depth {depth}", channels, weights)
         layers: list[Module] = []
         for before, after in zip([in_channels, *channels], channels):
             layers += [ConvUnit(before if i == 0 else after, after, dropout) for i in range(depth)]
@@ -99,7 +87,9 @@ class ResNet(Sequential):
         depth: Depth = 4,
         dropout: Below1 = 0.0,
     ) -> None:
-        check_size("ResNet", in_channels, channels, depth)
+        check_channels("ResNet", channels)
+        weights = stack_parameters(depth, channels, in_channels, classes, shortcuts=True)
+        check_weights("ResNet", f"depth {depth}", channels, weights)
         layers: list[Module] = []
         for before, after in zip([in_channels, *channels], channels):
             convolutions = [2] * (depth // 2) + [1] * (depth % 2)

@@ -12,10 +12,10 @@ from pathlib import Path
 from .. import __version__, backend, profile
 from ..chapters import copy_tutorials, list_chapters
 from ..fractal import FractalNet, Keep, keep_all
-from ..layout import MOST_COLUMNS, TOO_MANY, alive_paths
+from ..layout import Columns, alive_paths
 from ..recurse import article_example, depth_table
 from ..selfcheck import check_all
-from .options import COUNT, INDEX, counts, dropped, image_shape, path, printable, within
+from .options import COUNT, INDEX, a_number, counts, dropped, image_shape, path, printable
 
 
 def command_recurse(args: argparse.Namespace) -> None:
@@ -165,8 +165,7 @@ def add_draw_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "what", choices=("block", "network", "recursion"), nargs="?", default="block"
     )
-    columns = within(int, 1, MOST_COLUMNS, f" ({TOO_MANY})")
-    command.add_argument("--columns", type=columns, default=3)
+    command.add_argument("--columns", type=a_number(Columns), default=3)
     command.add_argument("--channels", type=counts, default=(16, 32), metavar="A,B,…")
     command.add_argument(
         "--drop-path",
@@ -190,8 +189,7 @@ def add_tutorials_options(command: argparse.ArgumentParser) -> None:
 
 def add_profile_options(command: argparse.ArgumentParser) -> None:
     """The network and the images of the step."""
-    columns = within(int, 1, profile.MOST_COLUMNS, f" ({profile.TOO_MANY})")
-    command.add_argument("--columns", type=columns, default=3)
+    command.add_argument("--columns", type=a_number(profile.Columns), default=3)
     command.add_argument("--channels", type=counts, default=(32, 64), metavar="A,B,…")
     command.add_argument("--image", type=image_shape, default=(8, 8, 1), metavar="HxWxC")
     command.add_argument("--batch-size", type=COUNT, default=64)

@@ -5,32 +5,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import math
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
+
+from ..check import Amount, Count, Probability, Size, expected, misfit
 
 
-def within(kind: type, least: float, most: float = math.inf, why: str = "") -> Callable[[str], Any]:
-    """An argparse type: a number from `least` to `most`, neither infinite nor NaN."""
+def a_number(hint: Any) -> Callable[[str], Any]:
+    """An argparse type: a number such as the `hint` of an argument asks for."""
+    kind = get_args(hint)[0]  # int or float
 
     def convert(text: str) -> Any:
-        try:
+        with contextlib.suppress(ValueError):
             value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (least <= value <= most and value < math.inf):
-            noun = "whole number" if kind is int else "number"
-            span = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"expected a {noun} {span}{why}, got {text!r}")
-        return value
+            if misfit(value, hint) is None:
+                return value
+        raise argparse.ArgumentTypeError(f"expected {expected(hint)}, got {text!r}")
 
     return convert
 
 
-COUNT, INDEX, AMOUNT, SHARE = within(int, 1), within(int, 0), within(float, 0), within(float, 0, 1)
+COUNT, INDEX, AMOUNT, SHARE = map(a_number, (Count, Size, Amount, Probability))
 
 
 def counts(text: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from ..data.dataset import to_unit
 from ..distributed import ProcessGroup
 from ..errors import DataError
 from ..module import Module
-from ..recipe import Recipe, load_network, read_run
+from ..recipe import Recipe, load_network
 from ..train import columns_of, evaluate, predict
 from .options import in_words, path, printable, say
 
@@ -29,16 +29,6 @@ BATCH = 250  # images at a time
 def folder_of(checkpoint: Path) -> Path:
     """The folder of a checkpoint, which may be named by its folder."""
     return checkpoint if checkpoint.is_dir() else checkpoint.parent
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], Recipe]:
-    """A checkpoint, or the one in a folder, and the recipe in it."""
-    return read_run(path)
-
-
-def load_model(checkpoint: str) -> tuple[Module, Recipe]:
-    """The network of a checkpoint, in inference, and its recipe."""
-    return load_network(checkpoint)
 
 
 def load_test(command: str, recipe: Recipe, args: argparse.Namespace) -> Dataset:
@@ -96,7 +86,7 @@ def table(
 
 def command_evaluate(args: argparse.Namespace) -> None:
     """Test a checkpoint on the test images of its data set: accuracy, confusions, mistakes."""
-    model, recipe = load_model(args.checkpoint)
+    model, recipe = load_network(args.checkpoint)
     test = load_test("evaluate", recipe, args)
     place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
     place.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name is said first
@@ -172,7 +162,7 @@ def write_beside(figure: Any, path: Path) -> Path:
 
 def command_predict(args: argparse.Namespace) -> int:
     """Say what is in some images."""
-    model, recipe = load_model(args.checkpoint)
+    model, recipe = load_network(args.checkpoint)
     asked = any(name.startswith("test:") for name in args.images)
     test = load_test("predict", recipe, args) if asked else None
     wide = max(len(printable(name)) for name in args.images) + 1

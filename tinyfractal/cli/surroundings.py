@@ -48,8 +48,7 @@ def flush_output() -> OSError | None:
     A stream that cannot be written is given up, or Python would try once more at its end, and say
     so in its own words.
     """
-    fault = None
-    for stream in (sys.stderr, sys.stdout):
+    for stream in (sys.stderr, sys.stdout):  # what stderr lacks, nobody can be told
         fault = None
         try:
             stream.flush()

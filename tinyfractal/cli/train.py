@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..checkpoint import cannot_write, user_path
+from ..check import user_path
+from ..checkpoint import cannot_write
 from ..data import Dataset, load
 from ..distributed import ProcessGroup, SyncBatchNorm, init_process_group
 from ..errors import CheckpointError, DataError
 from ..progress import is_terminal
-from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
+from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, read_run
 from ..run import BEST, CHECKPOINT, best_epoch, chosen_by
 from ..train import fit, predict
 from .options import AMOUNT, COUNT, DATA_FOLDER, INDEX, SHARE, SWITCH, complain, counts, printable
-from .predict import read_checkpoint, table
+from .predict import table
 
 RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
     "data": {"help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, or an .npz file"},
@@ -169,7 +170,7 @@ class Job:
                 "train: --resume goes on with the options the run was started with; "
                 f"leave out {', '.join('--' + name.replace('_', '-') for name in wrong)}"
             )
-        state, recipe = self.group.from_first(lambda: read_checkpoint(folder / CHECKPOINT))
+        state, recipe = self.group.from_first(lambda: read_run(folder / CHECKPOINT))
         if "optimizer" not in state["recipe"]:
             raise CheckpointError(
                 f"{folder / CHECKPOINT}: was trained by fit in Python, which alone knows how; go "

@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..check import PathLike, checked
+from ..check import PathLike, checked, user_path
 from ..errors import DataError
 from ..npz import BLOCK, open_file, reading
 from .dataset import Dataset
-from .files import download_hint, local
+from .sources import download_hint
 
 PIXELS = 3 * 32 * 32
 
@@ -86,7 +86,7 @@ def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
     path: the folder of the .bin files, the .tar.gz, or a folder above: `data` for `data/cifar10`.
     Raises `DataError` where a file is missing, damaged or not what its name says.
     """
-    return _load(local(path), CIFAR10, 0, CIFAR10_CLASSES)
+    return _load(user_path(path), CIFAR10, 0, CIFAR10_CLASSES)
 
 
 @checked
@@ -97,8 +97,8 @@ def load_cifar100(path: PathLike, fine: bool = True) -> tuple[Dataset, Dataset]:
     Raises `DataError` where a file is missing, damaged or not what its name says.
     """
     if fine:
-        return _load(local(path), CIFAR100, 1, CIFAR100_CLASSES)
-    return _load(local(path), CIFAR100, 0, CIFAR100_GROUPS)
+        return _load(user_path(path), CIFAR100, 1, CIFAR100_CLASSES)
+    return _load(user_path(path), CIFAR100, 0, CIFAR100_GROUPS)
 
 
 def _load(path: Path, release: Release, label: int, names: str) -> tuple[Dataset, Dataset]:

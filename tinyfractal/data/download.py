@@ -23,10 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..check import PathLike, Range, Size, checked
+from ..check import PathLike, Range, Size, checked, user_path
 from ..errors import DataError
 from ..progress import tqdm_bar
-from .files import local
 from .sources import SOURCES
 
 try:
@@ -56,7 +55,7 @@ def download(
         if not base_url.startswith(("http://", "https://")):
             raise DataError(f"download: base_url needs http:// or https://, got {base_url!r}")
         url = base_url.rstrip("/") + "/"
-    place = local(folder) / name
+    place = user_path(folder) / name
     for archive in archives:
         file = place / archive.file
         hint = " Another server that has the same files can be given as base_url."
@@ -92,7 +91,7 @@ def fetch(
             sums[name] = value.lower()
     if not url.startswith(("http://", "https://")):
         raise DataError(f"fetch: url needs http:// or https://, got {url!r}")
-    return _fetch(url, local(path), sums, size, progress, timeout, "")
+    return _fetch(url, user_path(path), sums, size, progress, timeout, "")
 
 
 def _fetch(

@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ..check import Count, PathLike, checked
+from ..check import Count, PathLike, checked, user_path
 from ..errors import DataError
 from ..npz import open_file, reading
-from .files import local
 
 MOST_PIXELS = 1 << 26  # 67 million, more than most cameras take; decoded, some 500 MB
 MOST_SMALLER, MOST_LARGER = 10, 4  # times a side; beyond that there is a warning
@@ -37,7 +36,7 @@ def read_image(
     Warns where most of the picture was lost, or made up, on the way to that size.
     Raises `DataError` where it cannot be read or has more than 67 million pixels.
     """
-    path = local(path)
+    path = user_path(path)
     height, width, channels = shape
     if channels not in (1, 3):
         raise DataError(f"read_image: shape needs 1 or 3 channels for a picture, got {channels}")

@@ -21,14 +21,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..check import PathLike, checked
+from ..check import PathLike, checked, user_path
 from ..errors import DataError
 from ..npz import BLOCK, check_unpacked, open_file, read_npz, reading
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
-from .files import download_hint, local
-from .sources import SOURCES
+from .sources import SOURCES, download_hint
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -81,7 +80,7 @@ def read_idx(path: PathLike) -> np.ndarray:
     Any shape and each of IDX's six kinds of number, in the byte order of this machine.
     Raises `DataError` where the file is missing, damaged, not IDX or too large unpacked.
     """
-    path = local(path)
+    path = user_path(path)
     with reading(path), open_file(path) as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -132,7 +131,7 @@ def load_mnist(
     files nor their folder say which one it is, there is a warning.
     Raises `DataError` where a file is missing, damaged or not what its name says.
     """
-    place = _mnist_place(local(folder), name)
+    place = _mnist_place(user_path(folder), name)
 
     def part(prefix: str) -> Dataset:
         images_file = _find_idx(place, f"{prefix}-images", "idx3-ubyte", name)
@@ -224,7 +223,7 @@ def load_npz(path: PathLike) -> tuple[Dataset, Dataset]:
     integers `(N,)` or `(N, 1)`. The classes are called by their numbers.
     Raises `DataError` where the file is missing, damaged or holds something else.
     """
-    path = local(path)
+    path = user_path(path)
     arrays = read_npz(path)
     name = path.stem
     for keys in NPZ_LAYOUTS:

@@ -17,6 +17,11 @@ class Archive(NamedTuple):
     sha256: str
 
 
+def download_hint(name: str) -> str:
+    """The sentence that ends every message about missing files."""
+    return f"""Download it: python -c "from tinyfractal import data; data.download('{name}')\""""
+
+
 # fmt: off
 SOURCES: dict[str, tuple[str, tuple[Archive, ...]]] = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", (
