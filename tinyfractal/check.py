@@ -239,24 +239,25 @@ class Arguments:
 
     def named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """(parameter, value) of a call, in order."""
-        rest = [(name, value) for name in self.rest for value in args[len(self.names) :]]
-        return [*zip(self.names, args), *rest, *kwargs.items()]
+        named = list(zip(self.names, args))
+        if self.rest:
+            named += [(self.rest[0], value) for value in args[len(self.names) :]]
+        return named + list(kwargs.items()) if kwargs else named
 
     def check(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raise for the first argument that is not what its annotation asks for."""
-        if not self.open:
+        if kwargs and not self.open:
             for word in kwargs.keys() - self.parameters.keys():
                 known = ", ".join(n for n in self.parameters if n != "self" and n[0] != "_")
                 here = f"; here it is called {SYNONYMS[word]}" if word in SYNONYMS else ""
                 raise TypeError(f"{name}: there is no argument {word}{here} ({known})")
-        for argument, value in self.named(args, kwargs):
-            hint = self.hints.get(argument)
-            if hint is None:
+        for argument, value in self.named(args, kwargs) if self.hints else ():
+            if argument not in self.hints:
                 continue
             seen = (argument, type(value), value) if type(value) in PLAIN else None
             if seen in self.fine:
                 continue
-            need(name, argument, value, hint)
+            need(name, argument, value, self.hints[argument])
             if seen is not None and len(self.fine) < 1000:
                 self.fine.add(seen)
 

@@ -24,7 +24,7 @@ import numpy
 from .backend import Array, asnumpy, xp
 from .check import Amount, Below1, checked
 from .module import Module
-from .optimizer import Optimizer, ParamGroup, Setting, check_gradient, tensors_of
+from .optimizer import Optimizer, Setting, check_gradient, tensors_of
 from .schedule import ConstantLR, CosineLR, HalvingLR, Schedule, StepLR
 
 
@@ -51,8 +51,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay, momentum=momentum, nesterov=nesterov)
 
-    @checked
-    def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
+    def update(self, group: dict[str, Any], t: int, w: Array, g: Array, *memory: Array) -> None:
         (v,) = memory
         momentum = group["momentum"]
         if group["weight_decay"]:
@@ -79,14 +78,12 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay, betas=betas, eps=eps)
 
-    @checked
-    def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
+    def update(self, group: dict[str, Any], t: int, w: Array, g: Array, *memory: Array) -> None:
         if group["weight_decay"]:
             g = g + group["weight_decay"] * w
         self.adapt(group, t, w, g, *memory)
 
-    @checked
-    def adapt(self, group: ParamGroup, t: int, w: Array, g: Array, m: Array, v: Array) -> None:
+    def adapt(self, group: dict[str, Any], t: int, w: Array, g: Array, m: Array, v: Array) -> None:
         """The step itself: each number moves by about lr, in the direction it mostly went."""
         beta1, beta2 = group["betas"]
         m *= beta1
@@ -111,8 +108,7 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    @checked
-    def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
+    def update(self, group: dict[str, Any], t: int, w: Array, g: Array, *memory: Array) -> None:
         w *= 1 - group["lr"] * group["weight_decay"]
         self.adapt(group, t, w, g, *memory)
 

@@ -159,8 +159,9 @@ class Optimizer:
                 f"learned; make a new schedule, or set optimizer.lr"
             )
         moving = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        memory = list(zip(*self.memory.values()))
         for i in moving:
-            check_gradient(name, i, self.parameters[i], [m[i] for m in self.memory.values()])
+            check_gradient(name, i, self.parameters[i], memory[i] if memory else ())
         self.steps += 1
         pieces: list[tuple[int, Any]] = []
         for i in moving:
@@ -185,9 +186,9 @@ class Optimizer:
             arrays += [memory[i] for memory in self.memory.values()]
             if some is not None:
                 arrays = [array.reshape(-1)[some] for array in arrays]
-            self.update(self.group_of[i], self.counts[i], *arrays)
+            self.update(self.group_of[i].data, self.counts[i], *arrays)
 
-    def update(self, group: ParamGroup, t: int, w: Array, g: Array, *memory: Array) -> None:
+    def update(self, group: dict[str, Any], t: int, w: Array, g: Array, *memory: Array) -> None:
         """Change one parameter, or a piece of it, and its memory, in place, for the t-th time."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
@@ -267,13 +268,14 @@ def check_gradient(name: str, i: int, parameter: Tensor, memory: Sequence[Array]
     w, g = parameter.data, parameter.grad
     if not isinstance(g, Tensor):
         raise DTypeError(f"{name}: the grad of parameter {i} needs a Tensor, got {got(g)}")
-    for what, array in (("its grad", g.data), *(("its memory", array) for array in memory)):
-        if isinstance(array, xp.ndarray) and array.shape == w.shape and array.dtype == w.dtype:
+    kind, shape, dtype = type(w), w.shape, w.dtype
+    for array in (g.data, *memory):
+        if type(array) is kind and array.shape == shape and array.dtype == dtype:
             continue
+        what = "its grad" if array is g.data else "its memory"
         check_array(array, f"{name}: {what} of parameter {i}")
         late = "; make the optimizer after astype() or such changes" if what != "its grad" else ""
-        kind = ShapeError if array.shape != w.shape else DTypeError
-        raise kind(
+        raise (ShapeError if array.shape != shape else DTypeError)(
             f"{name}: parameter {i} has shape {w.shape} and type {w.dtype}, {what} has shape "
             f"{array.shape} and type {array.dtype}{late}"
         )

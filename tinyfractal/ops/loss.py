@@ -45,9 +45,8 @@ def cross_entropy(
     q = right.astype(logits.dtype)
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / classes
-    known = right.any(axis=1, keepdims=True)
     if on_gpu(labels):
-        q = xp.where(known, q, xp.nan)
+        q = xp.where(right.any(axis=1, keepdims=True), q, xp.nan)
     if ignore_index is not None:
         q = xp.where(asarray(labels != ignore_index)[:, None], q, 0.0)
     count: Any = None  # what "mean" divides by, where that is not the number of samples
@@ -55,7 +54,7 @@ def cross_entropy(
         each = _weights(weight, logits)
         q, count = q * each, (right * each).sum()
     elif ignore_index is not None:
-        count = xp.sum(known, dtype=logits.dtype)
+        count = right.sum(dtype=logits.dtype)
     return _cross_entropy(logits, q=q, reduction=reduction, count=count)
 
 
@@ -117,7 +116,10 @@ def _gradient(
         g = g[:, None]
     elif reduction == "mean":
         g = g / (len(q) if count is None else count)
-    return ((xp.exp(log_p) * q.sum(axis=1, keepdims=True) - q) * g,)
+    p = xp.exp(log_p)
+    if count is not None:  # q of a weighted or an ignored sample does not add up to 1
+        p *= q.sum(axis=1, keepdims=True)
+    return ((p - q) * g,)
 
 
 @fused(_gradient, _reference)
