@@ -92,15 +92,15 @@ def test_the_gradient_of_a_product_is_the_product_of_the_others(zeros):
     assert leaf().prod().item() == 1.0
 
 
-# ----- Beside Python and NumPy -----
-
-
 def test_a_product_over_an_axis_that_is_not_there_is_refused():
     for axis in (2, -3):
         with pytest.raises(IndexError, match=f"prod: .*axis={axis}"):
             tf.prod(Tensor(np.ones((2, 3))), axis=axis)
     (kept,) = tf.prod(Tensor([[2.0, 3.0]]), axis=-1, keepdims=True).numpy()
     assert kept.tolist() == [6.0]
+
+
+# ----- Beside Python and NumPy -----
 
 
 def test_an_integer_tensor_is_an_index():

@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from . import backend
 from .checkpoint import cannot_write, load_checkpoint, remove, save_checkpoint, write_atomically
 from .distributed import ProcessGroup
 from .errors import CheckpointError
+from .lock import acquire, release
 from .module import Module
 from .optim import Optimizer, Schedule
 
@@ -33,15 +33,14 @@ Record = dict[str, Any]
 class RunFolder:
     """A folder that this training has for itself from `open` to `close`.
 
-    The system keeps the lock and gives it up when the process ends, however it ends. Without a
-    folder nothing is written; of the processes of a `group` the first writes for all.
+    Without a folder nothing is written; of the processes of a `group` the first writes for all.
     """
 
     def __init__(self, folder: Path | None, group: ProcessGroup) -> None:
         self.group = group
         self.writes = folder is not None and group.rank == 0
         self.folder = folder or Path()
-        self.path = self.folder / CHECKPOINT
+        self.path, self.lock = self.folder / CHECKPOINT, self.folder / LOCK
         self.is_there = folder is not None
         self.file: int | None = None
         self.made = False
@@ -54,7 +53,17 @@ class RunFolder:
         try:
             self.made = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.file = _locked(self.folder / LOCK)
+            self.file = acquire(self.lock)
+            os.ftruncate(self.file, 0)
+            os.write(self.file, f"process {os.getpid()} on {platform.node()}\n".encode())
+        except BlockingIOError:
+            who = "its process"
+            with suppress(OSError):
+                who = self.lock.read_text(errors="replace").strip() or who
+            raise CheckpointError(
+                f"{self.folder}: another training writes there now ({who} holds {LOCK}); wait for "
+                "its end, or choose another folder"
+            ) from None
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         for file in self.folder.iterdir():  # of a run that was killed while it wrote
@@ -71,12 +80,7 @@ class RunFolder:
         """Let others write there."""
         if self.file is None:
             return
-        if sys.platform == "win32":  # which cannot remove an open file
-            os.close(self.file)
-            remove(self.folder / LOCK)
-        else:
-            remove(self.folder / LOCK)
-            os.close(self.file)
+        release(self.lock, self.file)
         self.file = None
         if self.made:
             with suppress(OSError):
@@ -154,51 +158,3 @@ def check_history(path: Path, history: Any, epoch: Any) -> None:
         raise CheckpointError(
             f"{path}: history has {len(history)} epochs, its schedule is after epoch {epoch}"
         )
-
-
-# ----- One at a time -----
-
-
-def _locked(path: Path) -> int:
-    """The open file `path`, which this process alone has locked."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(file)
-        except BlockingIOError:
-            who = os.read(file, 200).decode(errors="replace").strip() if os.name == "posix" else ""
-            os.close(file)
-            raise CheckpointError(
-                f"{path.parent}: another training writes there now ({who or 'its process'} holds "
-                f"{path.name}); wait for its end, or choose another folder"
-            ) from None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(path)):
-                break
-        os.close(file)  # the one before has just removed it: this is nobody's lock
-    os.ftruncate(file, 0)
-    os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
-    return file
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> None:
-        try:
-            os.lseek(file, 1000, os.SEEK_SET)  # behind the text, which others may read
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError from error
-        os.lseek(file, 0, os.SEEK_SET)
-
-else:
-    import fcntl
-
-    def _lock(file: int) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise
-        except OSError:  # a file system without locks: nothing can be done there
-            pass

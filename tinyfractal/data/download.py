@@ -25,13 +25,9 @@ from typing import Annotated, Any
 
 from ..check import PathLike, Range, Size, checked, user_path
 from ..errors import DataError
+from ..lock import acquire, release
 from ..progress import tqdm_bar
 from .sources import SOURCES
-
-try:
-    import fcntl
-except ImportError:  # Windows: there, two downloads of one file at once are not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 BLOCK = 1 << 16  # bytes per step
 MOST_BYTES = 1 << 32  # of a file whose size neither the caller nor the server says
@@ -276,23 +272,13 @@ def _folder(folder: Path) -> Iterator[None]:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """One process and thread at a time, for each file; whoever comes later waits."""
-    if fcntl is None:
-        yield
-        return
     lock = path.with_name(f".{path.name}.lock")
-    while True:
-        with _writing(lock):
-            held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-            with contextlib.suppress(OSError):  # a file system that has no locks
-                fcntl.flock(held, fcntl.LOCK_EX)
-            if lock.exists() and lock.stat().st_ino == os.fstat(held).st_ino:
-                break
-            os.close(held)  # whoever held it has deleted it
+    with _writing(lock):
+        held = acquire(lock, wait=True)
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
-        os.close(held)
+        release(lock, held)
 
 
 def _discard(part: Path) -> None:
