@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, integer_dtypes
 
 from tinyfractal import backend, nn
-from tinyfractal.checkpoint import FORMAT, load_checkpoint, save_checkpoint, write_atomically
+from tinyfractal.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from tinyfractal.errors import CheckpointError, DTypeError
+from tinyfractal.files import write_atomically
 from tinyfractal.recipe import Recipe, load_network
 
 MODEL = {

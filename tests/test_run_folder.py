@@ -12,11 +12,12 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import cli, nn, optim, zoo
-from tinyfractal.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.cli import main
 from tinyfractal.data import Dataset, Standardize, load
 from tinyfractal.distributed import ProcessGroup
 from tinyfractal.errors import CheckpointError
+from tinyfractal.files import write_atomically
 from tinyfractal.recipe import Recipe, load_network
 from tinyfractal.run import RunFolder, best_epoch
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY, evaluate, fit, predict

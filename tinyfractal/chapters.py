@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from .check import PathLike, checked, user_path
+from .check import PathLike, checked
 from .errors import DataError
+from .files import user_path
 
 PACKAGE = Path(__file__).resolve().parent
 IGNORED = shutil.ignore_patterns("__pycache__", "__main__.py", ".*")

@@ -27,7 +27,6 @@ import typing
 from collections import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy
@@ -71,12 +70,6 @@ SizeOrPair = Size | tuple[Size, Size]
 Axis = int | tuple[int, ...] | None
 Shape = int | tuple[int, ...]
 PathLike = str | os.PathLike[str]
-
-
-def user_path(path: PathLike) -> Path:
-    """The path on this machine: ~ is the home folder. (Unlike Path's, it leaves ~nobody alone.)"""
-    return Path(os.path.expanduser(path))
-
 
 # ----- Does a value fit? -----
 

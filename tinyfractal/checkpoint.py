@@ -8,20 +8,19 @@ and renamed, so that what has the right name is always complete.
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .check import PathLike, checked, user_path
+from .check import PathLike, checked
 from .errors import CheckpointError, DataError, DTypeError
+from .files import user_path, write_atomically
 from .npz import read_npz
 
 FORMAT = "tinyfractal checkpoint 1"
@@ -29,58 +28,6 @@ Arrays = dict[str, np.ndarray]
 
 
 # ----- Writing -----
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, meets the old one or the new one, whole.
-
-    Raises the system's `OSError`, which names the file and says what to do.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:  # x: never a file that is there already
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        remove(temporary)
-        if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
-        raise
-
-
-def remove(path: Path) -> None:
-    """Remove a file if that is possible."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:  # such as: its folder is a file
-        pass
-
-
-ADVICE = {  # by what the system says is wrong with a file
-    errno.EACCES: "choose another place, or change who may use this one",
-    errno.EPERM: "choose another place, or change who may use this one",
-    errno.EROFS: "choose another place",
-    errno.ENOSPC: "make room, or write to another place",
-    errno.EDQUOT: "make room, or write to another place",
-    errno.EISDIR: "name a file in it",
-    errno.ENOTDIR: "there is a file where a folder should be; choose another name",
-    errno.EEXIST: "there is a file where a folder should be; choose another name",
-    errno.ENAMETOOLONG: "choose a shorter one",
-}
-
-
-def cannot_write(path: Path, error: OSError) -> OSError:
-    """The same error in a sentence that names the file and says what to do."""
-    advice = ADVICE.get(error.errno or 0, "choose another folder")
-    told = type(error)(
-        f"{path}: cannot be written ({error.strerror or error}); {advice}. What was written "
-        "before is whole"
-    )
-    told.errno = error.errno
-    return told
 
 
 @checked

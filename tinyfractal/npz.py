@@ -13,13 +13,12 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from .check import PathLike, Size, checked
 from .errors import DataError
+from .files import open_file, reading
 
 BLOCK = 1 << 20  # bytes per step
 SMALL = 1 << 27  # what any file may unpack to: 128 MiB …
@@ -108,9 +107,6 @@ def _array(place: str, content: bytearray) -> np.ndarray:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-# ----- What every reader of files needs -----
-
-
 def check_unpacked(path: PathLike, size: int, most_bytes: int | None = None) -> None:
     """Refuse a file that says it unpacks to more than it may."""
     packed = os.path.getsize(path)
@@ -121,30 +117,3 @@ def check_unpacked(path: PathLike, size: int, most_bytes: int | None = None) -> 
             f"{path}: its {packed:,} bytes unpack to {size:,}, more than the {most_bytes:,} that "
             "are read; if you trust the file, save it again without compression"
         )
-
-
-def open_file(path: PathLike) -> io.BufferedReader:
-    """Open a file for reading; no folder, and no pipe or device, which might never end."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        kind = "a folder" if os.path.isdir(path) else "no regular file"
-        raise DataError(f"{path}: cannot be read, it is {kind}")
-    return open(path, "rb")
-
-
-@contextmanager
-def reading(path: PathLike) -> Iterator[None]:
-    """Turn whatever goes wrong inside the `with` block into a `DataError` that names the file."""
-    try:
-        yield
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except Exception as error:
-        if (
-            isinstance(error, OSError) and error.strerror
-        ):  # from the system, such as "Is a directory"
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        # Damaged bytes make gzip, zlib, tarfile, zipfile and NumPy raise more than a dozen types
-        # that have nothing in common, down to SyntaxError and MemoryError.
-        raise DataError(f"{path}: cannot be read, cut short or damaged ({error})") from error

@@ -15,22 +15,12 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from . import backend, optim, zoo
-from .check import (
-    Amount,
-    Below1,
-    Count,
-    PathLike,
-    Probability,
-    Range,
-    Size,
-    checked,
-    need,
-    user_path,
-)
+from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, checked, need
 from .checkpoint import check_kinds, load_checkpoint, naming
 from .counting import fractal_depth, fractal_parameters, stack_parameters
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
+from .files import user_path
 from .fractal import ConvUnit, FractalNet
 from .module import Module
 from .nn import Dropout, MaxPool2d

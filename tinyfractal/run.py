@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from . import backend
-from .checkpoint import cannot_write, load_checkpoint, remove, save_checkpoint, write_atomically
+from .checkpoint import load_checkpoint, save_checkpoint
 from .distributed import ProcessGroup
 from .errors import CheckpointError
-from .lock import acquire, release
+from .files import acquire, cannot_write, release, remove, write_atomically
 from .module import Module
 from .optim import Optimizer, Schedule
 

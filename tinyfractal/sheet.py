@@ -10,12 +10,12 @@ import functools
 import io
 import itertools
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from .check import PathLike, Probability, checked, got, user_path
+from .check import PathLike, Probability, checked, got
 from .errors import DTypeError
+from .files import user_path, write_atomically
 from .layout import Alive, Layout
 
 if TYPE_CHECKING:
@@ -101,7 +101,6 @@ def new_figure(wide: float, tall: float) -> Figure:
     return figure
 
 
-@picture
 @checked
 def save(figure: Any, path: PathLike) -> None:
     """Write a figure, all of it or nothing, in the format of the suffix: .svg, .png or .pdf.
@@ -117,17 +116,17 @@ def save(figure: Any, path: PathLike) -> None:
         raise ValueError(f"save: {path.name!r} does not say a format; end it with one of {known}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: there is no folder {path.parent}; make it first")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_atomically(path, encoded(figure, suffix))
+
+
+@picture
+def encoded(figure: Any, suffix: str) -> bytes:
+    """What a .svg, .png or .pdf file of the figure holds."""
+    file = io.BytesIO()
     # enough pixels for a slide, whatever the size in inches
     dpi = max(160, math.ceil(1600 / figure.get_figwidth()))
-    try:
-        figure.savefig(part, format=suffix[1:], dpi=dpi, metadata=WITHOUT_DATE[suffix])
-        os.replace(part, path)
-    except OSError as error:
-        error.filename = str(path)  # the name that was asked for
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+    figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=WITHOUT_DATE[suffix])
+    return file.getvalue()
 
 
 class Sheet:

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from . import backend, preflight
-from .check import Amount, Count, PathLike, Probability, Size, checked, user_path
+from .check import Amount, Count, PathLike, Probability, Size, checked
 from .checkpoint import check_kinds, load_checkpoint, naming
 from .data import Dataset, Loader
 from .distributed import ProcessGroup, Reducer
 from .errors import CheckpointError
+from .files import user_path
 from .inference import Result, columns_of, evaluate, inference, number, predict
 from .module import Module
 from .ops import cross_entropy

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, get_args
 
 from ..check import Amount, Count, Probability, Size, expected, misfit
-from ..checkpoint import ADVICE
+from ..files import ADVICE
 
 
 def a_number(hint: Any) -> Callable[[str], Any]:

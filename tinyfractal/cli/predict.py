@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..data import Dataset, load, read_image
 from ..data.dataset import to_unit
 from ..distributed import ProcessGroup
 from ..errors import DataError
+from ..files import write_atomically
 from ..module import Module
 from ..recipe import Recipe, load_network
 from ..train import columns_of, evaluate, predict
@@ -140,21 +140,16 @@ def write_beside(figure: Any, path: Path) -> Path:
 
     Where the very same picture is there already, that is the one.
     """
-    from .. import plot
+    from ..sheet import encoded
 
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        plot.save(figure, draft)
-        for number in itertools.count(1):
-            free = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-            if not free.exists():
-                draft.rename(free)
-                return free
-            if free.is_file() and free.read_bytes() == draft.read_bytes():
-                return free
-    finally:
-        draft.unlink(missing_ok=True)
-    raise AssertionError("there are numbers enough")
+    content, free = encoded(figure, path.suffix), path
+    for number in itertools.count(2):
+        if not free.exists():
+            write_atomically(free, content)
+        if free.is_file() and free.read_bytes() == content:
+            break
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
 
 
 # ----- predict -----

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..check import user_path
-from ..checkpoint import cannot_write
 from ..data import Dataset, load
 from ..distributed import ProcessGroup, SyncBatchNorm, init_process_group
 from ..errors import CheckpointError, DataError
+from ..files import cannot_write, user_path
 from ..progress import is_terminal
 from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, read_run
 from ..run import BEST, CHECKPOINT, best_epoch, chosen_by

@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..check import PathLike, checked, user_path
+from ..check import PathLike, checked
 from ..errors import DataError
-from ..npz import BLOCK, open_file, reading
+from ..files import open_file, reading, user_path
+from ..npz import BLOCK
 from .dataset import Dataset
 from .sources import download_hint
 

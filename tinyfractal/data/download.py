@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..check import PathLike, Range, Size, checked, user_path
+from ..check import PathLike, Range, Size, checked
 from ..errors import DataError
-from ..lock import acquire, release
+from ..files import acquire, release, user_path
 from ..progress import tqdm_bar
 from .sources import SOURCES
 

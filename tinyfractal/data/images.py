@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ..check import Count, PathLike, checked, user_path
+from ..check import Count, PathLike, checked
 from ..errors import DataError
-from ..npz import open_file, reading
+from ..files import open_file, reading, user_path
 
 MOST_PIXELS = 1 << 26  # 67 million, more than most cameras take; decoded, some 500 MB
 MOST_SMALLER, MOST_LARGER = 10, 4  # times a side; beyond that there is a warning

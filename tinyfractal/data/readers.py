@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..check import PathLike, checked, user_path
+from ..check import PathLike, checked
 from ..errors import DataError
-from ..npz import BLOCK, check_unpacked, open_file, read_npz, reading
+from ..files import open_file, reading, user_path
+from ..npz import BLOCK, check_unpacked, read_npz
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
