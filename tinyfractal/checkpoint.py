@@ -44,19 +44,19 @@ def save_checkpoint(
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise DTypeError(f"save_checkpoint: {name} holds Python objects, not numbers")
-        check_numbers("save_checkpoint", name, array)
+        check_numbers("save_checkpoint", name, array, DTypeError)
     text = json.dumps({"format": FORMAT, "arrays": len(arrays), **facts}, allow_nan=False)
     buffer = io.BytesIO()
     np.savez(buffer, facts=np.array(text), **arrays)  # type: ignore[arg-type]
     write_atomically(user_path(path), buffer.getvalue())
 
 
-def check_numbers(where: Any, name: str, array: np.ndarray) -> None:
+def check_numbers(
+    where: object, name: str, array: np.ndarray, of_type: type[Exception] = CheckpointError
+) -> None:
     """Refuse an array of something else than real, finite numbers."""
     if array.dtype.kind not in "biuf":
-        raise (DTypeError if where == "save_checkpoint" else CheckpointError)(
-            f"{where}: {name} should hold real numbers, got {array.dtype}"
-        )
+        raise of_type(f"{where}: {name} should hold real numbers, got {array.dtype}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise CheckpointError(f"{where}: {name} holds NaN or infinity")
 

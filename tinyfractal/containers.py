@@ -10,7 +10,7 @@ from .check import got, need
 from .errors import OutOfRangeError
 from .module import Module, Parameter
 
-T = TypeVar("T", bound=Any)
+T = TypeVar("T")
 
 
 class Row(Module, Generic[T]):
