@@ -52,9 +52,7 @@ def reading(path: PathLike) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except Exception as error:
-        if (
-            isinstance(error, OSError) and error.strerror
-        ):  # from the system, such as "Is a directory"
+        if isinstance(error, OSError) and error.strerror:  # from the system: "Is a directory"
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         # Damaged bytes make gzip, zlib, tarfile, zipfile and NumPy raise more than a dozen types
         # that have nothing in common, down to SyntaxError and MemoryError.
@@ -86,10 +84,8 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file if that is possible."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:  # such as: its folder is a file
-        pass
+    with suppress(OSError):  # it is not there, say, or its folder is a file
+        path.unlink()
 
 
 def cannot_write(path: Path, error: OSError) -> OSError:
@@ -131,8 +127,7 @@ def release(path: Path, file: int) -> None:
     """Let others have it, and remove the file."""
     if sys.platform == "win32":  # which cannot remove an open file
         os.close(file)
-    with suppress(OSError):
-        path.unlink()
+    remove(path)
     if sys.platform != "win32":
         os.close(file)
 

@@ -215,7 +215,7 @@ class Module:
             problems.append(f"it has no entry of this module, such as {next(iter(own))}")
         first: dict[Tensor, str] = {}
         for name, array in given.items():
-            problem = misfit(name, own[name], array)
+            problem = wrong_with(name, own[name], array)
             other = first.setdefault(own[name], name)
             if not problem and not numpy.array_equal(array, given[other]):
                 problem = f"contradiction: {other} and {name} are one weight here, but differ"
@@ -333,7 +333,7 @@ def missing_or_unexpected(own: Mapping[str, Tensor], state: Mapping[str, Any]) -
     return missing + [f"unexpected: {name}" for name in state if name not in own]
 
 
-def misfit(name: str, tensor: Tensor, array: Any) -> str:
+def wrong_with(name: str, tensor: Tensor, array: Any) -> str:
     """What is wrong with this entry of a state; nothing if it fits."""
     if array is None:
         return f"no array: {name}; a PyTorch state goes through from_torch(state) first"
