@@ -15,10 +15,12 @@ set. What it could not find (a weight inside a dict, say) it refuses. There is n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Generator, Iterator, Mapping, MappingView, Sequence
+from functools import partial
+from inspect import ismodule
 from reprlib import recursive_repr
 from threading import local
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy
 
@@ -54,6 +56,8 @@ class Module:
     def __init_subclass__(cls) -> None:
         """Refuse weights of the class: all objects would share them, and none would find them."""
         super().__init_subclass__()
+        if vars(cls).get("__slots__"):
+            raise TypeError(f"{cls.__name__}.__slots__: weights in slots are lost; leave it out")
         for name, value in vars(cls).items():
             if is_weight(value):
                 raise TypeError(
@@ -65,6 +69,18 @@ class Module:
         """Set an attribute. Raises `TypeError` where a weight would be lost without a word."""
         if type(value) is Tensor and is_leaf(value):
             raise TypeError(unlisted(self, name))
+        if name == "requires_grad":
+            raise TypeError(
+                f"{type(self).__name__}.requires_grad: a module has none, and setting it would "
+                f"freeze nothing; write `for p in net.parameters(): p.requires_grad = {value}`"
+            )
+        if name == "training":
+            need(type(self).__name__, name, value, bool)
+        if isinstance(value, ONCE):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: a {type(value).__name__} can be gone through once, "
+                "and weights in it are not found; put modules into a ModuleList, others into a list"
+            )
         before = self.__dict__.get(name)
         if isinstance(before, FOUND) and not (value is None or isinstance(value, FOUND)):
             raise TypeError(overwritten(self, name, before, value))
@@ -87,10 +103,10 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, CONTAINERS):
-                check_container(self, name, value)
             elif is_leaf(value):
                 raise TypeError(unlisted(self, name))
+            elif isinstance(value, HOLDERS) or is_plain_object(value):
+                check_container(self, name, value)
 
     def named_modules(
         self, prefix: str = "", remove_duplicate: bool = True
@@ -200,16 +216,19 @@ class Module:
         return {name: asnumpy(tensor.data).copy() for name, tensor in self._state().items()}
 
     @checked
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LeftOut:
         """Take over the values of a `state_dict`; nothing changes if it does not fit.
 
+        Returns the names that were left out: (missing_keys, unexpected_keys), none if `strict`.
         A weight that is used in several places needs one of its paths. Raises `CheckpointError`
         that lists every entry that is misshapen or holds anything but finite floating-point
         numbers and, where `strict`, every missing and unexpected one.
         """
         own = self._state()
         given = {name: as_array(state[name]) for name in own if name in state}
-        problems = missing_or_unexpected(own, state) if strict else []
+        left_out = missing_or_unexpected(own, state)
+        problems = [f"missing: {name}" for name in left_out.missing_keys] if strict else []
+        problems += [f"unexpected: {name}" for name in left_out.unexpected_keys if strict]
         if own and not given and not strict:
             problems.append(f"it has no entry of this module, such as {next(iter(own))}")
         first: dict[Tensor, str] = {}
@@ -228,6 +247,7 @@ class Module:
         with no_grad():
             for name, array in given.items():
                 own[name].copy_(asarray(array, own[name].dtype))
+        return left_out
 
     # ----- Looking at it -----
 
@@ -258,7 +278,9 @@ class Module:
 # ----- Weights that would be lost -----
 
 FOUND = (Module, Parameter, Buffer)
-CONTAINERS = (list, tuple, set, frozenset, dict, deque, ValuesView)
+CONTAINERS = (list, tuple, set, frozenset, deque, Mapping, MappingView)
+HOLDERS = (*CONTAINERS, partial, numpy.ndarray)
+ONCE = (Generator, map, filter, zip, reversed, enumerate)
 
 
 class Switching(local):
@@ -305,20 +327,39 @@ def overwritten(module: Module, name: str, before: Any, value: Any) -> str:
 
 def check_container(module: Module, name: str, value: Any) -> None:
     """Raise `TypeError` if a list, a dict or the like has a module or a weight in it."""
-    kind, stack, seen = type(value).__name__, [value], set()
+    kind, top, stack, seen = type(value).__name__, value, [value], set()
+    where = "it an attribute" if isinstance(value, HOLDERS) else f"{kind} a Module"
     while stack:
         value = stack.pop()
-        if is_weight(value):
+        if is_weight(value) and value is not module:
             mend = (
                 "a ModuleList or a ModuleDict" if isinstance(value, Module) else "a ParameterList"
             )
             raise TypeError(
                 f"{type(module).__name__}.{name}: the {type(value).__name__} in this {kind} is not "
-                f"found; put it into {mend}, or make it an attribute"
+                f"found; put it into {mend}, or make {where}"
             )
-        if isinstance(value, CONTAINERS) and id(value) not in seen:
+        if (value is top or isinstance(value, HOLDERS)) and id(value) not in seen:
             seen.add(id(value))
-            stack += [*value, *value.values()] if isinstance(value, dict) else value
+            stack += held(value)
+
+
+def is_plain_object(value: Any) -> bool:
+    """Whether it is of a user's class, which may have forgotten to be a Module."""
+    ours = type(value).__module__.startswith(__package__)
+    return hasattr(value, "__dict__") and not (ours or callable(value) or ismodule(value))
+
+
+def held(holder: Any) -> list[Any]:
+    """What is in a container, or in something else that holds values for later."""
+    if isinstance(holder, partial):
+        return [holder.func, *holder.args, *holder.keywords.values()]
+    if isinstance(holder, numpy.ndarray):
+        return list(holder.flat) if holder.dtype == object else []
+    if not isinstance(holder, CONTAINERS):
+        return list(vars(holder).values())
+    inside: list[Any] = list(holder)  # of a mapping, its keys
+    return inside + list(holder.values()) if isinstance(holder, Mapping) else inside
 
 
 # ----- Does a state fit? -----
@@ -334,15 +375,21 @@ def as_array(value: Any) -> Any:
         return None
 
 
-def missing_or_unexpected(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> list[str]:
+class LeftOut(NamedTuple):
+    """What `load_state_dict` did not use: names of the module, and names of the state."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def missing_or_unexpected(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> LeftOut:
     """The weights that the state has under none of their names, and the names that are no one's."""
     there = {own[name] for name in own if name in state}
     missing: dict[Tensor, str] = {}
     for name, tensor in own.items():
         if tensor not in there:
             missing.setdefault(tensor, name)
-    unexpected = [f"unexpected: {name}" for name in state if name not in own]
-    return [f"missing: {name}" for name in missing.values()] + unexpected
+    return LeftOut(list(missing.values()), [name for name in state if name not in own])
 
 
 def misfit(name: str, tensor: Tensor, array: Any) -> str:
@@ -350,7 +397,9 @@ def misfit(name: str, tensor: Tensor, array: Any) -> str:
     if array is None:
         return f"no array: {name}; a PyTorch state goes through from_torch(state) first"
     if array.shape != tensor.shape:
-        return f"wrong shape: {name} is {tensor.shape}, the state has {array.shape}"
+        like_torch = array.shape in (tensor.shape[::-1], tensor.shape[:1:-1] + tensor.shape[:2])
+        mend = "; a PyTorch state goes through from_torch(state) first" if like_torch else ""
+        return f"wrong shape: {name} is {tensor.shape}, the state has {array.shape}{mend}"
     if array.dtype.kind != "f":
         return f"wrong type: {name} is {tensor.dtype}, the state has {array.dtype}"
     with numpy.errstate(over="ignore"):

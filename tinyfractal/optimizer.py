@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, cast
 
 import numpy
 
 from .backend import Array, asarray, asnumpy, check_array, xp
 from .check import Amount, checked, got, need
-from .errors import CheckpointError, DTypeError, ShapeError
+from .errors import CheckpointError, DTypeError, GraphError, ShapeError
 from .module import Module, Parameter
 from .ops.memory import RUN
 from .parallel import at_once, run, runs
@@ -27,6 +28,8 @@ def listed(name: str, parameters: Any) -> list[Tensor]:
 
     Raises `TypeError`, with what to write instead, for anything else.
     """
+    if isinstance(parameters, (set, frozenset)):
+        raise TypeError(f"{name}: parameters come in a list; a set has another order in each run")
     single = isinstance(parameters, (Tensor, Module)) or not isinstance(parameters, Iterable)
     tensors = []
     for tensor in [parameters] if single else parameters:
@@ -42,7 +45,7 @@ def grouped(name: str, parameters: Any) -> list[dict[str, Any]]:
     """The groups in what an optimizer is given; a plain list of Tensors is one group."""
     if isinstance(parameters, Mapping):
         given: list[Any] = [parameters]
-    elif isinstance(parameters, Iterable) and not isinstance(parameters, (Tensor, Module)):
+    elif isinstance(parameters, Iterable) and not isinstance(parameters, (Tensor, Module, set)):
         given = list(parameters)
     else:
         given = listed(name, parameters)
@@ -112,6 +115,8 @@ class Setting:
 
 # ----- The optimizer -----
 
+SYNONYMS = {"learning_rate": "lr", "decay": "weight_decay", "epsilon": "eps"}  # of other libraries
+
 
 class Optimizer:
     """Keeps the parameters, their settings, and the memory of each parameter.
@@ -142,6 +147,19 @@ class Optimizer:
             name: [xp.zeros_like(p.data) for p in self.parameters] for name in self.memories
         }
         self.run_out = ""  # the schedule that is over, at a rate of 0
+        self.schedules = 0  # how many were made for it: only the last may set its rates
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. Raises `AttributeError` for what looks like a setting and is none."""
+        ours = type(self).__module__.startswith(__package__)  # a subclass may have what it likes
+        known = [*self.hints(), *SYNONYMS] if ours and not hasattr(self, name) else []
+        alike = get_close_matches(name, known, 1, 0.85)
+        if alike and name not in self.hints():
+            raise AttributeError(
+                f"{type(self).__name__}: there is no {name}, and setting it would change nothing; "
+                f"did you mean {SYNONYMS.get(alike[0], alike[0])}?"
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def hints(cls) -> dict[str, Any]:
@@ -154,9 +172,10 @@ class Optimizer:
         return found
 
     def step(self) -> None:
-        """Change every parameter that has a gradient.
+        """Change every parameter that has a gradient, and is not frozen.
 
-        Raises `ShapeError` or `DTypeError`, before anything changes, where a gradient does not fit.
+        Raises `GraphError` where none has, `ShapeError` or `DTypeError` where a gradient does not
+        fit, before anything changes.
         """
         name = f"{type(self).__name__}.step"
         if self.run_out and not any(group["lr"] for group in self.param_groups):
@@ -164,7 +183,15 @@ class Optimizer:
                 f"{name}: {self.run_out} is over, and the learning rate 0, so nothing would be "
                 f"learned; make a new schedule, or set optimizer.lr"
             )
-        moving = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        moving = [
+            i for i, p in enumerate(self.parameters) if p.grad is not None and p.requires_grad
+        ]
+        if not moving:
+            raise GraphError(
+                f"{name}: no parameter has a gradient, so nothing would move. Call backward() "
+                "between zero_grad() and step(); where the network was copied or its layers "
+                "replaced, make the optimizer anew from net.parameters()"
+            )
         for i in moving:
             check_gradient(name, i, self.parameters[i], [m[i] for m in self.memory.values()])
         self.steps += 1
