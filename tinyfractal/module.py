@@ -20,7 +20,7 @@ from functools import partial
 from inspect import ismodule
 from reprlib import recursive_repr
 from threading import local
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy
 
@@ -358,7 +358,7 @@ def held(holder: Any) -> list[Any]:
         return list(holder.flat) if holder.dtype == object else []
     if not isinstance(holder, CONTAINERS):
         return list(vars(holder).values())
-    inside: list[Any] = list(holder)  # of a mapping, its keys
+    inside: list[Any] = [*cast(Any, holder)]  # of a mapping, its keys
     return inside + list(holder.values()) if isinstance(holder, Mapping) else inside
 
 
