@@ -20,7 +20,8 @@ from functools import partial
 from inspect import ismodule
 from reprlib import recursive_repr
 from threading import local
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import numpy
 
@@ -28,6 +29,7 @@ from .backend import asarray, asnumpy, xp
 from .check import Count, checked, got, need
 from .errors import CheckpointError, DTypeError
 from .mode import no_grad
+from .state import LeftOut, as_array, misfit, missing_or_unexpected
 from .tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -85,6 +87,10 @@ class Module:
         if isinstance(before, FOUND) and not (value is None or isinstance(value, FOUND)):
             raise TypeError(overwritten(self, name, before, value))
         object.__setattr__(self, name, value)
+        if before is not value:
+            replaced.update({id(weight): weight for weight in weights_of(before)})
+        for weight in weights_of(value) if replaced else ():
+            replaced.pop(id(weight), None)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
@@ -293,6 +299,17 @@ class Switching(local):
 switching = Switching()
 
 
+# {id: weight} of those whose place another took: see `Optimizer.step`
+replaced: WeakValueDictionary[int, Parameter] = WeakValueDictionary()
+
+
+def weights_of(value: Any) -> list[Parameter]:
+    """The weight that this is, or those of the module that this is."""
+    if isinstance(value, Module):
+        return value.parameters()
+    return [value] if isinstance(value, Parameter) else []
+
+
 def is_leaf(value: Any) -> bool:
     """Whether this is a leaf that wants a gradient, and no Parameter: nobody would train it."""
     return type(value) is Tensor and value.requires_grad and value.node is None
@@ -360,48 +377,3 @@ def held(holder: Any) -> list[Any]:
         return list(vars(holder).values())
     inside: list[Any] = [*cast(Any, holder)]  # of a mapping, its keys
     return inside + list(holder.values()) if isinstance(holder, Mapping) else inside
-
-
-# ----- Does a state fit? -----
-
-
-def as_array(value: Any) -> Any:
-    """The entry of a state as a NumPy array; None for what is none, such as a PyTorch tensor."""
-    if type(value).__module__.partition(".")[0] == "torch":
-        return None
-    try:
-        return asnumpy(value)
-    except (TypeError, ValueError):  # lists of unequal length, say
-        return None
-
-
-class LeftOut(NamedTuple):
-    """What `load_state_dict` did not use: names of the module, and names of the state."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-def missing_or_unexpected(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> LeftOut:
-    """The weights that the state has under none of their names, and the names that are no one's."""
-    there = {own[name] for name in own if name in state}
-    missing: dict[Tensor, str] = {}
-    for name, tensor in own.items():
-        if tensor not in there:
-            missing.setdefault(tensor, name)
-    return LeftOut(list(missing.values()), [name for name in state if name not in own])
-
-
-def misfit(name: str, tensor: Tensor, array: Any) -> str:
-    """What is wrong with this entry of a state; nothing if it fits."""
-    if array is None:
-        return f"no array: {name}; a PyTorch state goes through from_torch(state) first"
-    if array.shape != tensor.shape:
-        like_torch = array.shape in (tensor.shape[::-1], tensor.shape[:1:-1] + tensor.shape[:2])
-        mend = "; a PyTorch state goes through from_torch(state) first" if like_torch else ""
-        return f"wrong shape: {name} is {tensor.shape}, the state has {array.shape}{mend}"
-    if array.dtype.kind != "f":
-        return f"wrong type: {name} is {tensor.dtype}, the state has {array.dtype}"
-    with numpy.errstate(over="ignore"):
-        finite = numpy.isfinite(array.astype(tensor.dtype)).all()
-    return "" if finite else f"not finite: {name} has NaN or infinity in the state"

@@ -15,7 +15,7 @@ import numpy
 from .backend import Array, asarray, asnumpy, check_array, xp
 from .check import Amount, checked, got, need
 from .errors import CheckpointError, DTypeError, GraphError, ShapeError
-from .module import Module, Parameter
+from .module import Module, Parameter, replaced
 from .ops.memory import RUN
 from .parallel import at_once, run, runs
 from .tensor import Tensor
@@ -186,12 +186,7 @@ class Optimizer:
         moving = [
             i for i, p in enumerate(self.parameters) if p.grad is not None and p.requires_grad
         ]
-        if not moving:
-            raise GraphError(
-                f"{name}: no parameter has a gradient, so nothing would move. Call backward() "
-                "between zero_grad() and step(); where the network was copied or its layers "
-                "replaced, make the optimizer anew from net.parameters()"
-            )
+        self._check_moving(name, moving)
         for i in moving:
             check_gradient(name, i, self.parameters[i], [m[i] for m in self.memory.values()])
         self.steps += 1
@@ -209,6 +204,21 @@ class Optimizer:
             self._move(pieces)
         else:
             run(self._move, [pieces[k::shares] for k in range(shares)])
+
+    def _check_moving(self, name: str, moving: Sequence[int]) -> None:
+        """Raise `GraphError` where nothing would move, or the network has other weights by now."""
+        if not moving:
+            raise GraphError(
+                f"{name}: no parameter has a gradient, so nothing would move. Call backward() "
+                "between zero_grad() and step(); where the network was copied, make the optimizer "
+                "anew from net.parameters()"
+            )
+        gone = [i for i, p in enumerate(self.parameters) if p.grad is None and id(p) in replaced]
+        if gone:
+            raise GraphError(
+                f"{name}: parameter {gone[0]} was replaced in its module, by one that this "
+                "optimizer does not have; make it anew from net.parameters()"
+            )
 
     def _move(self, pieces: Sequence[tuple[int, Any]]) -> None:
         """Change these pieces of the parameters: (which, numbers from … to; None: all)."""
