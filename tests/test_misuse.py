@@ -92,17 +92,44 @@ def test_an_optimizer_of_the_original_does_not_pass_for_that_of_a_copy():
         trained(copy.deepcopy(net), optimizer)
 
 
-def test_an_optimizer_notices_that_a_layer_was_replaced():
+def test_an_optimizer_notices_that_a_weight_came_later():
     net = nn.Sequential(linear(), linear())
     optimizer = optim.SGD(net.parameters())
     net[-1] = linear()
-    with pytest.raises(GraphError, match="parameter 2 was replaced"):
+    with pytest.raises(ValueError, match=r"1\.weight came into the Sequential later"):
         trained(net, optimizer)
-    assert len(trained(net, optim.SGD(net.parameters()))) == 4
-    optimizer = optim.SGD(net.parameters())
+    optimizer = optim.SGD([{"params": net.parameters()}])
+    assert len(trained(net, optimizer)) == 4
     net[0].bias = nn.Parameter(np.zeros(2, np.float32))
-    with pytest.raises(GraphError, match="parameter 1 was replaced"):
+    with pytest.raises(ValueError, match=r"0\.bias came"):
         trained(net, optimizer)
+
+
+def test_a_layer_that_is_made_in_forward_is_noticed():
+    class Late(nn.Module):
+        def __init__(self):
+            self.first, self.second = linear(), None
+
+        def forward(self, x):
+            self.second = self.second or linear()
+            return self.second(self.first(x))
+
+    net = Late()
+    with pytest.raises(ValueError, match=r"second\.weight came into the Late later"):
+        trained(net, optim.SGD(net.parameters()))
+
+
+def test_two_parameters_that_share_an_array_are_refused():
+    first, second = linear(), linear()
+    second.weight.data = first.weight.data
+    with pytest.raises(ValueError, match="one Parameter in both places"):
+        optim.SGD([*first.parameters(), *second.parameters()])
+
+
+def test_methods_of_a_module_are_not_overwritten():
+    for name in ("train", "eval"):
+        with pytest.raises(TypeError, match=f"{name} is a method of every module"):
+            setattr(linear(), name, True)
 
 
 def test_a_layer_that_moved_is_not_replaced():

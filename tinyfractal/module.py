@@ -20,8 +20,8 @@ from functools import partial
 from inspect import ismodule
 from reprlib import recursive_repr
 from threading import local
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
-from weakref import WeakValueDictionary
 
 import numpy
 
@@ -50,6 +50,14 @@ class Buffer(Tensor):
     __slots__ = ()
 
 
+class Weights(list["Parameter"]):
+    """The weights of a module, which knows whether others came later: see `Optimizer.step`."""
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(parameter for _, parameter in module.named_parameters())
+        self.module = module
+
+
 class Module:
     """A function with weights. Subclasses write `forward`; calling the module runs it."""
 
@@ -76,6 +84,13 @@ class Module:
                 f"{type(self).__name__}.requires_grad: a module has none, and setting it would "
                 f"freeze nothing; write `for p in net.parameters(): p.requires_grad = {value}`"
             )
+        if callable(getattr(Module, name, None)) and (
+            isinstance(value, FOUND) or not callable(value)
+        ):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a method of every module; call net.{name}(…), "
+                "or choose another name for the attribute"
+            )
         if name == "training":
             need(type(self).__name__, name, value, bool)
         if isinstance(value, ONCE):
@@ -87,10 +102,8 @@ class Module:
         if isinstance(before, FOUND) and not (value is None or isinstance(value, FOUND)):
             raise TypeError(overwritten(self, name, before, value))
         object.__setattr__(self, name, value)
-        if before is not value:
-            replaced.update({id(weight): weight for weight in weights_of(before)})
-        for weight in weights_of(value) if replaced else ():
-            replaced.pop(id(weight), None)
+        if isinstance(value, FOUND):
+            changes.count += 1
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
@@ -154,9 +167,9 @@ class Module:
         """(path, Buffer) of all other state inside; shared ones once, if `remove_duplicate`."""
         return self._named(Buffer, remove_duplicate)
 
-    def parameters(self) -> list[Parameter]:
-        """All weights inside; shared ones once."""
-        return [parameter for _, parameter in self.named_parameters()]
+    def parameters(self) -> Weights:
+        """A list of all weights inside; shared ones once."""
+        return Weights(self)
 
     def buffers(self) -> list[Buffer]:
         """All other state inside."""
@@ -297,17 +310,7 @@ class Switching(local):
 
 
 switching = Switching()
-
-
-# {id: weight} of those whose place another took: see `Optimizer.step`
-replaced: WeakValueDictionary[int, Parameter] = WeakValueDictionary()
-
-
-def weights_of(value: Any) -> list[Parameter]:
-    """The weight that this is, or those of the module that this is."""
-    if isinstance(value, Module):
-        return value.parameters()
-    return [value] if isinstance(value, Parameter) else []
+changes = SimpleNamespace(count=0)  # how often some module got a module or a weight
 
 
 def is_leaf(value: Any) -> bool:

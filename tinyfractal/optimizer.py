@@ -15,7 +15,7 @@ import numpy
 from .backend import Array, asarray, asnumpy, check_array, xp
 from .check import Amount, checked, got, need
 from .errors import CheckpointError, DTypeError, GraphError, ShapeError
-from .module import Module, Parameter, replaced
+from .module import Module, Parameter, Weights, changes
 from .ops.memory import RUN
 from .parallel import at_once, run, runs
 from .tensor import Tensor
@@ -59,6 +59,13 @@ def grouped(name: str, parameters: Any) -> list[dict[str, Any]]:
     if not groups or not all(group["params"] for group in groups):
         raise ValueError(f"{name}: parameters is empty, there is nothing to optimize")
     return groups
+
+
+def modules_of(parameters: Any) -> list[Module]:
+    """The modules of which an optimizer is given all the weights."""
+    groups = [parameters] if isinstance(parameters, (Mapping, Tensor)) else parameters
+    lists = [parameters, *(group["params"] for group in groups if isinstance(group, Mapping))]
+    return [weights.module for weights in lists if isinstance(weights, Weights)]
 
 
 class ParamGroup(UserDict[str, Any]):
@@ -140,6 +147,7 @@ class Optimizer:
         self.parameters: list[Tensor] = [p for group in self.param_groups for p in group["params"]]
         self.group_of = [group for group in self.param_groups for _ in group["params"]]
         check_leaves(name, self.parameters)
+        self.modules, self.changes = modules_of(parameters), changes.count
         self.steps = 0
         self.counts = [0] * len(self.parameters)  # the steps of each: gradients may come late
         self.size = sum(p.size for p in self.parameters)
@@ -174,8 +182,8 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient, and is not frozen.
 
-        Raises `GraphError` where none has, `ShapeError` or `DTypeError` where a gradient does not
-        fit, before anything changes.
+        Raises, before anything changes, `GraphError` where none has, `ValueError` where the network
+        has got new weights, `ShapeError` or `DTypeError` where a gradient does not fit.
         """
         name = f"{type(self).__name__}.step"
         if self.run_out and not any(group["lr"] for group in self.param_groups):
@@ -206,19 +214,22 @@ class Optimizer:
             run(self._move, [pieces[k::shares] for k in range(shares)])
 
     def _check_moving(self, name: str, moving: Sequence[int]) -> None:
-        """Raise `GraphError` where nothing would move, or the network has other weights by now."""
+        """Raise where nothing would move, or a network has weights that it had not before."""
         if not moving:
             raise GraphError(
                 f"{name}: no parameter has a gradient, so nothing would move. Call backward() "
                 "between zero_grad() and step(); where the network was copied, make the optimizer "
                 "anew from net.parameters()"
             )
-        gone = [i for i, p in enumerate(self.parameters) if p.grad is None and id(p) in replaced]
-        if gone:
-            raise GraphError(
-                f"{name}: parameter {gone[0]} was replaced in its module, by one that this "
-                "optimizer does not have; make it anew from net.parameters()"
-            )
+        if self.changes != changes.count:
+            self.changes, own = changes.count, set(self.parameters)
+            for module in self.modules:
+                late = [n for n, p in module.named_parameters() if p.requires_grad and p not in own]
+                if late:
+                    raise ValueError(
+                        f"{name}: {late[0]} came into the {type(module).__name__} later and would "
+                        "not move; make the optimizer anew from net.parameters()"
+                    )
 
     def _move(self, pieces: Sequence[tuple[int, Any]]) -> None:
         """Change these pieces of the parameters: (which, numbers from … to; None: all)."""
@@ -289,6 +300,11 @@ def check_leaves(name: str, parameters: Sequence[Tensor]) -> None:
     """Raise `ValueError` for what an optimizer cannot move; a frozen Parameter it leaves alone."""
     if len(set(parameters)) < len(parameters):
         raise ValueError(f"{name}: a parameter is listed twice and would take two steps at once")
+    if len({id(parameter.data) for parameter in parameters}) < len(parameters):
+        raise ValueError(
+            f"{name}: two parameters have one array, which would move twice; to tie weights, use "
+            "one Parameter in both places"
+        )
     for i, parameter in enumerate(parameters):
         check_array(parameter.data, f"{name}: parameter {i}")
         if parameter.node is not None:
