@@ -135,10 +135,19 @@ def asarray(value: Any, dtype: Any = None) -> Array:
     return xp.asarray(native(value), dtype=dtype)
 
 
-def native(array: Any) -> Any:
-    """An array in the byte order of this machine; anything else as it is."""
-    if isinstance(array, numpy.ndarray) and not array.dtype.isnative:
-        return array.astype(array.dtype.newbyteorder("="))
+def native(array: Any, name: str = "Tensor") -> Any:
+    """A plain array in the byte order of this machine; anything else as it is.
+
+    Raises `DTypeError` for a masked array: what is masked would count like all the rest.
+    """
+    if isinstance(array, numpy.ma.MaskedArray):
+        raise DTypeError(
+            f"{name}: a masked array would be computed with as if nothing were masked; "
+            "array.filled(value) and array.compressed() are plain ones"
+        )
+    if isinstance(array, numpy.ndarray):  # of a matrix, * would be the matrix product
+        array = numpy.asarray(array)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     return array
 
 
@@ -184,7 +193,9 @@ def check_array(array: Any, name: str) -> None:
             f"{name}: the backend is {current()} but this is a {origin} array. Move it with "
             "backend.asarray(...) or backend.asnumpy(...), or switch with backend.use(...)."
         )
-    raise DTypeError(f"{name}: expected a Tensor, an array or a number, got {type(array).__name__}")
+    kind = type(array).__name__ if origin == "builtins" else f"{origin}.{type(array).__name__}"
+    mend = "; pass x.numpy()" if hasattr(array, "numpy") else ""
+    raise DTypeError(f"{name}: expected a Tensor, an array or a number, got {kind}{mend}")
 
 
 # ----- Chance -----

@@ -288,7 +288,7 @@ class FractalNet(Module):
 
     def _sample(self, n: int) -> Keep:
         """One decision of drop-path for a mini-batch of n samples."""
-        if not self.training or self.drop_path.p == 0:
+        if not self.training or self.drop_path.p == 0 or n == 0:
             return keep_all
         if self.drop_path.per_sample:
             return self.keep_by_sample(whole(n))

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import backend
 from .backend import asnumpy
-from .check import Count, checked
+from .check import Count, checked, got
 from .data import Dataset, Loader
 from .data.dataset import to_unit
 from .distributed import ProcessGroup
@@ -115,11 +115,10 @@ def number(total: Any) -> float:
 
 def check_logits(name: str, logits: Any, labels: np.ndarray) -> None:
     """Refuse what a model gave unless it is a row of logits (N, K) for each of these labels."""
-    shape = getattr(logits, "shape", None)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != len(labels):
         raise ShapeError(
             f"{name}: model needs to give logits ({len(labels)}, K), one row for each image, got "
-            f"{shape if shape is not None else type(logits).__name__}"
+            f"{logits.shape if isinstance(logits, Tensor) else got(logits)}"
         )
     if labels.max(initial=0) >= logits.shape[1]:
         raise ShapeError(

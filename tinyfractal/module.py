@@ -15,10 +15,12 @@ set. What it could not find (a weight inside a dict, say) it refuses. There is n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Generator, Iterator, Mapping, MappingView, Sequence
+from functools import partial
+from inspect import ismodule
 from reprlib import recursive_repr
 from threading import local
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy
 
@@ -26,6 +28,7 @@ from .backend import asarray, asnumpy, xp
 from .check import Count, checked, got, need
 from .errors import CheckpointError, DTypeError
 from .mode import no_grad
+from .state import LeftOut, as_array, misfit, missing_or_unexpected
 from .tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -47,6 +50,14 @@ class Buffer(Tensor):
     __slots__ = ()
 
 
+class Weights(list["Parameter"]):
+    """The weights of a module, which knows whether others came later: see `Optimizer.step`."""
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(parameter for _, parameter in module.named_parameters())
+        self.module = module
+
+
 class Module:
     """A function with weights. Subclasses write `forward`; calling the module runs it."""
 
@@ -55,6 +66,8 @@ class Module:
     def __init_subclass__(cls) -> None:
         """Refuse weights of the class: all objects would share them, and none would find them."""
         super().__init_subclass__()
+        if vars(cls).get("__slots__"):
+            raise TypeError(f"{cls.__name__}.__slots__: weights in slots are lost; leave it out")
         for name, value in vars(cls).items():
             if is_weight(value):
                 raise TypeError(
@@ -66,6 +79,25 @@ class Module:
         """Set an attribute. Raises `TypeError` where a weight would be lost without a word."""
         if type(value) is Tensor and is_leaf(value):
             raise TypeError(unlisted(self, name))
+        if name == "requires_grad":
+            raise TypeError(
+                f"{type(self).__name__}.requires_grad: a module has none, and setting it would "
+                f"freeze nothing; write `for p in net.parameters(): p.requires_grad = {value}`"
+            )
+        if callable(getattr(Module, name, None)) and (
+            isinstance(value, FOUND) or not callable(value)
+        ):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a method of every module; call net.{name}(…), "
+                "or choose another name for the attribute"
+            )
+        if name == "training":
+            need(type(self).__name__, name, value, bool)
+        if isinstance(value, ONCE):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: a {type(value).__name__} can be gone through once, "
+                "and weights in it are not found; put modules into a ModuleList, others into a list"
+            )
         before = self.__dict__.get(name)
         if isinstance(before, FOUND) and not (value is None or isinstance(value, FOUND)):
             raise TypeError(overwritten(self, name, before, value))
@@ -88,10 +120,10 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, CONTAINERS):
-                check_container(self, name, value)
             elif is_leaf(value):
                 raise TypeError(unlisted(self, name))
+            elif isinstance(value, HOLDERS) or is_plain_object(value):
+                check_container(self, name, value)
 
     def named_modules(
         self, prefix: str = "", remove_duplicate: bool = True
@@ -131,9 +163,9 @@ class Module:
         """(path, Buffer) of all other state inside; shared ones once, if `remove_duplicate`."""
         return self._named(Buffer, remove_duplicate)
 
-    def parameters(self) -> list[Parameter]:
-        """All weights inside; shared ones once."""
-        return [parameter for _, parameter in self.named_parameters()]
+    def parameters(self) -> Weights:
+        """A list of all weights inside; shared ones once."""
+        return Weights(self)
 
     def buffers(self) -> list[Buffer]:
         """All other state inside."""
@@ -201,21 +233,24 @@ class Module:
         return {name: asnumpy(tensor.data).copy() for name, tensor in self._state().items()}
 
     @checked
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LeftOut:
         """Take over the values of a `state_dict`; nothing changes if it does not fit.
 
+        Returns the names that were left out: (missing_keys, unexpected_keys), none if `strict`.
         A weight that is used in several places needs one of its paths. Raises `CheckpointError`
         that lists every entry that is misshapen or holds anything but finite floating-point
         numbers and, where `strict`, every missing and unexpected one.
         """
         own = self._state()
         given = {name: as_array(state[name]) for name in own if name in state}
-        problems = missing_or_unexpected(own, state) if strict else []
+        left_out = missing_or_unexpected(own, state)
+        problems = [f"missing: {name}" for name in left_out.missing_keys] if strict else []
+        problems += [f"unexpected: {name}" for name in left_out.unexpected_keys if strict]
         if own and not given and not strict:
             problems.append(f"it has no entry of this module, such as {next(iter(own))}")
         first: dict[Tensor, str] = {}
         for name, array in given.items():
-            problem = wrong_with(name, own[name], array)
+            problem = misfit(name, own[name], array)
             other = first.setdefault(own[name], name)
             if not problem and not numpy.array_equal(array, given[other]):
                 problem = f"contradiction: {other} and {name} are one weight here, but differ"
@@ -229,6 +264,7 @@ class Module:
         with no_grad():
             for name, array in given.items():
                 own[name].copy_(asarray(array, own[name].dtype))
+        return left_out
 
     # ----- Looking at it -----
 
@@ -259,7 +295,9 @@ class Module:
 # ----- Weights that would be lost -----
 
 FOUND = (Module, Parameter, Buffer)
-CONTAINERS = (list, tuple, set, frozenset, dict, deque, ValuesView)
+CONTAINERS = (list, tuple, set, frozenset, deque, Mapping, MappingView)
+HOLDERS = (*CONTAINERS, partial, numpy.ndarray)
+ONCE = (Generator, map, filter, zip, reversed, enumerate)
 
 
 def is_leaf(value: Any) -> bool:
@@ -294,53 +332,35 @@ def overwritten(module: Module, name: str, before: Any, value: Any) -> str:
 
 def check_container(module: Module, name: str, value: Any) -> None:
     """Raise `TypeError` if a list, a dict or the like has a module or a weight in it."""
-    kind, stack, seen = type(value).__name__, [value], set()
+    kind, top, stack, seen = type(value).__name__, value, [value], set()
+    where = "it an attribute" if isinstance(value, HOLDERS) else f"{kind} a Module"
     while stack:
         value = stack.pop()
-        if is_weight(value):
+        if is_weight(value) and value is not module:
             is_module = isinstance(value, Module)
             mend = "a ModuleList or a ModuleDict" if is_module else "a ParameterList"
             raise TypeError(
                 f"{type(module).__name__}.{name}: the {type(value).__name__} in this {kind} is not "
-                f"found; put it into {mend}, or make it an attribute"
+                f"found; put it into {mend}, or make {where}"
             )
-        if isinstance(value, CONTAINERS) and id(value) not in seen:
+        if (value is top or isinstance(value, HOLDERS)) and id(value) not in seen:
             seen.add(id(value))
-            stack += [*value, *value.values()] if isinstance(value, dict) else value
+            stack += held(value)
 
 
-# ----- Does a state fit? -----
+def is_plain_object(value: Any) -> bool:
+    """Whether it is of a user's class, which may have forgotten to be a Module."""
+    ours = type(value).__module__.startswith(__package__)
+    return hasattr(value, "__dict__") and not (ours or callable(value) or ismodule(value))
 
 
-def as_array(value: Any) -> Any:
-    """The entry of a state as a NumPy array; None for what is none, such as a PyTorch tensor."""
-    if type(value).__module__.partition(".")[0] == "torch":
-        return None
-    try:
-        return asnumpy(value)
-    except (TypeError, ValueError):  # lists of unequal length, say
-        return None
-
-
-def missing_or_unexpected(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> list[str]:
-    """The weights that the state has under none of their names, and the names that are no one's."""
-    found = {own[name] for name in own if name in state}
-    missing = []
-    for name, tensor in own.items():
-        if tensor not in found:
-            found.add(tensor)  # it is missing once, whatever its names
-            missing.append(f"missing: {name}")
-    return missing + [f"unexpected: {name}" for name in state if name not in own]
-
-
-def wrong_with(name: str, tensor: Tensor, array: Any) -> str:
-    """What is wrong with this entry of a state; nothing if it fits."""
-    if array is None:
-        return f"no array: {name}; a PyTorch state goes through from_torch(state) first"
-    if array.shape != tensor.shape:
-        return f"wrong shape: {name} is {tensor.shape}, the state has {array.shape}"
-    if array.dtype.kind != "f":
-        return f"wrong type: {name} is {tensor.dtype}, the state has {array.dtype}"
-    with numpy.errstate(over="ignore"):
-        finite = numpy.isfinite(array.astype(tensor.dtype)).all()
-    return "" if finite else f"not finite: {name} has NaN or infinity in the state"
+def held(holder: Any) -> list[Any]:
+    """What is in a container, or in something else that holds values for later."""
+    if isinstance(holder, partial):
+        return [holder.func, *holder.args, *holder.keywords.values()]
+    if isinstance(holder, numpy.ndarray):
+        return list(holder.flat) if holder.dtype == object else []
+    if not isinstance(holder, CONTAINERS):
+        return list(vars(holder).values())
+    inside: list[Any] = [*cast(Any, holder)]  # of a mapping, its keys
+    return inside + list(holder.values()) if isinstance(holder, Mapping) else inside

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .backend import asarray, asnumpy, check_array, xp
+from .backend import asarray, asnumpy, check_array, native, xp
 from .check import INSIDE, Axis, checked, got, kind_of
 from .errors import DTypeError, GraphError, ShapeError
 from .mode import mode
@@ -36,7 +36,7 @@ def _beside(name: str, other: Any) -> Any:
         return other.item()
     if hasattr(other, "dtype"):
         check_array(other, name)
-    return other
+    return native(other, name)
 
 
 def plain_index(index: Any) -> Any:
@@ -125,6 +125,9 @@ class Operators:
                 f"{self.dtype}"
             )
         return int(self.item())
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self.item(), digits)
 
     def __format__(self, how: str) -> str:
         return format(self.item(), how) if how else repr(self)
@@ -216,7 +219,7 @@ class Operators:
     def __abs__(self) -> Tensor:
         return PRIMITIVES["abs"](self)
 
-    # ----- Comparison: Tensors of booleans, which have no gradient -----
+    # ----- Comparison: Tensors of booleans, which have no gradient; &, | and ~ join them -----
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
         return self._compare(operator.eq, other)
@@ -247,6 +250,17 @@ class Operators:
             raise kind_of(error)(
                 f"comparison: cannot work on x {self.shape}, other={got(other)} ({error})"
             ) from error
+
+    def __and__(self, other: Any) -> Tensor:
+        return self._compare(operator.and_, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return self._compare(operator.or_, other)
+
+    def __invert__(self) -> Tensor:
+        if self.dtype != bool:
+            raise DTypeError(f"~: only a Tensor of booleans turns round, got {self.dtype}")
+        return self._compare(operator.ne, True)
 
     # ----- Indexing and shape -----
 
@@ -395,6 +409,8 @@ class Operators:
                     "place. Make a new Tensor (a = a + b), or change it inside `with no_grad():`."
                 )
         *index, value = args
+        if value is None:
+            raise DTypeError(f"{name}: the new values are None, which is no number")
         value = asarray(value) if isinstance(value, list) else _beside(name, value)
         fractions = value.dtype.kind == "f" if hasattr(value, "dtype") else type(value) is float
         if self.dtype.kind != "f" and fractions:

@@ -50,6 +50,8 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay, momentum=momentum, nesterov=nesterov)
+        if any(group["nesterov"] and not group["momentum"] for group in self.param_groups):
+            raise ValueError("SGD: nesterov needs a momentum above 0; without one it does nothing")
 
     def update(self, group: dict[str, Any], t: int, w: Array, g: Array, *memory: Array) -> None:
         (v,) = memory

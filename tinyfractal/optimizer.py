@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import UserDict
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, cast
 
 import numpy
@@ -15,7 +17,7 @@ import numpy
 from .backend import Array, asarray, asnumpy, check_array, xp
 from .check import Amount, checked, got, need
 from .errors import CheckpointError, DTypeError, ShapeError
-from .module import Module, Parameter
+from .module import FOUND, Module, Parameter, Weights
 from .ops.memory import RUN
 from .parallel import at_once, run, runs
 from .tensor import Tensor
@@ -31,6 +33,8 @@ def as_list(given: Any) -> list[Any]:
 
 def tensors_of(name: str, parameters: Any) -> list[Tensor]:
     """The Tensors in a list, or a single one. Raises `TypeError` for anything else."""
+    if isinstance(parameters, (set, frozenset)):
+        raise TypeError(f"{name}: parameters come in a list; a set has another order in each run")
     tensors = as_list(parameters)
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
@@ -42,7 +46,8 @@ def tensors_of(name: str, parameters: Any) -> list[Tensor]:
 
 def groups_of(name: str, parameters: Any) -> list[dict[str, Any]]:
     """The groups in what an optimizer is given; a plain list of Tensors is one group."""
-    given = as_list(parameters)
+    tensors = isinstance(parameters, (set, frozenset))
+    given: list[Any] = tensors_of(name, parameters) if tensors else as_list(parameters)
     if not any(isinstance(part, Mapping) for part in given):
         given = [{"params": given}]
     groups = []
@@ -53,6 +58,13 @@ def groups_of(name: str, parameters: Any) -> list[dict[str, Any]]:
     if not all(group["params"] for group in groups):
         raise ValueError(f"{name}: parameters is empty, there is nothing to optimize")
     return groups
+
+
+def modules_of(parameters: Any) -> list[Module]:
+    """The modules of which an optimizer is given all the weights."""
+    groups = [parameters] if isinstance(parameters, (Mapping, Tensor)) else parameters
+    lists = [parameters, *(group["params"] for group in groups if isinstance(group, Mapping))]
+    return [weights.module for weights in lists if isinstance(weights, Weights)]
 
 
 class ParamGroup(UserDict[str, Any]):
@@ -109,6 +121,8 @@ class Setting:
 
 # ----- The optimizer -----
 
+SYNONYMS = {"learning_rate": "lr", "decay": "weight_decay", "epsilon": "eps"}  # of other libraries
+
 
 class Optimizer:
     """Keeps the parameters, their settings, and the memory of each parameter.
@@ -132,6 +146,9 @@ class Optimizer:
         self.parameters: list[Tensor] = [p for group in self.param_groups for p in group["params"]]
         self.group_of = [group for group in self.param_groups for _ in group["params"]]
         check_leaves(name, self.parameters)
+        self.modules = modules_of(parameters)
+        self.inside = [m for module in self.modules for _, m in module.named_modules()]
+        self.seen = self._held()
         self.steps = 0
         self.counts = [0] * len(self.parameters)  # the steps of each: gradients may come late
         self.size = sum(p.size for p in self.parameters)
@@ -139,6 +156,19 @@ class Optimizer:
             name: [xp.zeros_like(p.data) for p in self.parameters] for name in self.memories
         }
         self.run_out = ""  # the schedule that is over, at a rate of 0
+        self.schedules = 0  # how many were made for it: only the last may set its rates
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. Raises `AttributeError` for what looks like a setting and is none."""
+        ours = type(self).__module__.startswith(__package__)  # a subclass may have what it likes
+        if ours and not hasattr(self, name) and name not in self.hints():
+            alike = get_close_matches(name, [*self.hints(), *SYNONYMS], 1, 0.85)
+            if alike:
+                raise AttributeError(
+                    f"{type(self).__name__}: there is no {name}, and setting it would change "
+                    f"nothing; did you mean {SYNONYMS.get(alike[0], alike[0])}?"
+                )
+        super().__setattr__(name, value)
 
     @classmethod
     def hints(cls) -> dict[str, Any]:
@@ -148,9 +178,10 @@ class Optimizer:
         return {name: value.hint for name, value in settings if isinstance(value, Setting)}
 
     def step(self) -> None:
-        """Change every parameter that has a gradient.
+        """Change every parameter that has a gradient, and is not frozen.
 
-        Raises `ShapeError` or `DTypeError`, before anything changes, where a gradient does not fit.
+        Warns where none has. Raises, before anything changes, `ValueError` where the network has
+        got new weights, `ShapeError` or `DTypeError` where a gradient does not fit.
         """
         name = f"{type(self).__name__}.step"
         if self.run_out and not any(group["lr"] for group in self.param_groups):
@@ -158,7 +189,17 @@ class Optimizer:
                 f"{name}: {self.run_out} is over, and the learning rate 0, so nothing would be "
                 f"learned; make a new schedule, or set optimizer.lr"
             )
-        moving = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        moving = [
+            i for i, p in enumerate(self.parameters) if p.grad is not None and p.requires_grad
+        ]
+        if len(moving) < len(self.parameters) or self.seen != self._held():
+            self._check_network(name)
+        if not moving:
+            warnings.warn(
+                f"{name}: no parameter has a gradient, so nothing moves; call backward() between "
+                "zero_grad() and step()",
+                stacklevel=2,
+            )
         memory = list(zip(*self.memory.values()))
         for i in moving:
             check_gradient(name, i, self.parameters[i], memory[i] if memory else ())
@@ -177,6 +218,21 @@ class Optimizer:
             self._move(pieces)
         else:
             run(self._move, [pieces[k::shares] for k in range(shares)])
+
+    def _check_network(self, name: str) -> None:
+        """Raise where a network has weights by now that this optimizer was not given."""
+        self.seen, own = self._held(), set(self.parameters)
+        for module in self.modules:
+            late = [n for n, p in module.named_parameters() if p.requires_grad and p not in own]
+            if late:
+                raise ValueError(
+                    f"{name}: {late[0]} came into the {type(module).__name__} later and would "
+                    "not move; make the optimizer anew from net.parameters()"
+                )
+
+    def _held(self) -> int:
+        """How many weights and modules the modules have: a weight that came later adds to it."""
+        return sum(isinstance(value, FOUND) for m in self.inside for value in vars(m).values())
 
     def _move(self, pieces: Sequence[tuple[int, Any]]) -> None:
         """Change these pieces of the parameters: (which, numbers from … to; None: all)."""
@@ -247,6 +303,11 @@ def check_leaves(name: str, parameters: Sequence[Tensor]) -> None:
     """Raise `ValueError` for what an optimizer cannot move; a frozen Parameter it leaves alone."""
     if len(set(parameters)) < len(parameters):
         raise ValueError(f"{name}: a parameter is listed twice and would take two steps at once")
+    if len({id(parameter.data) for parameter in parameters}) < len(parameters):
+        raise ValueError(
+            f"{name}: two parameters have one array, which would move twice; to tie weights, use "
+            "one Parameter in both places"
+        )
     for i, parameter in enumerate(parameters):
         check_array(parameter.data, f"{name}: parameter {i}")
         if parameter.node is not None:

@@ -6,6 +6,7 @@ Nothing here changes a weight.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ def check_run(
     def look() -> dict[str, Any] | None:
         if options["resume"] and not options["folder"]:
             raise ValueError("fit: resume=True needs the folder of a run, folder=…")
+        if options["clip"] == 0:
+            raise ValueError("fit: clip=0 would make every gradient 0; clip=None leaves them alone")
         check_data(train, tests)
         check_optimizer(model, optimizer, schedule)
         check_batches(train, options["batch_size"], group)
@@ -89,6 +92,31 @@ def check_optimizer(model: Module, optimizer: Optimizer, schedule: Schedule) -> 
         )
     if schedule.optimizer is not optimizer:
         raise ValueError("fit: schedule belongs to another optimizer; make it anew from this one")
+    if schedule.replaced:
+        raise ValueError("fit: a newer schedule was made for this optimizer; pass that one")
+    if not any(group["initial_lr"] for group in optimizer.param_groups):
+        raise ValueError("fit: the learning rate of optimizer is 0, so nothing would be learned")
+
+
+def warn_of_idle(model: Module, optimizer: Optimizer) -> None:
+    """Say so where some weights never had a gradient: nothing that forward computes uses them."""
+    moved = {id(p) for p, count in zip(optimizer.parameters, optimizer.counts) if count}
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in moved]
+    if idle:
+        warnings.warn(
+            f"fit: {len(idle)} parameters, such as {idle[0]}, never had a gradient and are as they "
+            "were; does forward use them, or detach() what comes from them?",
+            stacklevel=4,
+        )
+
+
+def check_unmoved(schedule: Schedule, epoch: int) -> None:
+    """Refuse a schedule that was stepped by hand too."""
+    if schedule.epoch != epoch:
+        raise ValueError(
+            f"fit: schedule went on to epoch {schedule.epoch} while {epoch} was trained; fit steps "
+            "it after each epoch, so leave schedule.step() out of on_epoch and the rest"
+        )
 
 
 def check_schedule(schedule: Schedule, done: int, epochs: int) -> None:
@@ -143,6 +171,11 @@ def try_model(
             logits = model(Tensor.of(backend.asarray(images)))
         highest = np.full(part.stop - part.start, train.labels.max())
         check_logits("fit", logits, highest)
+        if logits.shape[1] == 1:
+            raise DataError(
+                "fit: model gives one logit, so the loss is always 0 and nothing would be learned; "
+                "yes or no are two classes"
+            )
 
     smallest = check_batches(train, batch_size, group)
     random = backend.random_state()

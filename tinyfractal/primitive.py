@@ -257,7 +257,7 @@ def one_type(primitive: Primitive, args: Sequence[Any]) -> list[Any]:
                 arg = float(arg)
             else:
                 check_array(arg, f"{name}: {primitive.argument(position)}")
-                arg = native(arg)
+                arg = native(arg, name)
                 dtypes.add(arg.dtype)
         arrays.append(arg)
     if len(dtypes) > 1:
@@ -279,6 +279,16 @@ def check_arrays(name: str, **arguments: Any) -> None:
     for argument, value in arguments.items():
         if not isinstance(value, Tensor):
             check_array(value, f"{name}: {argument}")
+
+
+def check_features(name: str, **arguments: Any) -> None:
+    """Raise `DTypeError` unless x and the weights are arrays, and x no integers, such as bytes."""
+    check_arrays(name, **arguments)
+    if arguments["x"].dtype.kind in "iu":
+        raise DTypeError(
+            f"{name}: x needs floats, got {arguments['x'].dtype}; data.to_unit(images) makes bytes "
+            "0 to 1, .astype(numpy.float32) leaves the numbers as they are"
+        )
 
 
 # ----- Fused primitives: fast rules with a readable twin -----

@@ -23,6 +23,7 @@ class Schedule:
         self.optimizer = optimizer
         self._epochs = epochs
         self.epoch = 0
+        self.number = optimizer.schedules = optimizer.schedules + 1
         self._apply()
 
     @property
@@ -46,8 +47,18 @@ class Schedule:
         """What the learning rate is multiplied with in that epoch."""
         return 1.0
 
+    @property
+    def replaced(self) -> bool:
+        """Whether a newer schedule was made for its optimizer."""
+        return self.number != self.optimizer.schedules
+
     def step(self) -> None:
-        """Go on to the next epoch."""
+        """Go on to the next epoch. Raises `ValueError` where a newer schedule has taken over."""
+        if self.replaced:
+            raise ValueError(
+                f"{type(self).__name__}.step: a newer schedule was made for this optimizer, and "
+                "both would set its rates; step that one, or make it when this one is over"
+            )
         self.epoch += 1
         self._apply()
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,8 +46,7 @@ class Tensor(Operators):
         data = raw(data)
         if dtype is None and not hasattr(data, "dtype"):
             dtype = xp.float32
-        if data is None:
-            raise DTypeError("Tensor: data needs numbers, a list or an array, got None")
+        check_no_none(data)
         self.data: Array = xp.array(asarray(data, dtype))  # a copy, not shared with the caller
         if self.data.dtype.kind not in "fiub":
             raise DTypeError(f"Tensor: data needs real numbers, got {self.data.dtype}")
@@ -89,7 +89,8 @@ class Tensor(Operators):
         """
 
         def accumulate(leaf: Tensor, g: Tensor) -> None:
-            leaf.grad = g if leaf.grad is None else leaf.grad + g
+            with _adding:  # else one of two threads may lose what the other has added
+                leaf.grad = g if leaf.grad is None else leaf.grad + g
             for hook in leaf.hooks:
                 hook(leaf)
 
@@ -137,6 +138,14 @@ class Tensor(Operators):
             setattr(copy, name, deepcopy(getattr(self, name), memo))
         return copy
 
+    def __getstate__(self) -> Any:
+        if self.node is not None:
+            raise GraphError(
+                f"pickle: this Tensor of shape {self.shape} was computed, and a graph cannot be "
+                "sent or saved; pickle x.detach()"
+            )
+        return object.__getstate__(self)
+
     def changed(self, by: str) -> None:
         """Note that `data` was changed in place, so that backward refuses stale values."""
         self.version[0] += 1
@@ -144,6 +153,18 @@ class Tensor(Operators):
 
 
 Hook = Callable[[Tensor], Any]
+_adding = Lock()
+
+
+def check_no_none(data: Any) -> None:
+    """Raise `DTypeError` for None, in lists too, where NumPy would make it NaN."""
+    stack = [data]
+    while stack:
+        part = stack.pop()
+        if part is None:
+            raise DTypeError("Tensor: data needs numbers, a list or an array, got None")
+        if isinstance(part, (list, tuple)):
+            stack += part
 
 
 class Node:

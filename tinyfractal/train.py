@@ -22,6 +22,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import backend, preflight
 from .check import Amount, Count, PathLike, Probability, Size, checked
 from .checkpoint import check_kinds, load_checkpoint, naming
@@ -110,6 +112,7 @@ def fit(
             loss, accuracy = train_epoch(
                 model, loader, optimizer, clip, label_smoothing, progress, reducer
             )
+            preflight.check_unmoved(schedule, epoch)
             schedule.step()
             group.average(model.buffers())  # of batch norm's statistics each has its own
             record = {"epoch": epoch + 1, "lr": lr, "train_loss": loss, "train_accuracy": accuracy}
@@ -121,6 +124,7 @@ def fit(
             progress.end(_describe(record))
             if _is_enough(on_epoch, record, group):
                 break
+    preflight.warn_of_idle(model, optimizer)
     return history
 
 
@@ -190,7 +194,9 @@ def train_epoch(
 
 
 def _is_enough(on_epoch: Callable | None, record: dict[str, Any], group: ProcessGroup) -> bool:
-    return on_epoch is not None and group.from_first(lambda: on_epoch(record) is True)
+    return on_epoch is not None and group.from_first(
+        lambda: isinstance(answer := on_epoch(record), (bool, np.bool_)) and bool(answer)
+    )
 
 
 def _tested(

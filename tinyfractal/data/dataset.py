@@ -20,6 +20,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from ..backend import native
 from ..check import Finite, checked, got, need
 from ..errors import DataError, DTypeError, OutOfRangeError, ShapeError
 
@@ -54,12 +55,12 @@ class Dataset:
         try:
             need("Dataset", "name", self.name, str)
             need("Dataset", "classes", self.classes, Sequence[str])
-            images = pixels("Dataset", self.images)
+            images, labels = pixels("Dataset", self.images), native(self.labels, "Dataset: labels")
         except TypeError as error:
             raise DataError(str(error)) from None
         named = f"Dataset {self.name}"
         _check_images(named, images)
-        labels = _labels(named, self.labels, images, len(self.classes))
+        labels = _labels(named, labels, images, len(self.classes))
         if len(set(self.classes)) != len(self.classes):
             twice = next(name for i, name in enumerate(self.classes) if name in self.classes[:i])
             raise DataError(f"{named}: classes need names that differ, got {twice!r} twice")
@@ -88,6 +89,7 @@ class Dataset:
     @checked
     def __getitem__(self, index: Any) -> Any:
         """One example, or those that a slice, a list of positions or a bool array names."""
+        index = index.numpy() if hasattr(index, "numpy") else index  # a Tensor, such as a mask
         if isinstance(index, slice):
             return Dataset(self.images[index], self.labels[index], self.classes, self.name)
         if isinstance(index, (int, list, range, np.ndarray)):
@@ -197,6 +199,7 @@ def pixels(name: str, images: np.ndarray) -> np.ndarray:
     Floats of any size become float32, and of booleans True is 255. Raises `DTypeError` for other
     types, since nobody knows which number is white. `name`: the function that was called.
     """
+    images = native(images, name)
     if not isinstance(images, np.ndarray) or (
         images.dtype.kind not in "bf" and images.dtype != np.uint8
     ):

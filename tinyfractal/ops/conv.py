@@ -23,7 +23,7 @@ from ..backend import Array, xp
 from ..check import Count, CountOrPair, Pair, SizeOrPair, checked
 from ..errors import ShapeError
 from ..mode import mode
-from ..primitive import check_arrays, fused, primitive
+from ..primitive import check_arrays, check_features, fused, primitive
 from ..tensor import Tensor
 from . import direct, patches, winograd
 from .elementwise import relu as max_with_zero
@@ -111,7 +111,7 @@ def _plan(
 ) -> tuple[Any, dict[str, Any]]:
     """The arguments checked: x, with its border where that is a reflection, and the settings."""
     check_images("conv2d", x)
-    check_arrays("conv2d", weight=weight, **({} if bias is None else {"bias": bias}))
+    check_features("conv2d", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: weight needs (kh, kw, C_in, C_out), got {weight.shape}")
     kh, kw, channels, out_channels = weight.shape

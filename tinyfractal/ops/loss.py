@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy
@@ -39,6 +40,7 @@ def cross_entropy(
     on a GPU already cannot be looked at without waiting for it; a wrong one makes its loss NaN.
     """
     check_arrays("cross_entropy", logits=logits)
+    _warn_of_probabilities(logits)
     labels = _labels(labels, logits, ignore_index)
     classes = logits.shape[1]
     right = asarray(labels)[:, None] == xp.arange(classes)  # (N, K): one place in each row
@@ -53,9 +55,25 @@ def cross_entropy(
     if weight is not None:
         each = _weights(weight, logits)
         q, count = q * each, (right * each).sum()
+        if reduction == "mean" and not on_gpu(count) and labels.size and count == 0:
+            raise DataError(
+                "cross_entropy: weight is 0 for every label, so nothing is left to learn"
+            )
     elif ignore_index is not None:
         count = right.sum(dtype=logits.dtype)
     return _cross_entropy(logits, q=q, reduction=reduction, count=count)
+
+
+def _warn_of_probabilities(logits: Any) -> None:
+    """Say so where the softmax would be taken twice, or nothing can be learned."""
+    last = getattr(getattr(getattr(logits, "node", None), "primitive", None), "__name__", "")
+    told = ""
+    if last in ("softmax", "sigmoid"):
+        told = f"logits come from {last}; cross_entropy has the softmax in it, so leave that out"
+    elif logits.ndim == 2 and logits.shape[1] == 1:
+        told = "logits have one class, whose loss is always 0; yes or no are two classes"
+    if told:
+        warnings.warn(f"cross_entropy: {told}", stacklevel=4)
 
 
 def _labels(labels: Any, logits: Any, ignore_index: int | None) -> Any:
@@ -68,9 +86,10 @@ def _labels(labels: Any, logits: Any, ignore_index: int | None) -> Any:
             "labels.argmax(axis=1)"
         )
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        column = labels.ndim == 2 and labels.shape[1] == 1
         raise ShapeError(
             f"cross_entropy: expected logits (N, K) and labels (N,), got {logits.shape} and "
-            f"{labels.shape}"
+            f"{labels.shape}" + ("; labels[:, 0] has one axis" if column else "")
         )
     if labels.dtype.kind not in "iu":
         raise DTypeError(
@@ -99,7 +118,9 @@ def _weights(weight: Any, logits: Any) -> Array:
             f"cross_entropy: weight has shape {weight.shape}, but there are {logits.shape[1]} "
             "classes"
         )
-    if weight.dtype.kind not in "fiu" or not (on_gpu(weight) or (weight >= 0).all()):
+    fine = weight.dtype.kind in "fiu"
+    fine = fine and (on_gpu(weight) or bool((weight >= 0).all() and (weight < numpy.inf).all()))
+    if not fine:
         raise DataError("cross_entropy: weight needs a number of at least 0 for each class")
     return asarray(weight.astype(logits.dtype))
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..backend import xp
 from ..check import checked
 from ..errors import ShapeError
-from ..primitive import check_arrays, primitive
+from ..primitive import check_features, primitive
 from ..tensor import Tensor
 from .shape import expand_dims
 
@@ -63,7 +63,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
     Raises `ShapeError` where x, weight and bias do not fit.
     """
-    check_arrays("linear", x=x, weight=weight)
+    check_features("linear", x=x, weight=weight)
     if x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ShapeError(
             f"linear: x has {x.shape[-1] if x.ndim else 'no'} features (last axis of {x.shape}) "

@@ -20,7 +20,7 @@ from ..check import Amount, Probability, checked
 from ..errors import ShapeError
 from ..operators import raw
 from ..parallel import parts, run
-from ..primitive import check_arrays, fused
+from ..primitive import check_features, fused
 from ..tensor import Tensor
 from .elementwise import relu as max_with_zero
 from .elementwise import sqrt
@@ -53,7 +53,7 @@ def batch_norm(
     given = {"weight": weight, "bias": bias}
     running = {"running_mean": running_mean, "running_var": running_var}
     given |= {name: value for name, value in running.items() if value is not None}
-    check_arrays("batch_norm", x=x, **given)
+    check_features("batch_norm", x=x, **given)
     for name, value in given.items():
         if value.shape != x.shape[-1:]:
             raise ShapeError(
@@ -254,7 +254,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: Amount = 1e-5) -> Tensor:
 
     Raises `ShapeError` where the channels do not fit.
     """
-    check_arrays("layer_norm", x=x, weight=weight, bias=bias)
+    check_features("layer_norm", x=x, weight=weight, bias=bias)
     if weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(
             f"layer_norm: x has {x.shape[-1]} channels (last axis of {x.shape}) but weight has "
