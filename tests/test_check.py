@@ -115,3 +115,8 @@ def test_what_fails_inside_names_function_and_arguments(call, error, text):
 def test_the_signature_stays_visible():
     assert "p: 'Below1' = 0.5" in str(inspect.signature(example))
     assert example.__doc__ == "Something of each kind."
+
+
+def test_annotations_are_read_through_other_decorators():
+    with pytest.raises(TypeError, match=r"^inference: model needs a Module, got 1$"):
+        tf.train.inference(1)

@@ -223,7 +223,7 @@ class Arguments:
             hint = parameter.annotation
             if isinstance(hint, str):
                 try:
-                    hint = eval(hint, self.function.__globals__)
+                    hint = eval(hint, inspect.unwrap(self.function).__globals__)
                 except NameError:  # imported for type checkers only
                     hint = Any
             if hint not in (Any, parameter.empty) and parameter.kind is not parameter.VAR_KEYWORD:

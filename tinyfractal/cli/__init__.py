@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from .. import __version__, backend
 from . import look, predict, train
 from .options import DATA_FOLDER, Parser, complain, path
+from .predict import _read_image as _read_image
 from .surroundings import flush_output, open_streams, short_warnings, signals
 
 
