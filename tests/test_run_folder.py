@@ -250,7 +250,11 @@ def test_a_very_large_network_is_asked_about(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([*TINY, "--out", "new"], "nothing was written yet, so start again with the same command"),
+        (
+            [*TINY, "--out", "new\x1b one"],
+            "nothing was written yet; start again with: python -m tinyfractal train --columns 1 "
+            "--channels 2 --drop-path 0 --quiet --out $'new\\033 one'",
+        ),
         (
             ["train", "--resume", "run", "--epochs", "7"],
             "go on with: python -m tinyfractal train --resume run --epochs 7",

@@ -36,7 +36,7 @@ def user_path(path: PathLike) -> Path:
 # ----- Writing -----
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that a reader, or a crash, meets the old one or the new one, whole.
 
     Raises the system's `OSError`, which names the file and says what to do.
@@ -105,7 +105,7 @@ def save_checkpoint(
     text = json.dumps({"format": FORMAT, "arrays": len(arrays), **facts}, allow_nan=False)
     buffer = io.BytesIO()
     np.savez(buffer, facts=np.array(text), **arrays)  # type: ignore[arg-type]
-    write_atomically(user_path(path), buffer.getvalue())
+    write_atomically(user_path(path), buffer.getbuffer())
 
 
 def check_numbers(where: Any, name: str, array: np.ndarray) -> None:
@@ -136,7 +136,7 @@ def load_checkpoint(path: PathLike) -> dict[str, Any]:
         known, count = facts.pop("format"), facts.pop("arrays", None)
         if known == FORMAT and count != len(found):
             raise ValueError(f"{len(found)} of {count} arrays are there")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{path}: there is no such checkpoint") from error
     except Exception as error:
         # Damaged bytes make NumPy and JSON raise a dozen types with nothing in common.

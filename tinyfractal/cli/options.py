@@ -7,10 +7,14 @@ import contextlib
 import errno
 import math
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
+
+from ..check import caused_by
+from ..check import printable as printable
 
 
 def within(kind: type, least: float, most: float = math.inf, why: str = "") -> Callable[[str], Any]:
@@ -76,9 +80,19 @@ class Parser(argparse.ArgumentParser):
 # ----- What is said -----
 
 
-def printable(text: object) -> str:
-    """A text without control characters, which would colour a terminal or move its cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+def typed(words: Sequence[object]) -> str:
+    """The words of a command as a shell takes them, on one line without control characters."""
+
+    def octal(letter: str) -> str:
+        return "".join(f"\\{byte:03o}" for byte in os.fsencode(letter))
+
+    def quoted(word: str) -> str:
+        if word.isprintable():
+            return shlex.quote(word)
+        letters = [c if c.isprintable() and c not in "\\'" else octal(c) for c in word]
+        return f"$'{''.join(letters)}'"
+
+    return " ".join(quoted(str(word)) for word in words)
 
 
 LONGEST = 1000  # letters of a line; a name may have any number
@@ -108,13 +122,6 @@ def complain(error: BaseException, debug: bool, rank: int = 0) -> int:
     return 1
 
 
-def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
-    """Whether an error, or what it was raised from, is of this kind."""
-    return error is not None and (
-        isinstance(error, kind) or caused_by(error.__cause__ or error.__context__, kind)
-    )
-
-
 ADVICE = {
     errno.EACCES: "choose another place, or change who may use this one",
     errno.EROFS: "choose another place",
@@ -125,6 +132,8 @@ ADVICE = {
     errno.EEXIST: "it is in the way; choose another name",
     errno.ENAMETOOLONG: "choose a shorter one",
 }
+# what an error is about of which the system names no file
+UNNAMED = {errno.ENOSPC: "standard output", errno.ENOENT: "the current folder"}
 EXPLAINED = (
     ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
@@ -133,7 +142,8 @@ EXPLAINED = (
 def in_words(error: BaseException) -> str:
     """What an error says, with the file and what to do where the system raised it."""
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        name = error.filename or UNNAMED.get(error.errno, "")
+        file = os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
         advice = ADVICE.get(error.errno, "")
         return f"{file}{': ' * bool(file)}{error.strerror}{'; ' * bool(advice)}{advice}"
     if isinstance(error, MemoryError) and not str(error):

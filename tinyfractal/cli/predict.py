@@ -53,7 +53,7 @@ def load_test(command: str, recipe: Recipe, args: argparse.Namespace) -> Dataset
             f"{len(recipe.classes)} classes, {test.name} has {test.shape} in {len(test.classes)}"
         )
     numbers = tuple(map(str, range(len(test.classes))))  # what an .npz calls them; it knows no more
-    ours, theirs = tuple(recipe.classes), tuple(test.classes)
+    ours, theirs = tuple(recipe.classes), tuple(map(printable, test.classes))
     if ours != theirs and numbers not in (ours, theirs):
         a, b = next(pair for pair in zip(ours, theirs) if pair[0] != pair[1])
         raise DataError(
