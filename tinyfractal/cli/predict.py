@@ -199,7 +199,8 @@ def command_predict(args: argparse.Namespace) -> int:
 def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, int]:
     """Image N of the test set, its numbers from 0 to 1, and its class; N stands in "test:N"."""
     number = name.removeprefix("test:")
-    if not (number.isascii() and number.isdigit() and int(number) < len(test)):
+    whole = number.isascii() and number.isdigit() and len(number) < 20
+    if not (whole and int(number) < len(test)):
         raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
     n = int(number)
     return to_unit(test.images[n]), int(test.labels[n])
@@ -250,7 +251,9 @@ def add_predict_options(command: argparse.ArgumentParser) -> None:
         help="a file, or test:N for image N of the test set, with the truth",
     )  # fmt: skip
     command.add_argument("--data", type=path, help="another data set for test:N")
-    command.add_argument("--invert", action="store_true", help="for dark ink on light paper")
+    command.add_argument(
+        "--invert", action="store_true", help="for dark ink on light paper; test:N stays as it is"
+    )
 
 
 COMMANDS = ((command_evaluate, add_evaluate_options), (command_predict, add_predict_options))
