@@ -14,7 +14,18 @@ from ..fractal import FractalNet, Keep, keep_all
 from ..layout import MOST_COLUMNS, TOO_MANY, alive_paths
 from ..recurse import article_example, depth_table
 from ..selfcheck import check_all
-from .options import COUNT, INDEX, counts, dropped, image_shape, path, printable, typed, within
+from .options import (
+    COUNT,
+    INDEX,
+    counts,
+    dropped,
+    image_shape,
+    operand,
+    path,
+    printable,
+    typed,
+    within,
+)
 
 
 def command_recurse(args: argparse.Namespace) -> None:
@@ -110,7 +121,7 @@ def command_tutorials(args: argparse.Namespace) -> None:
             f"\ncopied to {printable(folder)}; to step through them:\n"
             "pip install 'tinyfractal[tutorials]'  (Matplotlib and JupyterLab; with VS Code, "
             "[plot] and ipykernel do)\n"
-            f"jupyter lab {typed([folder])}"
+            f"jupyter lab {typed([operand(folder)])}"
         )
 
 

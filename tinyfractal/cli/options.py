@@ -95,6 +95,11 @@ def typed(words: Sequence[object]) -> str:
     return " ".join(quoted(str(word)) for word in words)
 
 
+def operand(name: object) -> str:
+    """A file or folder as an argument of a command: -x is an option, ./-x is not."""
+    return "./" * str(name).startswith("-") + str(name)
+
+
 LONGEST = 1000  # letters of a line; a name may have any number
 
 

@@ -105,7 +105,7 @@ def command_evaluate(args: argparse.Namespace) -> None:
     seconds = (time.perf_counter() - start) / len(test)
     accuracy = float((answers == test.labels).mean())
     print(table(model, test, recipe, whole=(accuracy, seconds)))
-    classes = [printable(name) for name in recipe.classes]
+    classes = list(recipe.classes)
     print(f"\n{confusion_text(test.labels, answers, classes)}")
     if importlib.util.find_spec("matplotlib") is None:
         print("\nno pictures: pip install 'tinyfractal[plot]' to draw them")
@@ -206,9 +206,8 @@ def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, int]:
     return to_unit(test.images[n]), int(test.labels[n])
 
 
-def _answer(p: np.ndarray, names: Sequence[str], truth: int | None) -> str:
+def _answer(p: np.ndarray, classes: Sequence[str], truth: int | None) -> str:
     """The three most probable classes; or the first beside the truth, where that is known."""
-    classes = [printable(name) for name in names]
     if truth is None:
         best = np.argsort(-p)[:3]
         return ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best)

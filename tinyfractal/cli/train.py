@@ -33,6 +33,7 @@ from .options import (
     SWITCH,
     complain,
     counts,
+    operand,
     path,
     printable,
     typed,
@@ -289,8 +290,7 @@ class Job:
 
     def command(self, name: str = "train --resume", *more: str) -> str:
         """The command for this run's folder: the one that goes on, or another."""
-        folder = str(self.folder)
-        options = [*name.split(), "./" * folder.startswith("-") + folder, *more]
+        options = [*name.split(), operand(self.folder), *more]
         if self.args.folder != DATA_FOLDER:
             options += ["--folder", self.args.folder]
         if "data" in self.args and name.startswith("train") and self.args.resume is not None:
