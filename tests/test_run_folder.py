@@ -235,7 +235,7 @@ def test_the_last_lines_can_be_typed(capsys):
     ]
 
 
-@pytest.mark.parametrize("folder", ["-dash", "it's\n\x1b[31mred \\ é", "~"])
+@pytest.mark.parametrize("folder", ["-dash", "it's\n\x1b[31mred \\ é"])
 def test_folders_of_any_name_can_be_typed_and_shown(folder, capsys):
     assert main([*TINY, "--epochs", "1", f"--out=./{folder}"]) == 0
     *_, command = capsys.readouterr().out.splitlines()
