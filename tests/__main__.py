@@ -21,7 +21,7 @@ DURATION = {
     False: "All checks: about 7 minutes on two cores. (--quick takes about one.)",
     True: "The quick checks: about one minute on two cores. They leave out the chapters, trainings "
     "on the digits, processes that are started, killed or share a training, the benchmarks, "
-    "second derivatives, and the second run on a stand-in for a GPU.",
+    "random wrong arguments, second derivatives, and the second run on a stand-in for a GPU.",
 }
 
 

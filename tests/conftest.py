@@ -71,7 +71,8 @@ def _same_start():
 
 # What `python -m tests --quick` leaves out, beside chapters and trainings: whole files, and tests.
 SLOW = {
-    "test_benchmarks.py", "test_distributed.py", "test_kill.py", "test_standin.py",
+    "test_arguments.py", "test_benchmarks.py", "test_distributed.py", "test_kill.py",
+    "test_standin.py",
     "test_gradcheck_forgets_no_function_and_no_layer", "test_second_derivative",
     "test_every_check_accepts_its_solution_and_rejects_a_plausible_wrong_answer",
     "test_chain_of_100_000_operations_goes_backward",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinyfractal as tf
-from tinyfractal import Tensor, nn
+from tinyfractal import Tensor, nn, recipe
 from tinyfractal.check import Below1, Count, CountOrPair, Finite, checked
 from tinyfractal.errors import DTypeError, OutOfMemoryError, OutOfRangeError, ShapeError
 
@@ -100,6 +100,9 @@ def test_the_errors_of_a_users_function_are_left_alone(inside, error, text):
         (lambda: tf.exp("x"), DTypeError, "exp: x: expected a Tensor, an array or a number"),
         (lambda: tf.matmul([1.0], [2.0]), DTypeError, "matmul: a: expected a Tensor, an array"),
         (lambda: tf.exp(Tensor([1.0]), 1, 2), TypeError, "exp: too many positional arguments"),
+        (lambda: tf.softmax(), TypeError, "softmax: missing a required argument: 'x'"),
+        (lambda: recipe.Recipe.from_dict(), TypeError,
+         "Recipe.from_dict: missing a required argument: 'values'; it takes (values)"),
         (lambda: Tensor(object()), DTypeError, "Tensor: cannot work on data="),
         (lambda: Tensor([[1.0], [2.0, 3.0]]), ShapeError, "Tensor: cannot work on data="),
         (lambda: tf.broadcast_to(Tensor([1.0]), (2**40,)).clone(), OutOfMemoryError,

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, intege
 
 from tinyfractal import backend, nn
 from tinyfractal.checkpoint import FORMAT, load_checkpoint, save_checkpoint
-from tinyfractal.errors import CheckpointError, DTypeError
+from tinyfractal.errors import CheckpointError, DTypeError, OutOfMemoryError
 from tinyfractal.files import write_atomically
 from tinyfractal.recipe import Recipe, load_network
 
@@ -434,6 +434,19 @@ def test_when_writing_fails_the_old_file_stays_whole(path, monkeypatch, go_wrong
         save_checkpoint(path, {"w": np.zeros(1000)}, {})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]  # and nothing lies about
+
+
+def test_memory_that_runs_out_is_called_so_whatever_else_fails_then(path, monkeypatch):
+    place = {"__name__": "zipfile"}
+    exec(
+        "def savez(*_, **__):\n"
+        "    try:\n        raise MemoryError\n"
+        "    except MemoryError:\n        raise ValueError('I/O operation on closed file.')",
+        place,
+    )
+    monkeypatch.setattr(np, "savez", place["savez"])
+    with pytest.raises(OutOfMemoryError, match=r"save_checkpoint: .*there is no memory left"):
+        save_checkpoint(path, {}, {})
 
 
 def test_facts_that_json_cannot_hold_leave_the_old_file_whole(path):

@@ -243,6 +243,7 @@ def test_predict_names_classes_without_control_characters(capsys, trained):
     assert "\x1b" not in line
     assert "\r" not in line
     assert re.match(r"test:0: \S+[a-j]", line)
+    assert all(name.isprintable() for name in Recipe(classes=names).classes)
 
 
 def test_predict_calls_the_truth_as_the_network_calls_it(capsys, trained):

@@ -98,6 +98,12 @@ def test_what_is_transparent_lies_on_white_paper(mode, shape):
     assert np.allclose(read(transparent_digit(mode), shape, invert=True)[..., 0], 1 - wanted)
 
 
+def test_what_is_transparent_in_16_bits_is_white():
+    Image.fromarray((RAMP * 65535).astype(np.uint16)).save("x.png", transparency=0)
+    expected = np.where(RAMP == 0, 1, RAMP)
+    assert np.allclose(data.read_image("x.png", GREY)[..., 0], expected, atol=2e-5)
+
+
 def test_colours_that_nobody_sees_do_not_bleed_into_those_that_are_seen():
     pixels = np.zeros((16, 16, 4), np.uint8)
     pixels[:, ::2] = (255, 0, 0, 0)  # invisible red

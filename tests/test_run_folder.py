@@ -236,6 +236,28 @@ def test_the_last_lines_can_be_typed(capsys):
     ]
 
 
+@pytest.mark.parametrize("folder", ["-dash", "it's\n\x1b[31mred \\ é"])
+def test_folders_of_any_name_can_be_typed_and_shown(folder, capsys):
+    assert main([*TINY, "--epochs", "1", f"--out=./{folder}"]) == 0
+    *_, command = capsys.readouterr().out.splitlines()
+    assert command.isprintable()
+    words = subprocess.run(  # as the shell understands it
+        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    assert main(words[3:-1]) == 0
+
+
+def test_a_picture_that_cannot_be_written_does_not_hide_the_training(capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "run/curves.png")
+
+    monkeypatch.setattr(cli.train, "_draw_curves", full)
+    assert main([*TINY, "--epochs", "1", "--out", "run"]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "python -m tinyfractal evaluate run"
+    assert err.startswith("tinyfractal: run/curves.png: No space left")
+
+
 def test_a_very_large_network_is_asked_about(capsys, monkeypatch):
     assert main(["train", "--columns", "40", "--out", "run"]) == 1
     err = capsys.readouterr().err
@@ -251,7 +273,11 @@ def test_a_very_large_network_is_asked_about(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([*TINY, "--out", "new"], "nothing was written yet, so start again with the same command"),
+        (
+            [*TINY, "--out", "new\x1b one"],
+            "nothing was written yet; start again with: python -m tinyfractal train --columns 1 "
+            "--channels 2 --drop-path 0 --quiet --out $'new\\033 one'",
+        ),
         (
             ["train", "--resume", "run", "--epochs", "7"],
             "go on with: python -m tinyfractal train --resume run --epochs 7",

@@ -10,10 +10,13 @@ To learn from the source, read in this order: `backend`, `tensor`, `primitive`, 
 `fractal`, `optim`, `train`.
 """
 
+from . import _startup  # noqa: F401  (before all else, see there)
+
+# isort: split
 import importlib
 from typing import Any
 
-from . import _startup, backend, errors, init, nn, ops, optim  # noqa: F401
+from . import backend, errors, init, nn, ops, optim
 from .backend import seed
 from .fractal import FractalBlock, FractalNet, RecursiveBlock
 from .gradcheck import gradcheck

@@ -183,6 +183,11 @@ def got(value: Any) -> str:
     return text if 0 < len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
 
 
+def printable(text: object) -> str:
+    """A text without control characters, which would colour a terminal or move its cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
 def need(name: str, argument: str, value: Any, hint: Any) -> None:
     """Raise `TypeError` or `ValueError` unless `value` is what `hint` asks for."""
     wrong = misfit(value, hint)
@@ -254,6 +259,14 @@ class Arguments:
             if seen is not None and len(self.fine) < 1000:
                 self.fine.add(seen)
 
+    def count(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Raise where an argument is missing, is one too many, or is given twice."""
+        try:
+            inspect.signature(self.function).bind(*args, **kwargs)
+        except TypeError as error:
+            known = ", ".join(n for n in self.parameters if n not in ("self", "cls"))
+            raise TypeError(f"{name}: {error}; it takes ({known})") from None
+
 
 def checked(function: F) -> F:
     """Check the arguments of each call by the annotations; explain what fails all the same."""
@@ -302,6 +315,13 @@ KINDS: dict[type[BaseException], type[Exception]] = {  # the first that fits
 }
 
 
+def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error, or what it was raised from, is of this kind."""
+    return error is not None and (
+        isinstance(error, kind) or caused_by(error.__cause__ or error.__context__, kind)
+    )
+
+
 def kind_of(error: BaseException) -> type[Exception]:
     """Which of the library's errors an error from inside becomes."""
     return next(kind for cause, kind in KINDS.items() if isinstance(error, cause))
@@ -326,12 +346,15 @@ def explained(
         reason = str(error).partition("\n")[0] or type(error).__name__
     try:
         arguments.check(name, args, kwargs)
+        arguments.count(name, args, kwargs)
     except (TypeError, ValueError) as blame:
         return blame
+    if caused_by(error, MemoryError):  # in the midst of which zipfile, say, fails as well
+        error, reason = MemoryError(), "there is no memory left"
     shown = [
         f"{argument} {value.shape}" if hasattr(value, "dtype") else f"{argument}={got(value)}"
         for argument, value in arguments.named(args, kwargs)
-        if argument != "self"
+        if argument not in ("self", "cls")
     ]
     better = kind_of(error)(f"{name}: cannot work on {', '.join(shown)} ({reason})")
     if name in ("asarray", "Tensor"):

@@ -48,7 +48,7 @@ def save_checkpoint(
     text = json.dumps({"format": FORMAT, "arrays": len(arrays), **facts}, allow_nan=False)
     buffer = io.BytesIO()
     np.savez(buffer, facts=np.array(text), **arrays)  # type: ignore[arg-type]
-    write_atomically(user_path(path), buffer.getvalue())
+    write_atomically(user_path(path), buffer.getbuffer())
 
 
 def check_numbers(
@@ -79,7 +79,7 @@ def load_checkpoint(path: PathLike) -> dict[str, Any]:
         known, count = facts.pop("format"), facts.pop("arrays", None)
         if known == FORMAT and count != len(found):
             raise ValueError(f"{len(found)} of {count} arrays are there")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{path}: there is no such checkpoint") from error
     except Exception as error:
         # Damaged bytes make NumPy and JSON raise a dozen types with nothing in common.

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import backend
-from .data import Dataset, Standardize
-from .data.dataset import to_unit
+from .data import Dataset, Loader, Standardize
 from .distributed import ProcessGroup
 from .errors import DataError
 from .inference import check_logits, inference
@@ -51,8 +50,8 @@ def check_run(
         return fingerprint(model, optimizer, schedule, {"train": train, **tests, **options})
 
     group.agree("fit", look)
-    batch_size, transform = options["batch_size"], options["transform"]
-    group.agree("fit", lambda: try_model(model, train, batch_size, transform, group))
+    prepare = {name: options[name] for name in ("transform", "augment")}
+    group.agree("fit", lambda: try_model(model, train, options["batch_size"], prepare, group))
 
 
 def check_data(train: Dataset, tests: Mapping[str, Dataset]) -> None:
@@ -158,17 +157,18 @@ def check_batches(train: Dataset, batch_size: int, group: ProcessGroup) -> int:
 
 
 def try_model(
-    model: Module, train: Dataset, batch_size: int, transform: Any, group: ProcessGroup
+    model: Module, train: Dataset, batch_size: int, prepare: dict[str, Any], group: ProcessGroup
 ) -> None:
     """Let the model answer once: are there logits for every label, and can it train on one image?
 
-    Batch norm cannot, where there is one number per channel. Nothing stays changed.
+    `prepare`: how the images are prepared for it, transform and augment. Batch norm cannot train
+    on one, where there is one number per channel. Nothing stays changed.
     """
 
     def answer(samples: int) -> None:
+        images, _ = next(iter(Loader(train[:samples], samples, **prepare)))
         with group.sharing(samples) as (part, _):
-            images = (transform or to_unit)(train.images[:samples][part])
-            logits = model(Tensor.of(backend.asarray(images)))
+            logits = model(Tensor.of(backend.asarray(images[part])))
         highest = np.full(part.stop - part.start, train.labels.max())
         check_logits("fit", logits, highest)
         if logits.shape[1] == 1:

@@ -15,7 +15,18 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import numpy as np
 
 from . import backend, optim, zoo
-from .check import Amount, Below1, Count, PathLike, Probability, Range, Size, checked, need
+from .check import (
+    Amount,
+    Below1,
+    Count,
+    PathLike,
+    Probability,
+    Range,
+    Size,
+    checked,
+    need,
+    printable,
+)
 from .checkpoint import check_kinds, load_checkpoint, naming
 from .counting import fractal_depth, fractal_parameters, stack_parameters
 from .data import Compose, Dataset, Standardize, mirror, shift
@@ -76,6 +87,7 @@ class Recipe:
             if isinstance(value, (list, np.generic)):  # as JSON or NumPy has them
                 plain = tuple(value) if isinstance(value, list) else value.item()
                 object.__setattr__(self, name, plain)
+        object.__setattr__(self, "classes", tuple(map(printable, self.classes)))
         if not self.channels:
             raise ValueError("recipe: channels needs one number for each block, got none")
 

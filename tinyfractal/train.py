@@ -101,8 +101,7 @@ def fit(
         history = _begin(run, model, optimizer, schedule, epochs, facts)
         group.broadcast([*model.parameters(), *model.buffers()])
         reducer = Reducer(optimizer.parameters, group)
-        ahead = min(prefetch, len(train))  # of batches there are never more
-        loader = Loader(train, batch_size, True, False, seed, transform, augment, ahead)
+        loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
         progress = Progress(len(train), epochs, len(history), quiet or group.rank > 0)
         stack.callback(progress.close)
         for epoch in range(len(history), epochs):

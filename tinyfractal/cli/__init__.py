@@ -7,6 +7,7 @@ Each command is a function `command_NAME`, its options beside it: in `train`, in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from .. import __version__, backend
@@ -49,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = False
     with signals(), short_warnings():
         try:
-            args = build_parser().parse_args(argv)
+            words = sys.argv[1:] if argv is None else list(argv)
+            args = build_parser().parse_args(words)
+            args.words = words
             debug = args.debug
             if args.backend is not None:
                 backend.use(args.backend)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import itertools
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,18 @@ from ..fractal import FractalNet, Keep, keep_all
 from ..layout import Columns, alive_paths
 from ..recurse import article_example, depth_table
 from ..selfcheck import check_all
-from .options import COUNT, INDEX, a_number, counts, dropped, image_shape, path, printable
+from .options import (
+    COUNT,
+    INDEX,
+    a_number,
+    counts,
+    dropped,
+    image_shape,
+    operand,
+    path,
+    printable,
+    typed,
+)
 
 
 def command_recurse(args: argparse.Namespace) -> None:
@@ -111,7 +121,7 @@ def command_tutorials(args: argparse.Namespace) -> None:
             f"\ncopied to {printable(folder)}; to step through them:\n"
             "pip install 'tinyfractal[tutorials]'  (Matplotlib and JupyterLab; with VS Code, "
             "[plot] and ipykernel do)\n"
-            f"jupyter lab {printable(shlex.quote(str(folder)))}"
+            f"jupyter lab {typed([operand(folder)])}"
         )
 
 

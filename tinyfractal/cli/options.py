@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, get_args
 
-from ..check import Amount, Count, Probability, Size, expected, misfit
+from ..check import Amount, Count, Probability, Size, caused_by, expected, misfit
+from ..check import printable as printable
 from ..files import ADVICE
 
 
@@ -74,9 +77,24 @@ class Parser(argparse.ArgumentParser):
 # ----- What is said -----
 
 
-def printable(text: object) -> str:
-    """A text without control characters, which would colour a terminal or move its cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+def typed(words: Sequence[object]) -> str:
+    """The words of a command as a shell takes them, on one line without control characters."""
+
+    def octal(letter: str) -> str:
+        return "".join(f"\\{byte:03o}" for byte in os.fsencode(letter))
+
+    def quoted(word: str) -> str:
+        if word.isprintable():
+            return shlex.quote(word)
+        letters = [c if c.isprintable() and c not in "\\'" else octal(c) for c in word]
+        return f"$'{''.join(letters)}'"
+
+    return " ".join(quoted(str(word)) for word in words)
+
+
+def operand(name: object) -> str:
+    """A file or folder as an argument of a command: -x is an option, ./-x is not."""
+    return "./" * str(name).startswith("-") + str(name)
 
 
 LONGEST = 1000  # letters of a line; a name may have any number
@@ -106,13 +124,8 @@ def complain(error: BaseException, debug: bool, rank: int = 0) -> int:
     return 1
 
 
-def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
-    """Whether an error, or what it was raised from, is of this kind."""
-    return error is not None and (
-        isinstance(error, kind) or caused_by(error.__cause__ or error.__context__, kind)
-    )
-
-
+# what an error is about of which the system names no file
+UNNAMED = {errno.ENOSPC: "standard output", errno.ENOENT: "the current folder"}
 EXPLAINED = (
     ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
@@ -121,7 +134,8 @@ EXPLAINED = (
 def in_words(error: BaseException) -> str:
     """What an error says, with the file and what to do where the system raised it."""
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        name = error.filename or UNNAMED.get(error.errno, "")
+        file = os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
         advice = ADVICE.get(error.errno, "")
         return f"{file}{': ' * bool(file)}{error.strerror}{'; ' * bool(advice)}{advice}"
     if isinstance(error, MemoryError) and not str(error):

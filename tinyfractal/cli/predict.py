@@ -43,7 +43,7 @@ def load_test(command: str, recipe: Recipe, args: argparse.Namespace) -> Dataset
             f"{len(recipe.classes)} classes, {test.name} has {test.shape} in {len(test.classes)}"
         )
     numbers = tuple(map(str, range(len(test.classes))))  # what an .npz calls them; it knows no more
-    ours, theirs = tuple(recipe.classes), tuple(test.classes)
+    ours, theirs = tuple(recipe.classes), tuple(map(printable, test.classes))
     if ours != theirs and numbers not in (ours, theirs):
         a, b = next(pair for pair in zip(ours, theirs) if pair[0] != pair[1])
         raise DataError(
@@ -95,7 +95,7 @@ def command_evaluate(args: argparse.Namespace) -> None:
     seconds = (time.perf_counter() - start) / len(test)
     accuracy = float((answers == test.labels).mean())
     print(table(model, test, recipe, whole=(accuracy, seconds)))
-    classes = [printable(name) for name in recipe.classes]
+    classes = list(recipe.classes)
     print(f"\n{confusion_text(test.labels, answers, classes)}")
     if importlib.util.find_spec("matplotlib") is None:
         print("\nno pictures: pip install 'tinyfractal[plot]' to draw them")
@@ -184,15 +184,15 @@ def command_predict(args: argparse.Namespace) -> int:
 def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, int]:
     """Image N of the test set, its numbers from 0 to 1, and its class; N stands in "test:N"."""
     number = name.removeprefix("test:")
-    if not (number.isascii() and number.isdigit() and int(number) < len(test)):
+    whole = number.isascii() and number.isdigit() and len(number) < 20
+    if not (whole and int(number) < len(test)):
         raise DataError(f"predict: test:N takes N from 0 to {len(test) - 1}, got {name!r}")
     n = int(number)
     return to_unit(test.images[n]), int(test.labels[n])
 
 
-def _answer(p: np.ndarray, names: Sequence[str], truth: int | None) -> str:
+def _answer(p: np.ndarray, classes: Sequence[str], truth: int | None) -> str:
     """The three most probable classes; or the first beside the truth, where that is known."""
-    classes = [printable(name) for name in names]
     if truth is None:
         best = np.argsort(-p)[:3]
         return ", ".join(f"{classes[k]} {100 * p[k]:.1f} %" for k in best)
@@ -235,7 +235,9 @@ def add_predict_options(command: argparse.ArgumentParser) -> None:
         help="a file, or test:N for image N of the test set, with the truth",
     )  # fmt: skip
     command.add_argument("--data", type=path, help="another data set for test:N")
-    command.add_argument("--invert", action="store_true", help="for dark ink on light paper")
+    command.add_argument(
+        "--invert", action="store_true", help="for dark ink on light paper; test:N stays as it is"
+    )
 
 
 COMMANDS = ((command_evaluate, add_evaluate_options), (command_predict, add_predict_options))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
-import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from .. import backend
+from ..check import Range
 from ..data import Dataset, load
 from ..distributed import ProcessGroup, SyncBatchNorm, init_process_group
 from ..errors import CheckpointError, DataError
@@ -25,7 +25,21 @@ from ..progress import is_terminal
 from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, read_run
 from ..run import BEST, CHECKPOINT, best_epoch, chosen_by
 from ..train import fit, predict
-from .options import AMOUNT, COUNT, DATA_FOLDER, INDEX, SHARE, SWITCH, complain, counts, printable
+from .options import (
+    AMOUNT,
+    COUNT,
+    DATA_FOLDER,
+    INDEX,
+    SHARE,
+    SWITCH,
+    a_number,
+    complain,
+    counts,
+    operand,
+    path,
+    printable,
+    typed,
+)
 from .predict import table
 
 RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -66,9 +80,14 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
         train.add_argument(
             option, dest=name, default=argparse.SUPPRESS, **{**settings, "help": text}
         )
-    train.add_argument("--blocks", type=COUNT, help="so many of the channels, doubled on and on")
-    train.add_argument("--out", metavar="FOLDER", help="where to write (default: under runs/)")
-    train.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
+    blocks = a_number(Annotated[int, Range(1, 16, why="each halves the image")])
+    train.add_argument("--blocks", type=blocks, help="so many of the channels, doubled on and on")
+    train.add_argument(
+        "--out", type=path, metavar="FOLDER", help="where to write (default: under runs/)"
+    )
+    train.add_argument(
+        "--resume", type=path, metavar="FOLDER", help="go on with the run in this folder"
+    )
     train.add_argument("--yes", action="store_true", help="train a very large network unasked")
     train.add_argument("--prefetch", type=INDEX, default=0, help="batches prepared in a thread")
     train.add_argument("--quiet", action="store_true", help="no line for each epoch")
@@ -194,11 +213,13 @@ class Job:
         self.data, self.test = load(recipe.data, self.args.folder)
         if recipe.validation:
             self.data, self.validation = self.data.split(recipe.validation, recipe.seed)
-            if not len(self.validation):
-                raise ValueError(
-                    f"train: --validation {recipe.validation} of {len(self.data)} images in "
-                    f"{len(self.data.classes)} classes holds out none; choose more"
-                )
+            for part, outcome in ((self.validation, "holds out none"), (self.data, "leaves none")):
+                if not len(part):
+                    images = len(self.data) + len(self.validation)
+                    raise ValueError(
+                        f"train: --validation {recipe.validation} of {images} images in "
+                        f"{len(self.data.classes)} classes {outcome}; choose another part"
+                    )
 
     def _announce(self, done: int) -> None:
         recipe, group = self.recipe, self.group
@@ -261,28 +282,35 @@ class Job:
         self.say(f"\ntook {time.monotonic() - start:.0f} s")
         if self.group.rank == 0:
             assert self.folder is not None
-            _draw_curves(history, self.folder)
-            print(self.what_next(history))
+            try:
+                _draw_curves(history, self.folder)
+            finally:  # a picture that cannot be written does not undo the training
+                print(self.what_next(history))
 
     # ----- What is said of the run -----
 
     def command(self, name: str = "train --resume", *more: str) -> str:
         """The command for this run's folder: the one that goes on, or another."""
-        options = [*name.split(), str(self.folder), *more]
+        options = [*name.split(), operand(self.folder), *more]
         if self.args.folder != DATA_FOLDER:
             options += ["--folder", self.args.folder]
         if "data" in self.args and name.startswith("train") and self.args.resume is not None:
             options += ["--data", self.args.data]
-        command = f"python -m tinyfractal {shlex.join(options)}"
         if self.group.size > 1 and name.startswith("train"):
-            local = " --no-sync-batch-norm" if self.args.sync_batch_norm is False else ""
-            command = f"mpiexec -n {self.group.size} {command} --distributed{local}"
-        return command
+            options.append("--distributed")
+            options += ["--no-sync-batch-norm"] * (self.args.sync_batch_norm is False)
+        return self._started(options)
+
+    def _started(self, options: Sequence[str]) -> str:
+        """A command line, begun by as many processes as this one where it is a training."""
+        several = self.group.size > 1 and options[0] == "train"
+        command = f"python -m tinyfractal {typed(options)}"
+        return f"mpiexec -n {self.group.size} {command}" if several else command
 
     def how_to_go_on(self) -> str:
         """What to do after an interrupt."""
         if self.folder is None or not (self.folder / CHECKPOINT).exists():
-            return "nothing was written yet, so start again with the same command"
+            return f"nothing was written yet; start again with: {self._started(self.args.words)}"
         more = f" --epochs {self.args.epochs}" if self.args.resume and "epochs" in self.args else ""
         return f"go on with: {self.command()}{more}"
 
@@ -358,7 +386,7 @@ def _draw_curves(history: list[dict[str, Any]], folder: Path) -> None:
     figure = plot.plot_history(history)
     for suffix in ("png", "svg"):
         plot.save(figure, folder / f"curves.{suffix}")
-    print(f"curves: {folder / 'curves.png'}")
+    print(f"curves: {printable(folder / 'curves.png')}")
 
 
 COMMANDS = ((command_train, add_train_options),)

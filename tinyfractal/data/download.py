@@ -16,6 +16,7 @@ import http.client
 import os
 import re
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from .sources import SOURCES
 
 BLOCK = 1 << 16  # bytes per step
 MOST_BYTES = 1 << 32  # of a file whose size neither the caller nor the server says
+SLOWEST = 100  # bytes a second: a server that sends fewer is given up
 Seconds = Annotated[float, Range(0.001, 86_400)]
 
 
@@ -73,7 +75,8 @@ def fetch(
 ) -> Path:
     """Bring the file at `url` to `path`, continuing where an earlier call broke off.
 
-    sha256, md5: checksums in hexadecimal. size: in bytes. timeout: seconds without a byte.
+    sha256, md5: checksums in hexadecimal. size: in bytes. timeout: seconds without a
+    byte, or with fewer than 100 a second.
     A file that is there and has the right size and sums is left alone. Redirections are followed,
     but not from https to http.
     Raises `DataError` where the server, the network or the disk fails (the part stays, to go on
@@ -217,11 +220,17 @@ def _transfer(
         _begin(part, done, _version(response))
         with open(part, "ab") as file, _bar(part.stem, total, progress) as show:
             show(done)
-            while done <= most and (block := response.read(BLOCK)):
+            limit = most + (response.length is None)  # a byte too many tells that it is too long
+            begun, before = time.monotonic(), done
+            while done < limit and (block := response.read1(min(BLOCK, limit - done))):
                 with _writing(part):
                     done += file.write(block)
                     file.flush()
                 show(done)
+                if time.monotonic() - begun >= timeout:
+                    if done - before < SLOWEST * timeout:
+                        raise OSError(f"only {done - before} bytes came in {timeout:g} s")
+                    begun, before = time.monotonic(), done
     if total is not None and done < total:
         raise OSError(f"the connection closed after {done} of {total} bytes")
     if total is None and done > most:

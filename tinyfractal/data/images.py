@@ -99,14 +99,21 @@ def _known_white(path: Path, picture: Any, Image: Any) -> Any:
             )
         least, most = numbers.min(), numbers.max()
         if not 0 <= least <= most <= 1:  # NaN is not, either
-            raise DataError(f"{path}: floats need to be 0 to 1, got {least:.6g} to {most:.6g}")
+            raise DataError(f"{path}: floats need to be 0 to 1, got {least:.9g} to {most:.9g}")
+        if isinstance(clear := picture.info.get("transparency"), int):  # of 16 bits
+            numbers[np.asarray(picture) == clear] = 1
         exif = picture.getexif()
         picture = Image.fromarray(numbers)
         picture.getexif().update(exif)
         return picture
     if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
         return picture.convert("RGBA")
-    return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+    try:
+        return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+    except ValueError as error:  # such as LAB, before Pillow 12
+        raise DataError(
+            f"{path}: this Pillow cannot convert it ({error}); save it with RGB colours"
+        ) from error
 
 
 def _centred(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from .augment import Augmentation
 from .dataset import Dataset, to_unit
 
 Batch = tuple[np.ndarray, np.ndarray]
+MOST_AHEAD = 64  # batches that are prepared before they are asked for; more only fill the memory
 
 
 class Loader:
@@ -37,7 +38,8 @@ class Loader:
     transform: images as stored -> float32, such as a `Standardize`; without one, bytes are
         divided by 255.
     augment: (images, rng) -> images, such as a `Compose`; for training only.
-    prefetch: how many batches a background thread prepares ahead. The batches are the same.
+    prefetch: how many batches a background thread prepares ahead, 64 at most. The
+        batches are the same.
 
     The arrays are on the host and are the caller's own to change. Each `iter()` is the next
     epoch, beginning with 0; `set_epoch` chooses another.
@@ -64,7 +66,7 @@ class Loader:
         self.seed = seed
         self.transform = transform or to_unit
         self.augment = augment
-        self.prefetch = prefetch
+        self.prefetch = min(prefetch, MOST_AHEAD)
         self.next_epoch = 0
         if len(self) == 0:
             raise ValueError(

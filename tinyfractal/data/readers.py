@@ -220,8 +220,9 @@ def load_npz(path: PathLike) -> tuple[Dataset, Dataset]:
       are left alone);
     - images, labels: a fixed fifth of each class becomes the test part.
 
-    Images are `(N, H, W)` or `(N, H, W, C)`, uint8 or floats (which become float32); labels are
-    integers `(N,)` or `(N, 1)`. The classes are called by their numbers.
+    Images are `(N, H, W)` or `(N, H, W, C)`, uint8 or floats (which become float32, or uint8
+    where they are whole numbers up to 255); labels are integers `(N,)` or `(N, 1)`. The classes
+    are called by their numbers.
     Raises `DataError` where the file is missing, damaged or holds something else.
     """
     path = user_path(path)
@@ -274,6 +275,26 @@ def _check_parts(path: PathLike, train: Dataset, test: Dataset) -> None:
         )
 
 
+def _bytes(images: np.ndarray) -> np.ndarray:
+    """Floats that are whole numbers from 0 to 255 as the bytes that they are."""
+    if images.dtype.kind != "f" or not (images.min() >= 0 and 1 < images.max() <= 255):
+        return images
+    as_bytes = images.astype(np.uint8)
+    return as_bytes if (as_bytes == images).all() else images
+
+
+def _remark(source: str, images: np.ndarray) -> None:
+    """Warn of floats that do not lie from 0 to 1, as every picture does that `predict` reads."""
+    least, most = images.min(), images.max()
+    if images.dtype.kind == "f" and not 0 <= least <= most <= 1:
+        warnings.warn(
+            f"{source}: images are floats from {least:.4g} to {most:.4g} and stay as they are; "
+            "predict reads pictures as 0 to 1, and will not understand them unless you "
+            "save these images from 0 to 1 too",
+            stacklevel=5,
+        )
+
+
 def _dataset(
     source: str, images: np.ndarray, labels: np.ndarray, classes: list[str], name: str
 ) -> Dataset:
@@ -289,6 +310,8 @@ def _dataset(
     if len(images) == 0:
         raise DataError(f"{source}: empty, no images in it")
     try:
-        return Dataset(images, labels, tuple(classes), name)
+        data = Dataset(_bytes(images), labels, tuple(classes), name)
     except DataError as error:
         raise DataError(f"{source}: {str(error).removeprefix(f'Dataset {name}: ')}") from error
+    _remark(source, data.images)
+    return data
