@@ -315,8 +315,6 @@ def test_fit_ends_where_on_epoch_returns_a_numpy_boolean():
 def test_fit_refuses_what_would_learn_nothing():
     with pytest.raises(ValueError, match="clip=0"):
         run(clip=0)
-    with pytest.raises(ValueError, match="learning rate of optimizer is 0"):
-        run(lr=0.0)
 
 
 def test_fit_refuses_a_schedule_that_is_stepped_by_hand_too():

@@ -289,7 +289,7 @@ def test_a_deep_copy_is_independent_and_keeps_what_is_tied():
     twin = copy.deepcopy(net)
     assert twin[0] is twin[2]
     twin[0].weight.data += 1
-    assert not np.array_equal(twin[0].weight.data, LAYER.weight.data)
+    assert not np.array_equal(twin[0].weight.numpy(), LAYER.weight.numpy())
     assert copy.copy(net)[0] is LAYER
 
 

@@ -93,8 +93,6 @@ def check_optimizer(model: Module, optimizer: Optimizer, schedule: Schedule) -> 
         raise ValueError("fit: schedule belongs to another optimizer; make it anew from this one")
     if schedule.replaced:
         raise ValueError("fit: a newer schedule was made for this optimizer; pass that one")
-    if not any(group["initial_lr"] for group in optimizer.param_groups):
-        raise ValueError("fit: the learning rate of optimizer is 0, so nothing would be learned")
 
 
 def warn_of_idle(model: Module, optimizer: Optimizer) -> None:

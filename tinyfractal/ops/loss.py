@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy
 
-from ..backend import Array, asarray, on_gpu, xp
+from ..backend import Array, asarray, asnumpy, on_gpu, xp
 from ..check import Probability, checked
 from ..errors import DataError, DTypeError, ShapeError
 from ..operators import raw
@@ -54,11 +54,10 @@ def cross_entropy(
     count: Any = None  # what "mean" divides by, where that is not the number of samples
     if weight is not None:
         each = _weights(weight, logits)
+        on_host = not (on_gpu(labels) or on_gpu(raw(weight)))
+        if reduction == "mean" and on_host and labels.size:
+            _check_something_counts(asnumpy(raw(weight)), labels)
         q, count = q * each, (right * each).sum()
-        if reduction == "mean" and not on_gpu(count) and labels.size and count == 0:
-            raise DataError(
-                "cross_entropy: weight is 0 for every label, so nothing is left to learn"
-            )
     elif ignore_index is not None:
         count = right.sum(dtype=logits.dtype)
     return _cross_entropy(logits, q=q, reduction=reduction, count=count)
@@ -123,6 +122,12 @@ def _weights(weight: Any, logits: Any) -> Array:
     if not fine:
         raise DataError("cross_entropy: weight needs a number of at least 0 for each class")
     return asarray(weight.astype(logits.dtype))
+
+
+def _check_something_counts(weight: Any, labels: Any) -> None:
+    """Raise `DataError` where every label has the weight 0, by which "mean" would divide."""
+    if not weight[labels[(labels >= 0) & (labels < len(weight))]].any():
+        raise DataError("cross_entropy: weight is 0 for every label, so nothing is left to learn")
 
 
 def _reference(logits: Any, q: Array, reduction: str, count: Any) -> Any:
