@@ -446,7 +446,10 @@ def test_what_an_encoding_lacks_is_replaced(tmp_path, encoding):
     shown = subprocess.run(
         ["bash", "-c", f"{command} && $TF predict '{folder}' test:0"],
         cwd=tmp_path, capture_output=True, timeout=120,
-        env={**os.environ, "TF": f"{sys.executable} -m tinyfractal", "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ, "TF": f"{sys.executable} -m tinyfractal", "PYTHONPATH": str(ROOT),
+            "TINYFRACTAL_BACKEND": "numpy",
+        },
     )  # fmt: skip
     assert (shown.returncode, shown.stderr) == (0, b"")
     text = shown.stdout.decode(encoding)
@@ -488,7 +491,10 @@ def interrupted(sent, path):
     process = subprocess.Popen(
         [sys.executable, "-m", "tinyfractal", "gradcheck"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))},
+        env={
+            **os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT))),
+            "TINYFRACTAL_BACKEND": "numpy",
+        },
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     if sent is not None:

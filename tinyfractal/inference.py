@@ -137,9 +137,7 @@ def predict(model: Module, images: Any, transform: Callable | None = None) -> np
     Raises `ShapeError` for a single image without its axis N, `DataError` for images with NaN.
     """
     images = images.images if isinstance(images, Dataset) else images
-    images = images.data if isinstance(images, Tensor) else images
-    if not hasattr(images, "dtype"):
-        images = np.asarray(images)
+    images = asnumpy(images)
     if images.dtype.kind not in "buif":
         raise DTypeError(f"predict: images need numbers, got {images.dtype}")
     if images.ndim not in (2, 4) or not len(images):
