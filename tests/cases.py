@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinyfractal as tf
 from tinyfractal import backend
-from tinyfractal.distributed import ProcessGroup, all_reduce
+from tinyfractal.train.distributed import ProcessGroup, all_reduce
 
 from . import oracles
 from .oracles import reduced

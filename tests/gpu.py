@@ -59,7 +59,7 @@ def suite(args: argparse.Namespace) -> None:
 def gradcheck(args: argparse.Namespace) -> None:
     """Every gradient against finite differences."""
     from tinyfractal import backend
-    from tinyfractal.selfcheck import check_all
+    from tinyfractal.cli.selfcheck import check_all
 
     with backend.using(args.device):
         found = {name: worst.excess for name, worst in check_all() if worst is not None}

@@ -11,7 +11,7 @@ import numpy as np
 
 import tinyfractal as tf
 from tinyfractal import backend, cli, nn, train
-from tinyfractal.distributed import ProcessGroup, Reducer, SyncBatchNorm, init_process_group
+from tinyfractal.train.distributed import ProcessGroup, Reducer, SyncBatchNorm, init_process_group
 
 
 class Pretended(ProcessGroup):

@@ -13,8 +13,8 @@ import tinyfractal as tf
 from tinyfractal import Tensor, backend
 from tinyfractal.backend import asnumpy
 from tinyfractal.cli import main
+from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.errors import BackendError, DTypeError
-from tinyfractal.operators import PRIMITIVES
 
 from . import oracles
 

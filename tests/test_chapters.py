@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyfractal import chapters
-from tinyfractal.cli import main
+from tinyfractal.cli import chapters, main
 
 FOLDER = Path(__file__).resolve().parent.parent / "tutorials"
 

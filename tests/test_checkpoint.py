@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, integer_dtypes
 
 from tinyfractal import backend, nn
-from tinyfractal.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from tinyfractal.errors import CheckpointError, DTypeError, OutOfMemoryError
 from tinyfractal.files import write_atomically
 from tinyfractal.recipe import Recipe, load_network
+from tinyfractal.train.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 
 MODEL = {
     "blocks.0.conv.weight": np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 3, 2, 1),

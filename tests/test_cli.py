@@ -14,12 +14,12 @@ import pytest
 
 import tinyfractal
 from tinyfractal import backend, cli, nn, ops
-from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.cli import main
 from tinyfractal.data import load
 from tinyfractal.errors import GradientError
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY
+from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
 
 draw_curves, pictures = cli.train._draw_curves, cli.predict._pictures
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tinyfractal import cli
-from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.cli import main
 from tinyfractal.data import Dataset, load
 from tinyfractal.train import CHECKPOINT
+from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
 
 TINY = ["train", "--epochs", "1", "--columns", "1", "--channels", "2", "--drop-path", "0"]
 

@@ -15,10 +15,10 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import backend, cli, nn
-from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
-from tinyfractal.distributed import ProcessGroup, Reducer, SyncBatchNorm, init_process_group
 from tinyfractal.errors import DistributedError
 from tinyfractal.train import CHECKPOINT
+from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
+from tinyfractal.train.distributed import ProcessGroup, Reducer, SyncBatchNorm, init_process_group
 
 from . import ranks
 

@@ -12,8 +12,8 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import Tensor, backend
+from tinyfractal.engine.tensor import Node, backward_order
 from tinyfractal.errors import GraphError
-from tinyfractal.tensor import Node, backward_order
 
 
 def leaf(value, dtype=np.float64):

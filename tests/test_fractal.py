@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyfractal import FractalBlock, FractalNet, RecursiveBlock, Tensor, backend, gradcheck, nn
+from tinyfractal import FractalBlock, FractalNet, RecursiveBlock, Tensor, backend, nn
+from tinyfractal.cli.selfcheck import check_layer
+from tinyfractal.engine import gradcheck
+from tinyfractal.engine.tensor import Node, backward_order
 from tinyfractal.errors import ShapeError
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 from tinyfractal.recurse import measured_depth
-from tinyfractal.selfcheck import check_layer
-from tinyfractal.tensor import Node, backward_order
 from tinyfractal.zoo import PlainNet
 
 from . import oracles

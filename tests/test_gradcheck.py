@@ -8,9 +8,9 @@ import pytest
 import tinyfractal as tf
 from tinyfractal import Tensor
 from tinyfractal.backend import xp
+from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.engine.primitive import primitive
 from tinyfractal.errors import GradientError
-from tinyfractal.operators import PRIMITIVES
-from tinyfractal.primitive import primitive
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyfractal.checkpoint import load_checkpoint
-from tinyfractal.run import best_epoch
+from tinyfractal.train.checkpoint import load_checkpoint
+from tinyfractal.train.run import best_epoch
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or not hasattr(signal, "SIGKILL"), reason="signals are those of POSIX"

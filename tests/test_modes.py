@@ -10,8 +10,8 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import Tensor
+from tinyfractal.engine.modes import mode
 from tinyfractal.errors import AnomalyError, GraphError
-from tinyfractal.mode import mode
 
 
 def leaf(value):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tinyfractal import FractalNet, Tensor, nn, no_grad
-from tinyfractal.distributed import ProcessGroup, SyncBatchNorm
 from tinyfractal.errors import CheckpointError, DTypeError
-from tinyfractal.module import Buffer, Module, Parameter
+from tinyfractal.nn.module import Buffer, Module, Parameter
+from tinyfractal.train.distributed import ProcessGroup, SyncBatchNorm
 from tinyfractal.zoo import PlainNet, ResNet
 
 

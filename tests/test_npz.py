@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tinyfractal.errors import DataError
-from tinyfractal.npz import SMALL, read_npz
+from tinyfractal.files.npz import SMALL, read_npz
 
 
 def write_zip(path, entries, compression=zipfile.ZIP_STORED):

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from tinyfractal import Tensor, nn, parallel
-from tinyfractal import optimizer as optimizer_module
+from tinyfractal import Tensor, nn
 from tinyfractal.errors import CheckpointError, DTypeError, GraphError, ShapeError
+from tinyfractal.fast import parallel
 from tinyfractal.optim import (
     SGD,
     Adam,
@@ -22,6 +22,7 @@ from tinyfractal.optim import (
     clip_grad_norm_,
     param_groups_weight_decay,
 )
+from tinyfractal.optim import optimizer as optimizer_module
 
 SETTINGS = [
     (SGD, {"lr": 0.1, "momentum": 0.0}),

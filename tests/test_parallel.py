@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import tinyfractal as tf
-from tinyfractal import Tensor, parallel
+from tinyfractal import Tensor
+from tinyfractal.fast import parallel
 
 pytestmark = pytest.mark.usefixtures("on_numpy")
 

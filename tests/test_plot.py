@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import tinyfractal as tf
 from tinyfractal import plot
-from tinyfractal.confusion import confusion_matrix, confusion_text, short_names
+from tinyfractal.draw.confusion import confusion_matrix, confusion_text, short_names
+from tinyfractal.draw.layout import alive_paths, layout_block, layout_graph, spread
 from tinyfractal.fractal import ConvUnit, FractalBlock, FractalNet
-from tinyfractal.layout import alive_paths, layout_block, layout_graph, spread
 
 
 @pytest.fixture

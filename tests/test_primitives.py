@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import tinyfractal as tf
 from tinyfractal import Tensor, backend
-from tinyfractal.operators import PRIMITIVES
-from tinyfractal.primitive import Fused, primitive
+from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.engine.primitive import Fused, primitive
 
 from .cases import CASES
 

@@ -6,8 +6,8 @@ import pytest
 import tinyfractal as tf
 from tinyfractal import Tensor
 from tinyfractal.cli import main
-from tinyfractal.operators import PRIMITIVES
-from tinyfractal.profile import profile_table, watched
+from tinyfractal.cli.profile import profile_table, watched
+from tinyfractal.engine.operators import PRIMITIVES
 
 
 def test_calls_bytes_and_times_are_those_of_the_computation():

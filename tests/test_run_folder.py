@@ -12,15 +12,15 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import cli, nn, optim, zoo
-from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.cli import main
 from tinyfractal.data import Dataset, Standardize, load
-from tinyfractal.distributed import ProcessGroup
 from tinyfractal.errors import CheckpointError
 from tinyfractal.files import write_atomically
 from tinyfractal.recipe import Recipe, load_network
-from tinyfractal.run import RunFolder, best_epoch
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY, evaluate, fit, predict
+from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
+from tinyfractal.train.distributed import ProcessGroup
+from tinyfractal.train.run import RunFolder, best_epoch
 
 DIGITS = load("digits")
 TRAIN, TEST = DIGITS[0][:100], DIGITS[1][:60]
@@ -107,8 +107,8 @@ def test_a_folder_belongs_to_one_training_at_a_time():
 @pytest.mark.skipif(os.name != "posix", reason="needs a process that can be killed")
 def test_the_lock_of_a_process_that_was_killed_holds_nobody_up():
     code = (
-        "import os; from pathlib import Path; from tinyfractal.run import RunFolder\n"
-        "from tinyfractal.distributed import ProcessGroup\n"
+        "import os; from pathlib import Path; from tinyfractal.train.run import RunFolder\n"
+        "from tinyfractal.train.distributed import ProcessGroup\n"
         "RunFolder(Path('run'), ProcessGroup()).open(False); os.kill(os.getpid(), 9)"
     )
     root = str(Path(cli.__file__).resolve().parents[2])

@@ -11,7 +11,7 @@ import tinyfractal as tf
 from tinyfractal import FractalNet, Tensor, backend, optim
 from tinyfractal.data import load
 from tinyfractal.errors import BackendError, DataError
-from tinyfractal.ops import winograd
+from tinyfractal.fast import winograd
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import CHECKPOINT, columns_of, evaluate, fit, predict
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tinyfractal import FractalNet, Tensor, backend, no_grad
-from tinyfractal.checkpoint import load_checkpoint
 from tinyfractal.data import Dataset, load
 from tinyfractal.nn import Linear, Sequential
 from tinyfractal.recipe import SCHEDULES, Recipe
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY, evaluate, fit, predict
+from tinyfractal.train.checkpoint import load_checkpoint
 
 DIGITS = load("digits")
 TRAIN, TEST = DIGITS[0][:200], DIGITS[1][:60]

@@ -11,12 +11,12 @@ import pytest
 from tinyfractal import FractalNet, Tensor, backend, ops, optim
 from tinyfractal import progress as progress_module
 from tinyfractal import train as training
-from tinyfractal.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.data import load
 from tinyfractal.errors import CheckpointError
 from tinyfractal.nn import Flatten, Linear, Sequential
 from tinyfractal.progress import Progress, clock
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY, fit
+from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
 
 DIGITS = load("digits")
 TRAIN, TEST = DIGITS[0][:100], DIGITS[1][:30]

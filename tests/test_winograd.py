@@ -7,7 +7,8 @@ import tinyfractal as tf
 from tinyfractal import backend
 from tinyfractal.backend import asarray, asnumpy
 from tinyfractal.errors import ShapeError
-from tinyfractal.ops import conv, winograd
+from tinyfractal.fast import winograd
+from tinyfractal.ops import conv
 
 # (N, H, W, C, O), border: tiles that fit and that do not, few tiles and many, several chunks
 CASES = [

@@ -16,13 +16,14 @@ from . import _startup  # noqa: F401  (before all else, see there)
 import importlib
 from typing import Any
 
-from . import backend, errors, init, nn, ops, optim
+from . import backend, errors, nn, ops, optim
 from .backend import seed
+from .engine.gradcheck import gradcheck
+from .engine.modes import detect_anomaly, enable_grad, no_grad, reference
+from .engine.tensor import Tensor, grad
 from .fractal import FractalBlock, FractalNet, RecursiveBlock
-from .gradcheck import gradcheck
-from .mode import detect_anomaly, enable_grad, no_grad, reference
+from .nn import init
 from .ops import *  # noqa: F403  (tinyfractal.exp and the rest; the list is ops.__all__)
-from .tensor import Tensor, grad
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,8 +34,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+LAZY = {"data": "data", "plot": "draw.plot", "train": "train", "zoo": "zoo"}
+
+
 def __getattr__(name: str) -> Any:
     """Import `tinyfractal.data` and the like when first asked for, to keep the import quick."""
-    if name in ("data", "plot", "train", "zoo"):
-        return importlib.import_module(f"{__name__}.{name}")
+    if name in LAZY:
+        return importlib.import_module(f"{__name__}.{LAZY[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *LAZY, "__version__"])

@@ -70,6 +70,7 @@ SizeOrPair = Size | tuple[Size, Size]
 Axis = int | tuple[int, ...] | None
 Shape = int | tuple[int, ...]
 PathLike = str | os.PathLike[str]
+Width = Annotated[int, Range(1, 1 << 24)]  # channels or features
 
 # ----- Does a value fit? -----
 

@@ -31,10 +31,10 @@ import numpy
 
 from . import ops
 from .backend import own, rng, whole
-from .check import Below1, Count, Probability, Range, Size, checked
+from .check import Below1, Count, Probability, Range, Size, Width, checked
 from .counting import Columns, check_column, check_fractal, fractal_depth, fractal_parameters
+from .engine.tensor import Tensor
 from .errors import ShapeError
-from .module import Module
 from .nn import (
     BatchNorm2d,
     Conv2d,
@@ -45,10 +45,9 @@ from .nn import (
     MaxPool2d,
     ModuleList,
     Sequential,
-    Width,
 )
+from .nn.module import Module
 from .ops.conv import check_images
-from .tensor import Tensor
 
 Keep = Callable[[int], numpy.ndarray]
 """Given k, which of the k deepest columns live at a join: booleans (k,), or (N, k) by sample."""

@@ -27,15 +27,15 @@ from .check import (
     need,
     printable,
 )
-from .checkpoint import check_kinds, load_checkpoint, naming
 from .counting import fractal_depth, fractal_parameters, stack_parameters
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
 from .files import user_path
 from .fractal import ConvUnit, FractalNet
-from .module import Module
 from .nn import Dropout, MaxPool2d
-from .run import CHECKPOINT
+from .nn.module import Module
+from .train.checkpoint import check_kinds, load_checkpoint, naming
+from .train.run import CHECKPOINT
 
 Kind = Literal["fractal", "plain", "resnet"]
 MODELS = get_args(Kind)

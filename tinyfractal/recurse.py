@@ -13,10 +13,10 @@ from typing import Annotated
 import numpy as np
 
 from .check import Range, checked
+from .engine.tensor import Node, Tensor, backward_order
 from .fractal import ConvUnit, FractalBlock, RecursiveBlock, fractal_depth
-from .module import Module
 from .nn import Linear, Sequential
-from .tensor import Node, Tensor, backward_order
+from .nn.module import Module
 from .zoo import ResidualUnit
 
 MaxColumns = Annotated[int, Range(1, 8)]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from . import ops
-from .check import Below1, Range, checked
+from .check import Below1, Range, Width, checked
 from .counting import MOST_COLUMNS, check_channels, check_weights, stack_parameters
+from .engine.tensor import Tensor
 from .fractal import ConvUnit
-from .module import Module
-from .nn import BatchNorm2d, Conv2d, GlobalAvgPool, Linear, MaxPool2d, Sequential, Width
-from .tensor import Tensor
+from .nn import BatchNorm2d, Conv2d, GlobalAvgPool, Linear, MaxPool2d, Sequential
+from .nn.module import Module
 
 Depth = Annotated[int, Range(1, 2 ** (MOST_COLUMNS - 1))]
 

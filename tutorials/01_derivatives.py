@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 1. What is a derivative to a computer?
 #
-# *20 minutes. Afterwards you can read [`gradcheck.py`](../tinyfractal/gradcheck.py).*
+# *20 minutes. Afterwards you can read [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py).*
 #
 # A network learns by asking, of each of its numbers: *if I made you a little larger, would the
 # error grow or shrink, and how fast?* The answer is a derivative. In this chapter you compute
@@ -277,7 +277,7 @@ assert math.isclose(w.grad.item(), d_w, rel_tol=1e-5)
 print(tf.gradcheck(lambda w, x, b: tf.tanh(w * x + b), 0.5, 2.0, -0.3))
 
 # %%
-from tinyfractal.primitive import primitive
+from tinyfractal.engine.primitive import primitive
 
 
 @primitive(lambda g, _y, x: g * 2 * x)  # the derivative of x², but the function is x³
@@ -295,7 +295,7 @@ else:
 # %% [markdown]
 # ## Now read the source
 #
-# You can now read [`gradcheck.py`](../tinyfractal/gradcheck.py) from top to bottom. Its heart is
+# You can now read [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py) from top to bottom. Its heart is
 # your `central_difference`, with $h = 10^{-6}$ in float64. It differs in two ways. It takes arrays
 # of any shape and nudges their numbers all in turn. And where the output is an array, it first
 # weighs the outputs with fixed random numbers and adds them up, so that one number is left to

@@ -12,7 +12,7 @@
 # # 2. Can backprop fit in sixty lines?
 #
 # *45 minutes. Afterwards you can read `Node`, `backward_order` and `chain_rule` in
-# [`tensor.py`](../tinyfractal/tensor.py).*
+# [`engine/tensor.py`](../tinyfractal/engine/tensor.py).*
 #
 # In chapter 1 you walked back through $y = \tanh(w x + b)$ by hand, one line for each step. Nobody
 # does that for a network. In this chapter the numbers remember how they were made, and the walk is
@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.sheet import ACCENT, BLUE, MUTED, lighter
+from tinyfractal.draw.sheet import ACCENT, BLUE, MUTED, lighter
 
 from exercises.backprop import check_order, check_sigmoid, check_twice, check_visits
 
@@ -616,7 +616,7 @@ assert x.grad.item() == 1.0
 # Let us look at the order that tinyfractal finds for the graph of mistake 2, and at its drawing:
 
 # %%
-from tinyfractal.tensor import backward_order
+from tinyfractal.engine.tensor import backward_order
 
 a, b = tf.Tensor(0.8, requires_grad=True), tf.Tensor(0.5, requires_grad=True)
 u = a * b
@@ -633,7 +633,7 @@ tf.plot.plot_graph(y)
 #
 # ## Now read the source
 #
-# In [`tensor.py`](../tinyfractal/tensor.py) you can now read three things.
+# In [`engine/tensor.py`](../tinyfractal/engine/tensor.py) you can now read three things.
 #
 # - `Node` is what a `Value` remembers. It is kept apart from the number: a `Tensor` points to its
 #   node and a node to its parents. In the place of slopes a node has its `primitive`, which knows

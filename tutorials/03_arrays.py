@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 3. How do gradients pass through arrays?
 #
-# *45 minutes. Afterwards you can read `sum_to` in [`tensor.py`](../tinyfractal/tensor.py), and
+# *45 minutes. Afterwards you can read `sum_to` in [`engine/tensor.py`](../tinyfractal/engine/tensor.py), and
 # [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py),
 # [`ops/reduce.py`](../tinyfractal/ops/reduce.py), [`ops/shape.py`](../tinyfractal/ops/shape.py),
 # [`ops/matmul.py`](../tinyfractal/ops/matmul.py).*
@@ -30,7 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.sheet import ACCENT, BLUE
+from tinyfractal.draw.sheet import ACCENT, BLUE
 
 from exercises.arrays import check_cumsum, check_normalise, check_suspect, check_weight
 
@@ -653,7 +653,7 @@ plt.show()
 # %% [markdown]
 # ## Now read the source
 #
-# - `sum_to` in [`tensor.py`](../tinyfractal/tensor.py) is your `unbroadcast`. It leaves alone what
+# - `sum_to` in [`engine/tensor.py`](../tinyfractal/engine/tensor.py) is your `unbroadcast`. It leaves alone what
 #   has the right shape already. The engine calls it in one place, in `chain_rule`, after every
 #   rule; it is also the rule of `broadcast_to` in `ops/shape.py`.
 # - [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py) is the table of elementwise rules.
@@ -667,7 +667,7 @@ plt.show()
 #   twice.
 # - [`ops/matmul.py`](../tinyfractal/ops/matmul.py) has the two rules of the matrix product. It also
 #   takes vectors, and stacks of matrices: `swapaxes(-1, -2)` transposes each matrix of a stack.
-# - [`gradcheck.py`](../tinyfractal/gradcheck.py) is the judge, with fixed random weights for `g`.
+# - [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py) is the judge, with fixed random weights for `g`.
 #
 # How a function and its rule are tied together, and how a call gets recorded, is chapter 4.
 #

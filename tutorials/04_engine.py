@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 4. What does the engine remember?
 #
-# *90 minutes. Afterwards you can read [`tensor.py`](../tinyfractal/tensor.py),
-# [`primitive.py`](../tinyfractal/primitive.py), [`mode.py`](../tinyfractal/mode.py) and
-# [`anomaly.py`](../tinyfractal/anomaly.py).*
+# *90 minutes. Afterwards you can read [`engine/tensor.py`](../tinyfractal/engine/tensor.py),
+# [`engine/primitive.py`](../tinyfractal/engine/primitive.py), [`engine/modes.py`](../tinyfractal/engine/modes.py) and
+# [`engine/anomaly.py`](../tinyfractal/engine/anomaly.py).*
 #
 # In chapter 2 you built a number that remembers how it was made, and in chapter 3 the gradient
 # rules for arrays. tinyfractal's engine is the two put together, and from here on you will use it
@@ -34,10 +34,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyfractal as tf
+from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.engine.primitive import Forgotten, Primitive, primitive
+from tinyfractal.engine.tensor import Node, backward_order
 from tinyfractal.errors import AnomalyError, GraphError
-from tinyfractal.operators import PRIMITIVES
-from tinyfractal.primitive import Forgotten, Primitive, primitive
-from tinyfractal.tensor import Node, backward_order
 
 from exercises.engine import check_count, check_hvp, check_noticed, check_rule
 
@@ -414,7 +414,7 @@ for function in (tf.sin, tf.exp):
 # ## Three switches
 #
 # You have just used the first of three switches, which make up all of
-# [`mode.py`](../tinyfractal/mode.py):
+# [`engine/modes.py`](../tinyfractal/engine/modes.py):
 
 # %%
 source(type(tf.tensor.mode), "class Mode", "anomaly")
@@ -690,15 +690,15 @@ tf.plot.plot_graph(full)
 #
 # All of it was in your hands in this chapter. Read in this order:
 #
-# - [`mode.py`](../tinyfractal/mode.py): the three switches, and `setting`, which sets them back.
-# - [`tensor.py`](../tinyfractal/tensor.py): `Tensor`, `Node`, then `backward_order` and
+# - [`engine/modes.py`](../tinyfractal/engine/modes.py): the three switches, and `setting`, which sets them back.
+# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor`, `Node`, then `backward_order` and
 #   `chain_rule`. The last is chapter 2's backward with everything you saw added: it frees, it
 #   checks the versions, and `sum_to` undoes broadcasting for all primitives in one place.
-# - [`primitive.py`](../tinyfractal/primitive.py): `Primitive.__call__`, `on_tensors`, `record`;
+# - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__`, `on_tensors`, `record`;
 #   `names_used` reads the underscores. `with_history` gives the rules Tensors when they are to be
 #   recorded. `Fused` is the twin. Its `gradients_of_reference` is the subtlest page of the library;
 #   come back to it last.
-# - [`anomaly.py`](../tinyfractal/anomaly.py): how the line of your code is found.
+# - [`engine/anomaly.py`](../tinyfractal/engine/anomaly.py): how the line of your code is found.
 #
 # What is new there are the checks at the door: `operands` refuses to mix float32 with float64, and
 # arrays of two libraries. To put a primitive into the library itself and not into a notebook,

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 7. Why is depth hard?
 #
-# *75 minutes. Afterwards you can read [`init.py`](../tinyfractal/init.py),
+# *75 minutes. Afterwards you can read [`nn/init.py`](../tinyfractal/nn/init.py),
 # [`ops/norm.py`](../tinyfractal/ops/norm.py), [`zoo.py`](../tinyfractal/zoo.py) and `BatchNorm2d`
-# in [`nn.py`](../tinyfractal/nn.py).*
+# in [`nn/layers.py`](../tinyfractal/nn/layers.py).*
 #
 # More layers should never hurt: the extra ones could simply pass on what they get. And yet a stack
 # of forty layers, put together like the networks you have trained so far, learns nothing. In this
@@ -732,7 +732,7 @@ assert numbers["fractal"] > 1.7 * numbers[resnet]
 #
 # ## Now read the source
 #
-# - [`init.py`](../tinyfractal/init.py) is the section on the variance of a sum, in four functions,
+# - [`nn/init.py`](../tinyfractal/nn/init.py) is the section on the variance of a sum, in four functions,
 #   and `fans` counts.
 # - [`ops/norm.py`](../tinyfractal/ops/norm.py): `_batch_gradient` is the short formula. It differs
 #   from yours in speed: sums over rows are matrix products with a row of ones, and `x_hat` is
@@ -740,7 +740,7 @@ assert numbers["fractal"] > 1.7 * numbers[resnet]
 #   which the engine finds the gradient by itself; the tests compare the two. In `batch_norm` you
 #   find the running statistics (the variance is taken with $n - 1$ there, as in PyTorch) and the
 #   inference branch: two lines.
-# - `BatchNorm2d` in [`nn.py`](../tinyfractal/nn.py) only keeps the four arrays and the settings.
+# - `BatchNorm2d` in [`nn/layers.py`](../tinyfractal/nn/layers.py) only keeps the four arrays and the settings.
 # - [`zoo.py`](../tinyfractal/zoo.py): the whole skip connection is one line of
 #   `ResidualUnit.forward`, `around + ...`. Where the number of channels changes, `around` needs a
 #   $1 \times 1$ convolution of its own.

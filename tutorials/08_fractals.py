@@ -27,8 +27,8 @@ from numpy.polynomial import Polynomial
 
 import tinyfractal as tf
 from tinyfractal import nn, plot, recurse
+from tinyfractal.engine.tensor import backward_order
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
-from tinyfractal.tensor import backward_order
 
 from exercises.fractals import check_design, check_joins, check_paths, check_thrice
 
@@ -558,7 +558,7 @@ assert fractal_own < chain_own + 0.03 and 2_682 * 3 < 9_690 and round(16_698 / 9
 # - [`recurse.py`](../tinyfractal/recurse.py): `measured_depth` is your `paths_in_graph` with
 #   another reading, the largest instead of the sum. `measure` builds the article's block, the
 #   paper's, a plain network and a ResNet, and counts.
-# - [`layout.py`](../tinyfractal/layout.py) draws the pictures with the same recursion: its inner
+# - [`draw/layout.py`](../tinyfractal/draw/layout.py) draws the pictures with the same recursion: its inner
 #   functions `forward` and `branches` return places on the paper.
 #
 # ## Exercises

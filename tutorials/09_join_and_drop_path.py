@@ -12,7 +12,7 @@
 # # 9. Why drop whole paths at random?
 #
 # *45 minutes. Afterwards you can read [`ops/join.py`](../tinyfractal/ops/join.py), `DropPath` in
-# [`nn.py`](../tinyfractal/nn.py) and the section "Who lives" of
+# [`nn/layers.py`](../tinyfractal/nn/layers.py) and the section "Who lives" of
 # [`fractal.py`](../tinyfractal/fractal.py).*
 #
 # The branches of a fractal block meet in joins. This chapter is about what happens there. First,
@@ -30,9 +30,9 @@ import numpy as np
 
 import tinyfractal as tf
 from tinyfractal import plot
-from tinyfractal.layout import alive_paths, layout_block
-from tinyfractal.sheet import Sheet, picture
-from tinyfractal.tensor import backward_order
+from tinyfractal.draw.layout import alive_paths, layout_block
+from tinyfractal.draw.sheet import Sheet, picture
+from tinyfractal.engine.tensor import backward_order
 
 from exercises.join_and_drop_path import check_keep, check_sum, check_third, check_unbroken
 
@@ -536,7 +536,7 @@ for name in variants:
 #
 # - [`ops/join.py`](../tinyfractal/ops/join.py): `_join` is your weighted sum, and its gradient rule
 #   is one line. `join` is about the mask. Without one, all weights are $1/k$.
-# - `DropPath` in [`nn.py`](../tinyfractal/nn.py): `sample` is your `local`, without the loop.
+# - `DropPath` in [`nn/layers.py`](../tinyfractal/nn/layers.py): `sample` is your `local`, without the loop.
 #   With `per_sample=False`, branches that do not live are left out of the list.
 # - [`fractal.py`](../tinyfractal/fractal.py): now read `FractalBlock.branches` with `alive` in it.
 #   `alive[..., 0].any()` asks whether *some* sample needs the branch. Then `keep_local`,

@@ -11,8 +11,8 @@
 # %% [markdown]
 # # 10. What happens while a FractalNet learns?
 #
-# *35 minutes. Afterwards you can read [`train.py`](../tinyfractal/train.py),
-# [`recipe.py`](../tinyfractal/recipe.py), [`checkpoint.py`](../tinyfractal/checkpoint.py),
+# *35 minutes. Afterwards you can read [`train/loop.py`](../tinyfractal/train/loop.py),
+# [`recipe.py`](../tinyfractal/recipe.py), [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py),
 # [`data/loader.py`](../tinyfractal/data/loader.py) and
 # [`data/augment.py`](../tinyfractal/data/augment.py).*
 #
@@ -29,9 +29,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.checkpoint import load_checkpoint
 from tinyfractal.fractal import keep_all
 from tinyfractal.recipe import Recipe
+from tinyfractal.train.checkpoint import load_checkpoint
 
 from exercises.training import (
     check_column_parameters,
@@ -443,11 +443,11 @@ folder.cleanup()
 # %% [markdown]
 # ## Now read the source
 #
-# [`train.py`](../tinyfractal/train.py) is the loop of chapter 5 with what a long run needs around
+# [`train/loop.py`](../tinyfractal/train/loop.py) is the loop of chapter 5 with what a long run needs around
 # it. Read `train_epoch` first, then `evaluate`, then `fit`. Note how `inference` puts every layer
 # back into the mode it was in, and that loss and accuracy are added up on the device, so that a GPU
 # need not be waited for. [`recipe.py`](../tinyfractal/recipe.py) is the list that we printed, and
-# how to build things from it. [`checkpoint.py`](../tinyfractal/checkpoint.py) writes a file under
+# how to build things from it. [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py) writes a file under
 # another name and renames it when it is complete: who pulls the plug finds the old file or the new
 # one, never half a file. [`data/loader.py`](../tinyfractal/data/loader.py) gives the batches, in a
 # thread of its own if you like; [`data/augment.py`](../tinyfractal/data/augment.py) shifts a whole

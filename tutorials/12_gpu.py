@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 12. What changes on a GPU?
 #
-# *45 minutes. Afterwards you can read [`backend.py`](../tinyfractal/backend.py).*
+# *45 minutes. Afterwards you can read [`backend/__init__.py`](../tinyfractal/backend/__init__.py).*
 #
 # A graphics processor (GPU) computes some things much faster than the processor your Python runs on
 # (the CPU), and others more slowly. tinyfractal is written for both at once. In this chapter you
@@ -32,8 +32,8 @@ import numpy as np
 
 import tinyfractal as tf
 from tinyfractal.backend import xp
+from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.errors import BackendError
-from tinyfractal.operators import PRIMITIVES
 
 from exercises.gpu import check_break_even, check_intensity, check_seeded, check_sum
 
@@ -626,11 +626,11 @@ else:
 #
 # ## Now read the source
 #
-# [`backend.py`](../tinyfractal/backend.py) is short. From the top: `ArrayLibrary`, which you have
+# [`backend/__init__.py`](../tinyfractal/backend/__init__.py) is short. From the top: `ArrayLibrary`, which you have
 # seen; `use`, `using` and `_load`; `asarray` and `asnumpy`, the two crossings, and `check_array`,
 # which refuses an array of the other library and names both; then the generator behind all chance;
 # and `info`, the facts that belong beside any measured time. What is said of NVIDIA's GPUs in
-# particular is in [`cuda.py`](../tinyfractal/cuda.py): a sentence for each thing that can be
+# particular is in [`backend/cuda.py`](../tinyfractal/backend/cuda.py): a sentence for each thing that can be
 # missing. Look through the rest of the package for `xp.`: there is no other switch anywhere.
 #
 # And how can one know, without a GPU, that no array moves by accident? The project's tests have a

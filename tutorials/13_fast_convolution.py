@@ -11,11 +11,11 @@
 # %% [markdown]
 # # 13. How does convolution get fast?
 #
-# *50 minutes. Afterwards you can read [`ops/winograd.py`](../tinyfractal/ops/winograd.py),
-# [`ops/direct.py`](../tinyfractal/ops/direct.py),
-# [`ops/patches.py`](../tinyfractal/ops/patches.py),
-# [`ops/memory.py`](../tinyfractal/ops/memory.py),
-# [`heap.py`](../tinyfractal/heap.py) and [`parallel.py`](../tinyfractal/parallel.py).*
+# *50 minutes. Afterwards you can read [`fast/winograd.py`](../tinyfractal/fast/winograd.py),
+# [`fast/direct.py`](../tinyfractal/fast/direct.py),
+# [`fast/patches.py`](../tinyfractal/fast/patches.py),
+# [`fast/memory.py`](../tinyfractal/fast/memory.py),
+# [`fast/heap.py`](../tinyfractal/fast/heap.py) and [`fast/parallel.py`](../tinyfractal/fast/parallel.py).*
 #
 # A network of convolutions spends most of its time in them (chapter 12 has measured it). Here we
 # take one convolution and make it faster, five times, and each time for another reason: because
@@ -42,7 +42,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 import tinyfractal as tf
-from tinyfractal.ops import direct, patches, winograd
+from tinyfractal.fast import direct, patches, winograd
 
 from exercises.fast_convolution import check_by_hand, check_lines, check_products
 
@@ -244,7 +244,7 @@ print("compared with the best chunks:", says(t["taps"], t["chunks"]))
 # It does one line of the output at a time, so that the line stays in the cache while nine products
 # are added to it. The price of no copies: each product is thinner (64 numbers are summed, not 576)
 # and has to be added. Which of the two wins depends on the machine and on the channels.
-# [`ops/memory.py`](../tinyfractal/ops/memory.py) keeps all images of the library with the batch
+# [`fast/memory.py`](../tinyfractal/fast/memory.py) keeps all images of the library with the batch
 # inside. Their *index* is `(N, H, W, C)` as ever, and only the strides tell.
 #
 # How near the floor these ways come is up to your machine. None can get below it: for that one has
@@ -531,7 +531,7 @@ assert 2 * errors["windows"] < errors["tinyfractal"] < 1e-5
 # There is a cost that no line of the code shows. When NumPy needs an array of some megabytes, the C
 # library gets the memory from the operating system, and gives it back when the array is dropped.
 # Fresh memory comes in pages of 4 kB, and each one at its first touch interrupts the program (a
-# **page fault**) and is cleared. [`heap.py`](../tinyfractal/heap.py) tells the C library to keep
+# **page fault**) and is cleared. [`fast/heap.py`](../tinyfractal/fast/heap.py) tells the C library to keep
 # what is freed. A relu of 17 MB, in a fresh process, without that and with it:
 
 # %%
@@ -560,7 +560,7 @@ for keep, words in (("0", "given back"), ("1", "kept")):
         print(f"memory {words}: {count} page faults and {1000 * float(seconds):.1f} ms for a relu")
 
 # %% [markdown]
-# (Where both lines are alike, your system has another C library than glibc, and `heap.py` leaves it
+# (Where both lines are alike, your system has another C library than glibc, and `fast/heap.py` leaves it
 # alone.)
 #
 # ## Two threads, and Python's lock
@@ -599,7 +599,7 @@ else:
 # long
 # enough. But a chunk must be small, to stay in the cache, and the library's `BAND` is a compromise
 # between the two.
-# [`parallel.py`](../tinyfractal/parallel.py) gives each thread its own rows of tiles, which
+# [`fast/parallel.py`](../tinyfractal/fast/parallel.py) gives each thread its own rows of tiles, which
 # go through all steps without asking the other. And it adds up what the threads found in a fixed
 # order, so that the same seed gives the same bits.
 #
@@ -665,14 +665,14 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #
 # - [`ops/conv.py`](../tinyfractal/ops/conv.py): `_conv2d` chooses between the three ways, by the
 #   shape.
-# - [`ops/memory.py`](../tinyfractal/ops/memory.py): the batch inside. `batch_inside` and
+# - [`fast/memory.py`](../tinyfractal/fast/memory.py): the batch inside. `batch_inside` and
 #   `batch_first` are your transposes. `Lines` does the same for batch norm and ReLU, whose every
 #   number is alike.
-# - [`ops/patches.py`](../tinyfractal/ops/patches.py): your `conv_chunks`, for the few channels of a
+# - [`fast/patches.py`](../tinyfractal/fast/patches.py): your `conv_chunks`, for the few channels of a
 #   first layer.
-# - [`ops/direct.py`](../tinyfractal/ops/direct.py): your `conv_taps`, with strides, dilation and
+# - [`fast/direct.py`](../tinyfractal/fast/direct.py): your `conv_taps`, with strides, dilation and
 #   groups, and backward through the same places.
-# - [`ops/winograd.py`](../tinyfractal/ops/winograd.py): your `conv_winograd` without its copies.
+# - [`fast/winograd.py`](../tinyfractal/fast/winograd.py): your `conv_winograd` without its copies.
 #   With the batch inside, tiles are a view with overlapping strides that BLAS multiplies where they
 #   lie. Tiles that stick out over the edge are cut, and the work arrays of a `Band`, a few
 #   rows of tiles, are used again for the next.

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tinyfractal import backend, parallel
+from tinyfractal import backend
+from tinyfractal.fast import parallel
 
 from . import errors, memory, scaling
 from .libraries import PEERS, build, find

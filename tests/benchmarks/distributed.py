@@ -20,7 +20,7 @@ import numpy as np
 
 import tinyfractal as tf
 from tinyfractal import backend
-from tinyfractal.distributed import (
+from tinyfractal.train.distributed import (
     ProcessGroup,
     Reducer,
     SyncBatchNorm,

@@ -8,12 +8,12 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import __version__, backend, profile
-from ..chapters import copy_tutorials, list_chapters
+from .. import __version__, backend
+from ..draw.layout import Columns, alive_paths
 from ..fractal import FractalNet, Keep, keep_all
-from ..layout import Columns, alive_paths
 from ..recurse import article_example, depth_table
-from ..selfcheck import check_all
+from . import profile
+from .chapters import copy_tutorials, list_chapters
 from .options import (
     COUNT,
     INDEX,
@@ -26,6 +26,7 @@ from .options import (
     printable,
     typed,
 )
+from .selfcheck import check_all
 
 
 def command_recurse(args: argparse.Namespace) -> None:
@@ -36,7 +37,7 @@ def command_recurse(args: argparse.Namespace) -> None:
 
 def command_draw(args: argparse.Namespace) -> None:
     """Draw a fractal block or network as SVG and PNG."""
-    from .. import plot
+    from ..draw import plot
 
     files = _free_files(args.out, f"fractal-{args.what}", args.force)
     # the blocks of the picture, each by its columns

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..confusion import confusion_matrix, confusion_text
 from ..data import Dataset, load, read_image
 from ..data.dataset import to_unit
-from ..distributed import ProcessGroup
+from ..draw.confusion import confusion_matrix, confusion_text
 from ..errors import DataError
 from ..files import write_atomically
-from ..module import Module
+from ..nn.module import Module
 from ..recipe import Recipe, load_network
 from ..train import columns_of, evaluate, predict
+from ..train.distributed import ProcessGroup
 from .options import in_words, path, printable, say
 
 BATCH = 250  # images at a time
@@ -119,7 +119,7 @@ def _pictures(
     test: Dataset, answers: np.ndarray, certain: np.ndarray, classes: list[str]
 ) -> Iterator[tuple[str, Any]]:
     """(what it shows, the figure): the confusion matrix, and the mistakes that are most certain."""
-    from .. import plot
+    from ..draw import plot
 
     right = answers == test.labels
     if len(classes) <= plot.MOST_CLASSES:
@@ -140,7 +140,7 @@ def write_beside(figure: Any, path: Path) -> Path:
 
     Where the very same picture is there already, that is the one.
     """
-    from ..sheet import encoded
+    from ..draw.sheet import encoded
 
     content, free = encoded(figure, path.suffix), path
     for number in itertools.count(2):

@@ -18,13 +18,13 @@ import numpy as np
 from .. import backend
 from ..check import Range
 from ..data import Dataset, load
-from ..distributed import ProcessGroup, SyncBatchNorm, init_process_group
 from ..errors import CheckpointError, DataError
 from ..files import cannot_write, user_path
 from ..progress import is_terminal
 from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, read_run
-from ..run import BEST, CHECKPOINT, best_epoch, chosen_by
 from ..train import fit, predict
+from ..train.distributed import ProcessGroup, SyncBatchNorm, init_process_group
+from ..train.run import BEST, CHECKPOINT, best_epoch, chosen_by
 from .options import (
     AMOUNT,
     COUNT,
@@ -381,7 +381,7 @@ def _draw_curves(history: list[dict[str, Any]], folder: Path) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         print("no curves: pip install 'tinyfractal[plot]' to draw them")
         return
-    from .. import plot
+    from ..draw import plot
 
     figure = plot.plot_history(history)
     for suffix in ("png", "svg"):

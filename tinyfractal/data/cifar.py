@@ -23,7 +23,7 @@ import numpy as np
 from ..check import PathLike, checked
 from ..errors import DataError
 from ..files import open_file, reading, user_path
-from ..npz import BLOCK
+from ..files.npz import BLOCK
 from .dataset import Dataset
 from .sources import download_hint
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..npz import read_npz
+from ..files.npz import read_npz
 from .dataset import Dataset
 
 FILE = Path(__file__).with_name("digits.npz")

@@ -24,7 +24,7 @@ import numpy as np
 from ..check import PathLike, checked
 from ..errors import DataError
 from ..files import open_file, reading, user_path
-from ..npz import BLOCK, check_unpacked, read_npz
+from ..files.npz import BLOCK, check_unpacked, read_npz
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits

@@ -4,7 +4,7 @@ Read `elementwise` first; then `shape` and `reduce`, `matmul`, `conv` and `pool`
 and `join`.
 """
 
-from ..primitive import identity
+from ..engine.primitive import identity
 from .conv import conv2d, conv2d_each
 from .elementwise import (
     abs,

@@ -21,13 +21,13 @@ from typing import Any, Literal
 from .. import backend
 from ..backend import Array, xp
 from ..check import Count, CountOrPair, Pair, SizeOrPair, checked
+from ..engine.modes import mode
+from ..engine.primitive import check_arrays, check_features, fused, primitive
+from ..engine.tensor import Tensor
 from ..errors import ShapeError
-from ..mode import mode
-from ..primitive import check_arrays, check_features, fused, primitive
-from ..tensor import Tensor
-from . import direct, patches, winograd
+from ..fast import direct, patches, winograd
+from ..fast.memory import Finish
 from .elementwise import relu as max_with_zero
-from .memory import Finish
 from .shape import concatenate, pad, scatter, split, stack
 
 Padding = Literal["same", "valid"] | SizeOrPair

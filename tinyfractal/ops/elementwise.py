@@ -12,10 +12,10 @@ from typing import Any
 
 from ..backend import asarray, xp
 from ..check import Finite, checked
+from ..engine.operators import raw
+from ..engine.primitive import primitive
+from ..engine.tensor import Tensor
 from ..errors import DTypeError
-from ..operators import raw
-from ..primitive import primitive
-from ..tensor import Tensor
 
 # ----- Arithmetic -----
 

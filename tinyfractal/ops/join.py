@@ -9,11 +9,11 @@ import numpy
 
 from ..backend import asarray, on_gpu, own, uniform, whole, xp
 from ..check import Below1, checked
+from ..engine.operators import raw
+from ..engine.primitive import check_arrays, primitive
+from ..engine.tensor import Tensor
 from ..errors import DTypeError, ShapeError
-from ..operators import raw
-from ..primitive import check_arrays, primitive
-from ..tensor import Tensor
-from .memory import in_slabs
+from ..fast.memory import in_slabs
 
 
 def _shares(g: Any, _y: Any, *_xs: Any, weights: Any) -> list[Any]:

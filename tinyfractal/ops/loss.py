@@ -9,10 +9,10 @@ import numpy
 
 from ..backend import Array, asarray, asnumpy, on_gpu, xp
 from ..check import Probability, checked
+from ..engine.operators import raw
+from ..engine.primitive import check_arrays, fused
+from ..engine.tensor import Tensor
 from ..errors import DataError, DTypeError, ShapeError
-from ..operators import raw
-from ..primitive import check_arrays, fused
-from ..tensor import Tensor
 from .elementwise import where
 from .reduce import log_softmax, mean, sum
 

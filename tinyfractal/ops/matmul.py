@@ -10,9 +10,9 @@ from typing import Any
 
 from ..backend import xp
 from ..check import checked
+from ..engine.primitive import check_features, primitive
+from ..engine.tensor import Tensor
 from ..errors import ShapeError
-from ..primitive import check_features, primitive
-from ..tensor import Tensor
 from .shape import expand_dims
 
 

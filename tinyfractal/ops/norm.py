@@ -17,14 +17,14 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..check import Amount, Probability, checked
+from ..engine.operators import raw
+from ..engine.primitive import check_features, fused
+from ..engine.tensor import Tensor
 from ..errors import ShapeError
-from ..operators import raw
-from ..parallel import parts, run
-from ..primitive import check_features, fused
-from ..tensor import Tensor
+from ..fast.memory import Lines
+from ..fast.parallel import parts, run
 from .elementwise import relu as max_with_zero
 from .elementwise import sqrt
-from .memory import Lines
 from .reduce import mean, var
 
 

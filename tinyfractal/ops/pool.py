@@ -9,13 +9,13 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..check import CountOrPair, Pair, SizeOrPair, checked
+from ..engine.operators import raw
+from ..engine.primitive import fused
+from ..engine.tensor import Tensor
 from ..errors import ShapeError
-from ..operators import raw
-from ..primitive import fused
-from ..tensor import Tensor
+from ..fast.memory import in_slabs
 from .conv import check_images, pair, taps
 from .elementwise import where
-from .memory import in_slabs
 from .reduce import mean, sum
 from .shape import pad, stack
 

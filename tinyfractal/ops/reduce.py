@@ -11,9 +11,9 @@ from typing import Any
 
 from ..backend import xp
 from ..check import Axis, checked
+from ..engine.operators import raw
+from ..engine.primitive import primitive
 from ..errors import ShapeError
-from ..operators import raw
-from ..primitive import primitive
 from .elementwise import exp, sqrt
 from .shape import broadcast_to, concatenate, expand_dims, reshape, transpose
 

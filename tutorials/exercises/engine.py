@@ -6,10 +6,10 @@ import numpy as np
 
 import tinyfractal as tf
 from tinyfractal.backend import asarray, asnumpy, xp
+from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.engine.primitive import Primitive, primitive
+from tinyfractal.engine.tensor import Tensor
 from tinyfractal.errors import GradientError, GraphError
-from tinyfractal.operators import PRIMITIVES
-from tinyfractal.primitive import Primitive, primitive
-from tinyfractal.tensor import Tensor
 
 from . import NotYet, exercise
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.layout import layout_block
+from tinyfractal.draw.layout import layout_block
 from tinyfractal.recurse import measured_depth
 
 from . import NotYet, exercise

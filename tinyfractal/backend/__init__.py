@@ -1,0 +1,314 @@
+"""One name, `xp`, for the array library in use: NumPy on the CPU or CuPy on the GPU.
+
+The two libraries have the same functions under the same names, so the whole of tinyfractal
+is written once, against `xp`, and the switch is a single word:
+
+    from tinyfractal import backend
+    backend.use("cupy")                 # from here on ("cupy:1" is the second GPU)
+    with backend.using("numpy"): ...    # for a few lines
+
+or `TINYFRACTAL_BACKEND=cupy` in the environment. Arrays never move by
+themselves: `asarray` brings host data to the backend, `asnumpy` brings results home. A GPU works on
+while Python goes ahead, and `asnumpy` is also where Python waits for it.
+
+Random draws that shape a model (initial weights, data order, which paths drop) come from one
+seeded generator on the host, so both backends make the same decisions.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import os
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+
+from ..check import Size, checked
+from ..errors import BackendError, DTypeError, OutOfMemoryError
+from ..fast.heap import keep_freed_memory
+
+Array = Any  # a numpy.ndarray or a cupy.ndarray, whichever backend is in use
+BACKENDS = ("numpy", "cupy")
+
+
+class ArrayLibrary:
+    """Stands for the array library in use: `xp.exp` is `numpy.exp` or `cupy.exp`.
+
+    A name is looked up in the library the first time it is asked for and kept as an attribute,
+    so from the second time on it costs what `numpy.exp` costs. Switching forgets them all.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(_library(), name)
+        setattr(self, name, value)
+        return value
+
+    def __repr__(self) -> str:
+        return f"<xp: {current()} {_library().__version__}>"
+
+
+xp: Any = ArrayLibrary()
+_in_use: Any = None  # the library behind xp, once it was asked for
+
+
+def _library() -> Any:
+    """The library in use; at first the one that the environment names."""
+    global _in_use
+    if _in_use is None:
+        _in_use = _load(os.environ.get("TINYFRACTAL_BACKEND", "numpy"))
+    return _in_use
+
+
+# ----- The switch -----
+
+
+@checked
+def use(name: str) -> None:
+    """Switch the backend to "numpy", "cupy" or the GPU of a number, "cupy:1", from here on.
+
+    Raises `BackendError`, and says what to do, where CuPy cannot work.
+    """
+    global _in_use
+    _in_use = _load(name)
+    vars(xp).clear()
+
+
+@checked
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Switch the backend inside a `with` block and switch back after it, error or not."""
+    before = place()
+    use(name)
+    try:
+        yield
+    finally:
+        use(before)
+
+
+def current() -> str:
+    """The name of the backend in use: "numpy" or "cupy"."""
+    return str(_library().__name__)
+
+
+def place() -> str:
+    """What `use` would be called with to get here: "numpy", "cupy:0"."""
+    return current() if current() == "numpy" else f"cupy:{_library().cuda.Device().id}"
+
+
+def _load(name: str) -> Any:
+    kind, _, number = name.partition(":")
+    if kind not in BACKENDS or (number and (kind == "numpy" or not number.isdecimal())):
+        raise BackendError(
+            f"backend.use: name is one of {', '.join(BACKENDS)}, got {name!r} (with several GPUs, "
+            "cupy:1 is the second)"
+        )
+    if kind == "numpy":
+        keep_freed_memory()
+        return numpy
+    from . import cuda
+
+    return cuda.load(int(number or 0))
+
+
+def use_device(number: int) -> None:
+    """Take a GPU for this process: that of the number, counted round; nothing without GPUs."""
+    if current() == "cupy":
+        cuda = _library().cuda
+        cuda.Device(number % cuda.runtime.getDeviceCount()).use()
+
+
+# ----- Moving arrays, at named places only -----
+
+
+@checked
+def asarray(value: Any, dtype: Any = None) -> Array:
+    """Bring host data (numbers, lists, NumPy arrays) to the backend, as an array.
+
+    The identity for an array that is there already. This is one of the two places where data
+    crosses between host and device; the other is `asnumpy`.
+    """
+    return xp.asarray(native(value), dtype=dtype)
+
+
+def native(array: Any, name: str = "Tensor") -> Any:
+    """A plain array in the byte order of this machine; anything else as it is.
+
+    Raises `DTypeError` for a masked array: what is masked would count like all the rest.
+    """
+    if isinstance(array, numpy.ma.MaskedArray):
+        raise DTypeError(
+            f"{name}: a masked array would be computed with as if nothing were masked; "
+            "array.filled(value) and array.compressed() are plain ones"
+        )
+    if isinstance(array, numpy.ndarray):  # of a matrix, * would be the matrix product
+        array = numpy.asarray(array)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+@checked
+def asnumpy(array: Any) -> numpy.ndarray:
+    """Bring an array (or the data of a Tensor) to the host, as a NumPy array."""
+    array = getattr(array, "data", array) if hasattr(array, "requires_grad") else array
+    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def on_gpu(array: Any) -> bool:
+    """Whether `array` is on a GPU, so that looking at its numbers would mean waiting for it."""
+    return current() == "cupy" and isinstance(array, xp.ndarray)
+
+
+def constant(rows: Sequence[Any], dtype: Any) -> Array:
+    """A small matrix that nobody changes, on the backend: it is brought there only once."""
+    return _constant(tuple(map(tuple, rows)), xp.dtype(dtype), place())
+
+
+@functools.cache
+def _constant(rows: tuple[tuple[float, ...], ...], dtype: Any, where: str) -> Array:
+    return asarray(rows, dtype)
+
+
+def pinned(array: Array) -> numpy.ndarray:
+    """A copy of a GPU's array in host memory that it reaches without a detour (page-locked)."""
+    return array.get(out=importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype))
+
+
+def is_array(array: Any) -> bool:
+    """Whether `array` belongs to the backend in use."""
+    return isinstance(array, xp.ndarray)
+
+
+def check_array(array: Any, name: str) -> None:
+    """Raise unless `array` belongs to the backend in use; the message names both sides."""
+    if is_array(array):
+        return
+    origin = type(array).__module__.split(".")[0]
+    if origin in BACKENDS and type(array).__name__ == "ndarray":
+        raise BackendError(
+            f"{name}: the backend is {current()} but this is a {origin} array. Move it with "
+            "backend.asarray(...) or backend.asnumpy(...), or switch with backend.use(...)."
+        )
+    kind = type(array).__name__ if origin == "builtins" else f"{origin}.{type(array).__name__}"
+    mend = "; pass x.numpy()" if hasattr(array, "numpy") else ""
+    raise DTypeError(f"{name}: expected a Tensor, an array or a number, got {kind}{mend}")
+
+
+# ----- Chance -----
+
+_rng = numpy.random.default_rng()
+
+
+@checked
+def seed(value: Size) -> None:
+    """Start the random numbers from `value`: same seed, same backend, same run."""
+    global _rng
+    _rng = numpy.random.default_rng(value)
+
+
+def rng() -> numpy.random.Generator:
+    """The host generator behind every draw of the library."""
+    return _rng
+
+
+def random_state() -> dict[str, Any]:
+    """The state of the generator, as a dictionary that JSON can hold."""
+    return dict(_rng.bit_generator.state)
+
+
+@checked
+def set_random_state(state: dict[str, Any]) -> None:
+    """Continue from a state that `random_state` gave."""
+    _rng.bit_generator.state = state
+
+
+def uniform(shape: tuple[int, ...]) -> Array:
+    """Random numbers in [0, 1), float32, computed on the backend from a seed drawn on the host.
+
+    For what is too large to be moved at each step. Number i is a hash of i and the seed (the mixing
+    function "lowbias32", Wellons 2018): integer steps that NumPy and CuPy take alike, so both make
+    the same decisions.
+    """
+    first, second = (int(key) for key in _rng.integers(1 << 32, size=2))
+    x = xp.arange(math.prod(shape), dtype=xp.uint32)
+    x *= 0x9E3779B1
+    x += first
+    x ^= x >> 16
+    x *= 0x7FEB352D
+    x ^= x >> 15
+    x ^= second
+    x *= 0x846CA68B
+    x ^= x >> 16
+    u = (x >> 8).astype(xp.float32)  # 24 bits, which float32 holds exactly
+    u *= 2.0**-24
+    return u.reshape(shape)
+
+
+# ----- A batch that several processes share: see `distributed` -----
+#
+# What is random for each sample is drawn by every process for the whole batch, from the same seed,
+# and each takes its own rows: so together they make the decisions that one process would make.
+
+_shared: tuple[int, slice] | None = None
+
+
+@contextmanager
+def sharing(samples: int, own: slice) -> Iterator[None]:
+    """Inside this block the process works on the samples `own` of a batch of so many."""
+    global _shared
+    before, _shared = _shared, (samples, own)
+    try:
+        yield
+    finally:
+        _shared = before
+
+
+def whole(n: int) -> int:
+    """How many samples the whole batch has of which this process works on n; n if not shared."""
+    return n if _shared is None else _shared[0]
+
+
+def own(rows: Any) -> Any:
+    """Of what was drawn for the whole batch, the rows of this process; all if not shared."""
+    return rows if _shared is None else rows[_shared[1]]
+
+
+# ----- Facts -----
+
+
+def info() -> dict[str, str]:
+    """What runs here: versions, array backend, BLAS, threads, device and its memory."""
+    build: Any = numpy.show_config(mode="dicts")
+    blas = build.get("Build Dependencies", {}).get("blas", {})  # some builds have none
+    threads = [
+        f"{name}={os.environ[name]}"
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        if name in os.environ
+    ]
+    facts = {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "backend": current(),
+        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "threads": f"{os.cpu_count()} cores" + (f", {', '.join(threads)}" if threads else ""),
+        "device": platform.processor() or platform.machine(),
+    }
+    if current() == "cupy":
+        from . import cuda
+
+        facts |= cuda.info(_library())
+    return facts
+
+
+def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> MemoryError:
+    """The error to raise where `what` found no memory: the sizes, and what to do."""
+    shapes = " and ".join(str(array.shape) for array in arrays if hasattr(array, "shape"))
+    more = f"; {info()['memory']}" if current() == "cupy" else ""
+    return OutOfMemoryError(
+        f"{what}: no memory left for arguments of shape {shapes} ({error}{more}). Use smaller "
+        "batches or a smaller network, or no_grad() where no gradient is wanted."
+    )

@@ -1,0 +1,1 @@
+"""The same functions, quicker. Delete this folder and nothing is missing."""

@@ -1,0 +1,145 @@
+"""How images lie in memory: the batch inside.
+
+An array's shape says how it is indexed, its strides say where the numbers lie. Images are indexed
+(N, H, W, C) everywhere. What the fast operations give lies in memory as (H, W, N, C): the same
+pixel of all images side by side. So an image shifted by a pixel is one long block for the whole
+batch, and what is done along rows or columns of pixels is a product with one long matrix: nothing
+needs to be copied together first. NumPy's elementwise functions keep the order of their input.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ..backend import Array, xp
+from .parallel import parts, run, runs
+
+WIDE = 1024  # numbers; NumPy's loops have a fixed cost for each line
+RUN = 1 << 18  # numbers; 1 MB of float32, for the cache's sake; and steps long enough for threads
+
+
+def batch_inside(x: Array) -> Array:
+    """(N, H, W, C) → (H, W, N, C), the order in memory: a view."""
+    return x.transpose(1, 2, 0, 3)
+
+
+def batch_first(x: Array) -> Array:
+    """(H, W, N, C) → (N, H, W, C): a view."""
+    return x.transpose(2, 0, 1, 3)
+
+
+def in_slabs(work: Callable[[Any], None], x: Array, numbers: int) -> None:
+    """work(index) for slabs of x, one behind the other in memory; together they are all of x.
+
+    `numbers` are to be worked on in all, for several slabs at once (see `parallel.parts`).
+    """
+    axis = max(range(x.ndim), key=lambda a: x.strides[a]) if x.ndim else 0
+    if x.ndim == 0 or x.shape[axis] < 2:
+        work(...)
+        return
+    step = RUN * x.shape[axis] // max(1, x.size)
+
+    def part(where: slice) -> None:
+        for some in runs(where, step):
+            work((*(slice(None),) * axis, some))
+
+    run(part, parts(x.shape[axis], numbers))
+
+
+class Finish:
+    """What else is done to the output of a convolution, piece by piece, while it is in the cache.
+
+    `bias` (C,) is added, if there is one; with `relu` comes max(that, 0); both in place.
+    With `watch` the sums are noted that `statistics` needs.
+    """
+
+    def __init__(self, bias: Any = None, relu: bool = False, watch: bool = False) -> None:
+        self.bias, self.relu = bias, relu
+        self.sums: dict[int, Array] | None = {} if watch else None
+
+    def __call__(self, y: Array, number: int, channels: slice = slice(None)) -> None:
+        """Piece `number` of y: (…, N, C), whose channels and images lie side by side in memory."""
+        n, c = y.shape[-2:]
+        lines = y.reshape(*y.shape[:-2], n * c)
+        if self.bias is not None:
+            lines += repeated(self.bias[channels], n)
+        if self.relu:
+            xp.maximum(lines, 0, out=lines)
+        if self.sums is not None:
+            lines = lines.reshape(-1, n * c)
+            sums = xp.empty((2, n * c), y.dtype)
+            xp.matmul(xp.ones(len(lines), y.dtype), lines, out=sums[0])
+            xp.einsum("ij,ij->j", lines, lines, out=sums[1])
+            self.sums[number] = sums.reshape(2, n, c).sum(axis=1, dtype=xp.float64)
+
+    def statistics(self, y: Array) -> tuple[Array, Array] | None:
+        """Mean and variance of the channels of y (…, C), all of whose pieces were watched.
+
+            mean = Σ y / n,    variance = Σ y² / n - mean²
+
+        None where they were not, or where the variance is a small difference of large numbers.
+        """
+        if not self.sums:
+            return None
+        sums = functools.reduce(xp.add, [self.sums[number] for number in sorted(self.sums)])
+        mean, square = sums * (y.shape[-1] / y.size)
+        variance = square - mean * mean
+        if not (square < 1000 * variance).all():
+            return None
+        return mean.astype(y.dtype), variance.astype(y.dtype)
+
+
+def repeated(vector: Array, times: int) -> Array:
+    """Numbers of the channels (C,) side by side so many times: (times · C,)."""
+    return vector.reshape(1, -1).repeat(times, axis=0).reshape(-1)
+
+
+class Lines:
+    """Arrays (…, C) seen as a matrix whose lines are several pixels long, for quick passes.
+
+    The pixels are in the order in which they lie in the memory of `x`. Where they lie side by side
+    the matrix is a view; what lies otherwise is copied.
+    """
+
+    def __init__(self, x: Array) -> None:
+        self.shape, self.c, self.dtype = x.shape, x.shape[-1], x.dtype
+        self.order = sorted(range(x.ndim - 1), key=lambda axis: -x.strides[axis])
+        self.pixels = math.prod(x.shape[:-1])
+        self.side_by_side = math.gcd(self.pixels, _power_of_two(WIDE // max(1, self.c))) or 1
+        self.count = self.pixels // self.side_by_side
+
+    def of(self, a: Array) -> Array:
+        """The matrix (count, side_by_side · C)."""
+        return a.transpose(*self.order, a.ndim - 1).reshape(self.count, self.side_by_side * self.c)
+
+    def new(self) -> Array:
+        """A matrix to write into."""
+        return xp.empty((self.count, self.side_by_side * self.c), self.dtype)
+
+    def array(self, matrix: Array) -> Array:
+        """The matrix as an array of the shape of x, and in its order in memory: a view."""
+        lengths = [self.shape[axis] for axis in self.order]
+        back = [self.order.index(axis) for axis in range(len(self.order))]
+        return matrix.reshape(*lengths, self.c).transpose(*back, len(back))
+
+    def spread(self, vector: Array) -> Array:
+        """Numbers of the channels (C,), as one line."""
+        return repeated(vector, self.side_by_side)
+
+    def gathered(self, line: Array) -> Array:
+        """Sums over a line, channel by channel: (side_by_side · C,) → (C,)."""
+        return line.reshape(-1, self.c).sum(axis=0)
+
+    def runs(self, where: slice) -> list[slice]:
+        """Runs of lines that stay in the processor's cache from one step to the next; at least one.
+
+        (Of no lines, sums are zeros.)
+        """
+        return runs(where, RUN // max(1, self.side_by_side * self.c)) or [where]
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << (max(1, most).bit_length() - 1)

@@ -1,0 +1,14 @@
+"""Training: the loop that everything else was written for, and what a long run needs around it.
+
+Read `loop` first. `inference` uses a network, `checkpoint` and `run` keep what was learned,
+`preflight` refuses what cannot work, `distributed` lets several processes share each batch.
+"""
+
+from .inference import Result, columns_of, evaluate, inference, predict
+from .loop import fit, restore, train_epoch
+from .run import BEST, CHECKPOINT, HISTORY, best_epoch
+
+__all__ = [
+    "BEST", "CHECKPOINT", "HISTORY", "Result", "best_epoch", "columns_of", "evaluate", "fit",
+    "inference", "predict", "restore", "train_epoch",
+]  # fmt: skip

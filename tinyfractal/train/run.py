@@ -1,0 +1,160 @@
+"""The folder of a training run: what lies in it, and that only one training writes there.
+
+checkpoint.npz   after the last epoch: from here the run goes on
+best.npz         the same after the best epoch so far
+history.jsonl    a line of JSON for each epoch
+.lock            who is training into this folder, while it lasts
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .. import backend
+from ..errors import CheckpointError
+from ..files import acquire, cannot_write, release, remove, write_atomically
+from ..nn.module import Module
+from ..optim import Optimizer, Schedule
+from .checkpoint import load_checkpoint, save_checkpoint
+from .distributed import ProcessGroup
+
+CHECKPOINT, BEST, HISTORY, LOCK = "checkpoint.npz", "best.npz", "history.jsonl", ".lock"
+LEFTOVER = re.compile(r"\.(checkpoint\.npz|best\.npz|history\.jsonl)\.\d+(-[0-9a-f]{8}\.tmp)?")
+Record = dict[str, Any]
+
+
+class RunFolder:
+    """A folder that this training has for itself from `open` to `close`.
+
+    Without a folder nothing is written; of the processes of a `group` the first writes for all.
+    """
+
+    def __init__(self, folder: Path | None, group: ProcessGroup) -> None:
+        self.group = group
+        self.writes = folder is not None and group.rank == 0
+        self.folder = folder or Path()
+        self.path, self.lock = self.folder / CHECKPOINT, self.folder / LOCK
+        self.is_there = folder is not None
+        self.file: int | None = None
+        self.made = False
+
+    def open(self, resume: bool) -> None:
+        """Lock the folder. Raises `CheckpointError` where another training writes there, or did."""
+        self.group.from_first(lambda: self._open(resume) if self.writes else None)
+
+    def _open(self, resume: bool) -> None:
+        try:
+            self.made = not self.folder.exists()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.file = acquire(self.lock)
+            os.ftruncate(self.file, 0)
+            os.write(self.file, f"process {os.getpid()} on {platform.node()}\n".encode())
+        except BlockingIOError:
+            who = "its process"
+            with suppress(OSError):
+                who = self.lock.read_text(errors="replace").strip() or who
+            raise CheckpointError(
+                f"{self.folder}: another training writes there now ({who} holds {LOCK}); wait for "
+                "its end, or choose another folder"
+            ) from None
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        for file in self.folder.iterdir():  # of a run that was killed while it wrote
+            if LEFTOVER.fullmatch(file.name):
+                remove(file)
+        if self.path.exists() and not resume:
+            self.close()
+            raise ValueError(
+                f"fit: {self.path} is there already, of an earlier run; go on with resume=True, or "
+                "choose another folder"
+            )
+
+    def close(self) -> None:
+        """Let others write there."""
+        if self.file is None:
+            return
+        release(self.lock, self.file)
+        self.file = None
+        if self.made:
+            with suppress(OSError):
+                self.folder.rmdir()  # where nothing was written
+
+    def last(self) -> dict[str, Any] | None:
+        """The checkpoint from which to go on, if there is one, on all processes."""
+        if not self.is_there:
+            return None
+        return self.group.from_first(
+            lambda: load_checkpoint(self.path) if self.path.exists() else None
+        )
+
+    def save(
+        self,
+        history: Sequence[Record],
+        model: Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Write all that is needed to go on from here, and keep it as the best if it is that."""
+        if not self.writes:
+            return
+        # first the history, so that it is never behind a finished run
+        lines = "".join(json.dumps(record) + "\n" for record in history)
+        write_atomically(self.folder / HISTORY, lines.encode())
+        save_checkpoint(
+            self.path,
+            model.state_dict(),
+            optimizer.state_dict(),
+            schedule=schedule.state_dict(),
+            random=backend.random_state(),
+            history=history,
+            **facts,
+        )
+        self.keep_best(history)
+
+    def keep_best(self, history: Sequence[Record]) -> None:
+        """Let best.npz be the checkpoint if its epoch is the best of the history."""
+        best = self.folder / BEST
+        if self.writes and history and best_epoch(history) is history[-1]:
+            content = self.path.read_bytes()
+            if not best.exists() or best.read_bytes() != content:
+                write_atomically(best, content)
+
+
+def best_epoch(history: Sequence[Record]) -> Record:
+    """The record of the epoch with the highest accuracy, and of those with the lowest loss.
+
+    That is on the validation images where there are any, else on the test images.
+    """
+    part = chosen_by(history)
+    return min(history, key=lambda r: (-r[f"{part}_accuracy"], r[f"{part}_loss"]))
+
+
+def chosen_by(history: Sequence[Record]) -> str:
+    """On which images the best epoch is chosen: "validation" or "test"."""
+    return "validation" if all("validation_accuracy" in r for r in history) else "test"
+
+
+def check_history(path: Path, history: Any, epoch: Any) -> None:
+    """Refuse a history that is not a record for each epoch up to `epoch`, the schedule's."""
+    if not (isinstance(history, list) and all(isinstance(record, dict) for record in history)):
+        raise CheckpointError(f"{path}: history should be a list of records")
+    if [record.get("epoch") for record in history] != list(range(1, len(history) + 1)):
+        raise CheckpointError(f"{path}: history does not count its epochs from 1 to {len(history)}")
+    for record in history:
+        for key in ("train_loss", "test_loss", "test_accuracy"):
+            if not isinstance(record.get(key), (int, float)):
+                raise CheckpointError(
+                    f"{path}: history has no number {key} in epoch {record['epoch']}"
+                )
+    if len(history) != epoch:
+        raise CheckpointError(
+            f"{path}: history has {len(history)} epochs, its schedule is after epoch {epoch}"
+        )
