@@ -14,6 +14,8 @@ from . import _startup  # noqa: F401  (before all else, see there)
 
 # isort: split
 import importlib
+import os
+from pathlib import Path
 from typing import Any
 
 from . import backend, errors, nn, ops, optim
@@ -33,6 +35,9 @@ __all__ = [
     *ops.__all__,
 ]  # fmt: skip
 
+
+if os.environ.get("TINYFRACTAL_FAST") != "0" and Path(__file__).with_name("fast").is_dir():
+    importlib.import_module(f"{__name__}.fast")  # quicker rules for the same functions
 
 LAZY = {"data": "data", "plot": "draw.plot", "train": "train", "zoo": "zoo"}
 

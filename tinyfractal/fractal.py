@@ -33,6 +33,7 @@ from . import ops
 from .backend import own, rng, whole
 from .check import Below1, Count, Probability, Range, Size, Width, checked
 from .counting import Columns, check_column, check_fractal, fractal_depth, fractal_parameters
+from .engine.definition import definition
 from .engine.tensor import Tensor
 from .errors import ShapeError
 from .nn import (
@@ -71,83 +72,9 @@ class ConvUnit(Module):
         self.dropout = Dropout(dropout)
         self.norm = BatchNorm2d(out_channels, relu=True)
 
-    @checked
-    def forward(self, x: Any, convolved: Any = None) -> Tensor:
-        """`convolved`: what `convolve` gave for this unit, where it was done before."""
-        y, statistics, finished = convolve([self], x)[0] if convolved is None else convolved
-        if finished:
-            return y
-        return self.norm(self.dropout(y), *([] if statistics is None else [statistics]))
-
-
-Convolved = tuple[Tensor, Any, bool]
-"""The output of a convolution; its statistics, if known; whether that is what the unit gives."""
-
-
-def convolve(units: Sequence[ConvUnit], x: Any) -> list[Convolved]:
-    """The convolutions of several units on the same x, at once: see `ops.conv2d_each`."""
-    if not all(go_together(unit, units[0]) for unit in units):
-        return [(unit.conv(x), None, False) for unit in units]
-    layers = [layer for unit in units for layer in (unit.conv, unit.dropout, unit.norm)]
-    weights, settings = [unit.conv.weight for unit in units], units[0].conv.settings
-    if any(layer.training for layer in layers):
-        statistics: list = []
-        ys = ops.conv2d_each(x, weights, statistics=statistics, **settings)
-        if not statistics or any(unit.dropout.p for unit in units):  # which changes them
-            statistics = [None] * len(units)
-        return [(y, those, False) for y, those in zip(ys, statistics)]
-    # now batch norm is a fixed multiple of each channel, which the kernel can take over
-    scales, shifts = zip(*(unit.norm.scale_and_shift() for unit in units))
-    scaled = [weight * scale for weight, scale in zip(weights, scales)]
-    return [(y, None, True) for y in ops.conv2d_each(x, scaled, shifts, **settings, relu=True)]
-
-
-def go_together(unit: ConvUnit, first: ConvUnit) -> bool:
-    """Whether the unit has the layers it was made with, or such as do the same, like the first."""
-    conv, dropout, norm = unit.conv, unit.dropout, unit.norm
-    return (
-        type(conv) is Conv2d
-        and conv.bias is None
-        and (conv.settings, conv.weight.shape) == (first.conv.settings, first.conv.weight.shape)
-        and type(dropout) is Dropout
-        and isinstance(norm, BatchNorm2d)
-        and norm.folds
-        and not any(map(is_watched, (conv, dropout, norm)))
-    )
-
-
-def is_watched(module: Module) -> bool:
-    """Whether this one has another `forward` than its class, as `summary` gives it."""
-    return "forward" in vars(module)
-
-
-class Fork:
-    """One input that several units read. They run when the output of one is asked for, all at once.
-
-    `fork.through(unit)` is a function that gives unit(z).
-    """
-
-    def __init__(self, z: Any) -> None:
-        self.z = z
-        self.waiting: list[ConvUnit] = []
-        self.outputs: dict[ConvUnit, Tensor] = {}
-
-    def through(self, unit: ConvUnit) -> Branch:
-        self.waiting.append(unit)
-        return lambda: self.output(unit)
-
-    def output(self, unit: ConvUnit) -> Tensor:
-        if self.waiting:
-            units, self.waiting = self.waiting, []
-            if any(map(is_watched, units)):
-                self.outputs |= {each: each(self.z) for each in units}
-            else:
-                ready = zip(units, convolve(units, self.z))
-                self.outputs |= {each: each(self.z, convolved) for each, convolved in ready}
-        return self.outputs.pop(unit)
-
-
-Branch = Callable[[], Tensor]
+    @definition
+    def forward(self, x: Any) -> Tensor:
+        return self.norm(self.dropout(self.conv(x)))
 
 
 class FractalBlock(Module):
@@ -173,24 +100,20 @@ class FractalBlock(Module):
         alive = keep(self.columns)
         return _join(self.branches(z, alive, keep), alive)
 
-    @checked
-    def branches(self, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Branch | None]:
+    @definition
+    def branches(self, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Tensor | None]:
         """What the C columns bring to the join at the end; None, and not computed, where dead.
 
         This is the expansion rule with the last join left open: the branches of f_{C-1} ∘ f_{C-1},
         and conv(z) as one more beside them. So joins that meet become one by themselves.
-
-        All the blocks that begin here read the same z; their first convolutions wait at a `Fork`
-        until the innermost has come to its join.
         """
-        z = z if isinstance(z, Fork) else Fork(z)
-        shallow = z.through(self.conv) if alive[..., 0].any() else None
+        conv = self.conv(z) if alive[..., 0].any() else None
         if self.columns == 1:
-            return [shallow]
+            return [conv]
         if not alive[..., 1:].any():
-            return [shallow] + [None] * (self.columns - 1)
+            return [conv] + [None] * (self.columns - 1)
         middle = self.first(z, keep)
-        return [shallow, *self.second.branches(middle, alive[..., 1:], keep)]
+        return [conv, *self.second.branches(middle, alive[..., 1:], keep)]
 
     def column(self, c: int) -> list[ConvUnit]:
         """The 2^c units of column c, in order: the same objects, weights and all."""
@@ -200,11 +123,12 @@ class FractalBlock(Module):
         return self.first.column(c - 1) + self.second.column(c - 1)
 
 
-def _join(branches: Sequence[Branch | None], alive: numpy.ndarray) -> Tensor:
+@definition
+def _join(branches: Sequence[Tensor | None], alive: numpy.ndarray) -> Tensor:
     """The mean of the branches that are computed, sample by sample where `alive` says so."""
     computed = [i for i, branch in enumerate(branches) if branch is not None]
     mask = own(alive[:, computed]) if alive.ndim == 2 else None
-    return ops.join([branch() for branch in branches if branch is not None], mask)
+    return ops.join([branch for branch in branches if branch is not None], mask)
 
 
 class FractalNet(Module):

@@ -30,7 +30,6 @@ import numpy
 
 from ..check import Size, checked
 from ..errors import BackendError, DTypeError, OutOfMemoryError
-from ..fast.heap import keep_freed_memory
 
 Array = Any  # a numpy.ndarray or a cupy.ndarray, whichever backend is in use
 BACKENDS = ("numpy", "cupy")
@@ -108,7 +107,6 @@ def _load(name: str) -> Any:
             "cupy:1 is the second)"
         )
     if kind == "numpy":
-        keep_freed_memory()
         return numpy
     from . import cuda
 

@@ -57,10 +57,6 @@ def examples() -> dict[str, Example]:
         "pad": (lambda x: ops.pad(x, ((1, 0), (2, 2)), "reflect"), [numbers(2, 3)]),
         "matmul": (ops.matmul, [numbers(2, 3, 4), numbers(4, 2)]),
         "linear": (ops.linear, [numbers(2, 3), numbers(3, 4), numbers(4)]),
-        "conv2d_each": (
-            lambda x, v, w: ops.conv2d_each(x, [v, w], padding="same")[1],
-            [images, *(numbers(3, 3, 4, 2) for _ in range(2))],
-        ),
         "conv2d": (
             lambda x, w, b: ops.conv2d(x, w, b, stride=2, padding="same", groups=2),
             [images, kernel, numbers(6)],

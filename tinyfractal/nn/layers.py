@@ -134,21 +134,11 @@ class BatchNorm2d(Module):
         self.running_var = Buffer(xp.ones(channels, xp.float32))
         self.eps, self.momentum, self.relu = eps, momentum, relu
 
-    def forward(self, x: Any, statistics: Any = None) -> Tensor:
+    def forward(self, x: Any) -> Tensor:
         return ops.batch_norm(
             x, self.weight, self.bias, self.running_mean, self.running_var,
-            self.training, self.momentum, self.eps, self.relu, statistics,
+            self.training, self.momentum, self.eps, self.relu,
         )  # fmt: skip
-
-    @property
-    def folds(self) -> bool:
-        """Whether `scale_and_shift` is all it does: a subclass may have another `forward`."""
-        return type(self).forward is BatchNorm2d.forward
-
-    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What it does outside training: y = x · scale + shift, each (C,)."""
-        scale = self.weight / ops.sqrt(self.running_var + self.eps)
-        return scale, self.bias - self.running_mean * scale
 
     def describe(self) -> str:
         return f"{self.weight.size}, relu" if self.relu else str(self.weight.size)

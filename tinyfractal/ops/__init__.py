@@ -5,7 +5,7 @@ and `join`.
 """
 
 from ..engine.primitive import identity
-from .conv import conv2d, conv2d_each
+from .conv import conv2d
 from .elementwise import (
     abs,
     add,
@@ -56,7 +56,7 @@ from .shape import (
 
 __all__ = [
     "abs", "add", "astype", "avg_pool2d", "batch_norm", "broadcast_to", "cat", "clip", "clone",
-    "concatenate", "conv2d", "conv2d_each", "cos", "cross_entropy", "div", "dropout", "exp",
+    "concatenate", "conv2d", "cos", "cross_entropy", "div", "dropout", "exp",
     "expand_dims", "flip", "gelu", "getitem", "global_avg_pool", "identity", "join",
     "layer_norm", "leaky_relu", "linear", "log", "log_softmax", "logsumexp", "matmul", "max",
     "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "mul", "neg", "pad", "pow",

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from operator import add
 from typing import Any
 
 import numpy
 
-from ..backend import asarray, on_gpu, own, uniform, whole, xp
+from ..backend import asarray, on_gpu, own, uniform, whole
 from ..check import Below1, checked
+from ..engine.definition import definition
 from ..engine.operators import raw
-from ..engine.primitive import check_arrays, primitive
+from ..engine.primitive import check_arrays
 from ..engine.tensor import Tensor
 from ..errors import DTypeError, ShapeError
-from ..fast.memory import in_slabs
 
 
-def _shares(g: Any, _y: Any, *_xs: Any, weights: Any) -> list[Any]:
-    if isinstance(weights, float):
-        return [g * weights] * len(_xs)
-    return [g * weight for weight in weights]
-
-
-@primitive(_shares)
+@definition
 def _join(*xs: Any, weights: Any) -> Any:
-    y = xp.empty_like(xs[0])
-
-    def slab(index: Any) -> None:
-        out = y[index]
-        if isinstance(weights, float):  # one for all: sum first
-            xp.add(xs[0][index], xs[1][index], out=out)
-            for x in xs[2:]:
-                out += x[index]
-            out *= weights
-        else:
-            each = [xp.broadcast_to(weight, y.shape)[index] for weight in weights]
-            xp.multiply(xs[0][index], each[0], out=out)
-            for x, weight in zip(xs[1:], each[1:]):
-                out += x[index] * weight
-
-    in_slabs(slab, y, 2 * len(xs) * y.size)
-    return y
+    """Σ weight · x; one weight for all, or a weight for each sample of each x: k of (N, 1, …)."""
+    if isinstance(weights, float):
+        return functools.reduce(add, xs) * weights
+    return functools.reduce(add, [x * weight for x, weight in zip(xs, weights)])
 
 
 @checked
@@ -73,11 +56,8 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     if len(xs) == 1:
         return xs[0]  # since it is alive in every sample
     weights = asarray((mask / alive).astype(xs[0].dtype).T)  # (k, N)
-    # The weight of a sample is repeated for each channel: quicker with the batch inside
-    # (`memory`), where the channels of all samples at a pixel are one line.
-    channels = xs[0].shape[-1] if xs[0].ndim > 2 else 1
-    tail = (1,) * (xs[0].ndim - 2) + (channels,) * (xs[0].ndim > 1)
-    return _join(*xs, weights=[xp.repeat(w, channels).reshape(len(w), *tail) for w in weights])
+    by_sample = (len(xs[0]),) + (1,) * (xs[0].ndim - 1)
+    return _join(*xs, weights=[weight.reshape(by_sample) for weight in weights])
 
 
 @checked

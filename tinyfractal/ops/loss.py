@@ -9,8 +9,9 @@ import numpy
 
 from ..backend import Array, asarray, asnumpy, on_gpu, xp
 from ..check import Probability, checked
+from ..engine.definition import definition
 from ..engine.operators import raw
-from ..engine.primitive import check_arrays, fused
+from ..engine.primitive import check_arrays
 from ..engine.tensor import Tensor
 from ..errors import DataError, DTypeError, ShapeError
 from .elementwise import where
@@ -130,29 +131,10 @@ def _check_something_counts(weight: Any, labels: Any) -> None:
         raise DataError("cross_entropy: weight is 0 for every label, so nothing is left to learn")
 
 
-def _reference(logits: Any, q: Array, reduction: str, count: Any) -> Any:
+@definition
+def _cross_entropy(logits: Any, *, q: Array, reduction: str, count: Any) -> Any:
     costs = q * where(q != 0, log_softmax(logits, axis=1), 0.0)
     return _reduce(-sum(costs, axis=1), reduction, count)
-
-
-def _gradient(
-    g: Array, log_p: Array, wanted: list[bool], logits: Array, q: Array, reduction: str, count: Any
-) -> tuple[Array]:
-    if reduction == "none":
-        g = g[:, None]
-    elif reduction == "mean":
-        g = g / (len(q) if count is None else count)
-    p = xp.exp(log_p)
-    if count is not None:  # q of a weighted or an ignored sample does not add up to 1
-        p *= q.sum(axis=1, keepdims=True)
-    return ((p - q) * g,)
-
-
-@fused(_gradient, _reference)
-def _cross_entropy(logits: Array, *, q: Array, reduction: str, count: Any) -> tuple[Array, Array]:
-    log_p = log_softmax.value(logits, axis=1)
-    costs = q * xp.where(q != 0, log_p, 0.0)
-    return _reduce(-costs.sum(axis=1), reduction, count), log_p
 
 
 @checked

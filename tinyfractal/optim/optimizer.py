@@ -16,10 +16,9 @@ import numpy
 
 from ..backend import Array, asarray, asnumpy, check_array, xp
 from ..check import PACKAGE, Amount, checked, got, need
+from ..engine.definition import definition
 from ..engine.tensor import Tensor
 from ..errors import CheckpointError, DTypeError, ShapeError
-from ..fast.memory import RUN
-from ..fast.parallel import at_once, run, runs
 from ..nn.module import FOUND, Module, Parameter, Weights
 
 # ----- Groups -----
@@ -204,20 +203,10 @@ class Optimizer:
         for i in moving:
             check_gradient(name, i, self.parameters[i], memory[i] if memory else ())
         self.steps += 1
-        pieces: list[tuple[int, Any]] = []
         for i in moving:
             self.counts[i] += 1
-            parameter = self.parameters[i]
-            if parameter.size > RUN and parameter.data.flags.c_contiguous:
-                pieces += [(i, some) for some in runs(slice(0, parameter.size), RUN)]
-            else:
-                pieces.append((i, None))
-            parameter.changed(name)
-        shares = at_once(self.size)
-        if shares == 1:
-            self._move(pieces)
-        else:
-            run(self._move, [pieces[k::shares] for k in range(shares)])
+            self.parameters[i].changed(name)
+        self.move(moving)
 
     def _check_network(self, name: str) -> None:
         """Raise where a network has weights by now that this optimizer was not given."""
@@ -234,15 +223,13 @@ class Optimizer:
         """How many weights and modules the modules have: a weight that came later adds to it."""
         return sum(isinstance(value, FOUND) for m in self.inside for value in vars(m).values())
 
-    def _move(self, pieces: Sequence[tuple[int, Any]]) -> None:
-        """Change these pieces of the parameters: (which, numbers from … to; None: all)."""
-        for i, some in pieces:
-            parameter = self.parameters[i]
-            arrays = [parameter.data, cast(Tensor, parameter.grad).data]
-            arrays += [memory[i] for memory in self.memory.values()]
-            if some is not None:
-                arrays = [array.reshape(-1)[some] for array in arrays]
-            self.update(self.group_of[i].data, self.counts[i], *arrays)
+    @definition
+    def move(self, which: Sequence[int]) -> None:
+        """Change these parameters, each by its gradient."""
+        for i in which:
+            w, g = self.parameters[i].data, cast(Tensor, self.parameters[i].grad).data
+            memory = [arrays[i] for arrays in self.memory.values()]
+            self.update(self.group_of[i].data, self.counts[i], w, g, *memory)
 
     def update(self, group: dict[str, Any], t: int, w: Array, g: Array, *memory: Array) -> None:
         """Change one parameter, or a piece of it, and its memory, in place, for the t-th time."""

@@ -318,11 +318,10 @@ class SyncBatchNorm(BatchNorm2d):
     """
 
     group = ProcessGroup()
-    folds = True  # outside training it is batch norm as usual
 
-    def forward(self, x: Any, statistics: Any = None) -> Tensor:
+    def forward(self, x: Any) -> Tensor:
         if not self.training or self.group.size == 1:
-            return super().forward(x, statistics)
+            return super().forward(x)
         pixels, axes = math.prod(x.shape[1:-1]), tuple(range(x.ndim - 1))
         n = backend.whole(len(x)) * pixels
         if n < 2:

@@ -1,0 +1,224 @@
+"""Convolution: which way is the quickest for which shape, and several kernels on one input.
+
+Winograd's (`winograd`) for most 3×3 kernels, windows (`patches`) for few channels, otherwise a tap
+after the other (`direct`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from .. import backend
+from ..backend import Array, xp
+from ..check import Pair
+from ..engine.definition import RULES, as_written
+from ..engine.modes import mode
+from ..engine.primitive import check_arrays, primitive
+from ..engine.tensor import Tensor
+from ..errors import ShapeError
+from ..ops import conv
+from ..ops.elementwise import relu as max_with_zero
+from ..ops.shape import scatter, stack
+from . import direct, patches, winograd
+from .fused import fused
+from .memory import Finish
+
+
+def conv2d_each(
+    x: Any,
+    weights: Sequence[Any],
+    biases: Sequence[Any] | None = None,
+    statistics: list | None = None,
+    **settings: Any,
+) -> list[Tensor]:
+    """`conv2d` of the same x with each of several kernels: [y₁, y₂, …], each (N, OH, OW, C_out).
+
+    Gives what single calls would give, sooner: what is done to x alone is done once, and so are
+    the last steps of its gradient. `weights` are of one shape, `biases` as many, or None.
+    Into the list `statistics`, if given, go the mean and the variance (C_out,) of each y, taken
+    while it is in the cache, for `batch_norm`; or None, where that cannot be.
+    Settings and errors are those of `conv2d`.
+    """
+    check_arrays("conv2d_each", **{f"weights[{k}]": weight for k, weight in enumerate(weights)})
+    shapes = [weight.shape for weight in weights]
+    if len(set(shapes)) != 1:
+        raise ShapeError(f"conv2d_each: weights needs kernels of one shape, got {shapes}")
+    if biases is not None and len(biases) != len(weights):
+        raise ShapeError(f"conv2d_each: {len(weights)} weights, but {len(biases)} biases")
+    relu = settings.pop("relu", False)
+    biases = [None] * len(weights) if biases is None else biases
+    for weight, bias in zip(weights, biases):
+        padded, plan = conv._plan(x, weight, bias, **settings)
+    plan |= {"relu": relu, "statistics": statistics}
+    alike = len({bias is None for bias in biases}) == 1
+    if mode.reference or len(weights) < 2 or not (alike and _sharing(padded, weight, **plan)):
+        each = zip(weights, biases)
+        return [
+            _conv2d(padded, w, *(() if b is None else (b,)), kernels=1, **plan) for w, b in each
+        ]
+    given = [] if biases[0] is None else biases
+    ys = _conv2d(padded, *weights, *given, kernels=len(weights), **plan)
+    return [_row(ys, k=k) for k in range(len(weights))]
+
+
+# ----- The definition, for several kernels -----
+
+
+def _reference(
+    *arrays: Any,
+    kernels: int,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    relu: bool,
+    statistics: Any,
+) -> Any:
+    """The definition, for each kernel."""
+    x, weights, biases = _sorted(arrays, kernels)
+    plan = {"border": border, "stride": stride, "dilation": dilation, "groups": groups}
+    define = as_written(conv._conv2d)
+    ys = [define(x, w, *(() if b is None else (b,)), **plan) for w, b in zip(weights, biases)]
+    ys = [max_with_zero(y) for y in ys] if relu else ys
+    return ys[0] if kernels == 1 else stack(ys)
+
+
+def _sorted(arrays: Sequence[Any], kernels: int) -> tuple[Any, Sequence[Any], Sequence[Any]]:
+    """x, the kernels, and their biases (each None where there are none)."""
+    x, weights, biases = arrays[0], arrays[1 : 1 + kernels], arrays[1 + kernels :]
+    return x, weights, biases or [None] * kernels
+
+
+# ----- The fast rules: which way, by the shape -----
+
+
+def _sharing(
+    x: Any, weight: Any, border: Any, stride: Pair, dilation: Pair, groups: int, **_: Any
+) -> bool:
+    """Whether the way to go does something to x alone, which several kernels can share."""
+    return patches.suits(weight, groups) or winograd.suits(
+        x, weight, border, stride, dilation, groups
+    )
+
+
+def _gradient(
+    g: Any,
+    saved: Any,
+    wanted: list[bool],
+    *arrays: Array,
+    kernels: int,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    relu: bool,
+    statistics: Any,
+) -> Sequence[Array | None]:
+    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
+    x, weights, _ = _sorted(arrays, kernels)
+    gs = [g] if kernels == 1 else [g[k] for k in range(kernels)]
+    if relu:
+        gs = [g * (y > 0) for g, y in zip(gs, saved)]
+    g_biases = [g.sum(axis=(0, 1, 2)) for g in gs] if any(wanted[1 + kernels :]) else []
+    wants = [wanted[0], any(wanted[1 : 1 + kernels])]
+    gx: Any = None
+    gws: Any = [None] * kernels
+    if not any(wants):
+        pass
+    elif winograd.suits(x, weights[0], border, stride, dilation, groups):
+        gx, gws = winograd.backward(gs, x, weights, border, wants)
+    elif patches.suits(weights[0], groups) and not wants[0]:  # x is the images, mostly
+        gws = patches.kernel_gradients(gs, x, weights, border, stride, dilation)
+    else:
+        gxs, gws = zip(
+            *(
+                direct.backward(g, x, weight, border, stride, dilation, groups, wants)
+                for g, weight in zip(gs, weights)
+            )
+        )
+        gx = functools.reduce(xp.add, gxs) if wants[0] else None
+    return [gx, *gws, *g_biases]
+
+
+@fused(_gradient, _reference)
+def _conv2d(
+    *arrays: Array,
+    kernels: int,
+    border: Any,
+    stride: Pair,
+    dilation: Pair,
+    groups: int,
+    relu: bool,
+    statistics: list | None,
+) -> tuple[Array, Sequence[Array] | None]:
+    # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
+    # `finish` is done to some pixels of the output as soon as they are there, in the cache.
+    x, weights, biases = _sorted(arrays, kernels)
+    weight = weights[0]
+    shared = _sharing(x, weight, border, stride, dilation, groups)
+    watch = shared and statistics is not None and backend.current() == "numpy"
+    finishes = [Finish(bias, relu, watch) for bias in biases]
+    ys: Any
+    if winograd.suits(x, weight, border, stride, dilation, groups):
+        ys = winograd.forward(x, weights, border, finishes)
+    else:
+        size = tuple(
+            (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a]
+            + 1
+            for a in (0, 1)
+        )
+        if shared:
+            ys = patches.forward(x, weights, size, border, stride, dilation, finishes)
+        else:
+            ys = [
+                direct.forward(x, weight, size, border, stride, dilation, groups, finish)
+                for weight, finish in zip(weights, finishes)
+            ]
+    if statistics is not None:
+        statistics += [finish.statistics(y) for finish, y in zip(finishes, ys)]
+    y = ys[0] if kernels == 1 else ys if shared else xp.stack(ys)
+    return y, ys if relu else None
+
+
+# ----- What several kernels give -----
+
+
+def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:
+    if isinstance(g, Tensor) or mode.anomaly:  # anomaly mode looks at every array
+        return scatter(g, index=k, shape=_ys.shape)
+    return Rows(_ys.shape, {k: g})
+
+
+@primitive(_put_back, view=True)
+def _row(ys: Any, k: int) -> Any:
+    """ys[k]: what kernel k gave. Its gradient is not put back among zeros."""
+    return ys[k]
+
+
+class Rows:
+    """The gradient of several arrays in one, row by row: {k: gradient}.
+
+    The rows come from different places, one after the other, and `_conv2d`, for which alone they
+    are meant, takes them as they come; so they are never copied together.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rows: dict[int, Array]) -> None:
+        self.shape, self.rows = shape, rows
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(self.shape, self.rows | other.rows)  # each row comes once
+
+    def __getitem__(self, k: int) -> Array:
+        if k not in self.rows:  # nobody used it
+            return xp.zeros_like(next(iter(self.rows.values())))
+        return self.rows[k]
+
+
+def one_kernel(x: Any, weight: Any, *bias: Any, **plan: Any) -> Any:
+    """What takes the place of the definition."""
+    return _conv2d(x, weight, *bias, kernels=1, relu=False, statistics=None, **plan)
+
+
+RULES[conv._conv2d] = one_kernel
