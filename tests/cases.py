@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinyfractal as tf
 from tinyfractal import backend
+from tinyfractal.engine.definition import RULES
 from tinyfractal.train.distributed import ProcessGroup, all_reduce
 
 from . import oracles
@@ -70,9 +71,11 @@ def padded(x, widths, mode="constant", value=0.0):
 
 
 def conv2d_each(x, *several, count, **settings):
-    """`tf.conv2d_each`, its results stacked."""
+    """`fast.conv.conv2d_each`, its results stacked."""
+    from tinyfractal.fast.conv import conv2d_each
+
     weights, biases = several[:count], several[count:] or None
-    return tf.stack(tf.conv2d_each(x, weights, biases, **settings))
+    return tf.stack(conv2d_each(x, weights, biases, **settings))
 
 
 def dropout(x, seed, **settings):
@@ -177,8 +180,6 @@ CASES: dict[str, Case] = {
     "matmul": Case(matmul_calls(), np.matmul),
     "linear": Case(linear_calls(), lambda x, weight, bias=0.0: x @ weight + bias),
     "conv2d": Case(conv2d_calls(), oracles.conv2d),
-    "conv2d_each": Case(conv2d_each_calls(), oracles.conv2d_each, conv2d_each),
-    "row": Case(conv2d_each_calls(), oracles.conv2d_each, conv2d_each),  # which picks each result
     # images, norms, losses, joins
     "max_pool2d": Case(pool_calls(), oracles.max_pool2d),
     "avg_pool2d": Case(pool_calls(), oracles.avg_pool2d),
@@ -192,3 +193,6 @@ CASES: dict[str, Case] = {
     "dropout": shaped(randomness, oracles.dropout, min_dims=1, apply=dropout),
 }
 CASES["cat"] = CASES["concatenate"]
+if RULES:  # `fast/` is there
+    several_kernels = Case(conv2d_each_calls(), oracles.conv2d_each, conv2d_each)
+    CASES |= {"conv2d_each": several_kernels, "row": several_kernels}  # a row is one result

@@ -9,6 +9,7 @@ import pytest
 
 from tinyfractal import Tensor, nn
 from tinyfractal.errors import CheckpointError, DTypeError, GraphError, ShapeError
+from tinyfractal.fast import optim as fast_optim
 from tinyfractal.fast import parallel
 from tinyfractal.optim import (
     SGD,
@@ -22,7 +23,6 @@ from tinyfractal.optim import (
     clip_grad_norm_,
     param_groups_weight_decay,
 )
-from tinyfractal.optim import optimizer as optimizer_module
 
 SETTINGS = [
     (SGD, {"lr": 0.1, "momentum": 0.0}),
@@ -144,7 +144,7 @@ def test_a_step_between_forward_and_backward_is_noticed(kind, settings):
 def test_threads_and_pieces_take_the_same_steps(kind, settings, monkeypatch):
     def steps(small, run):
         monkeypatch.setattr(parallel, "SMALL", small)
-        monkeypatch.setattr(optimizer_module, "RUN", run)
+        monkeypatch.setattr(fast_optim, "RUN", run)
         parameters = weights()
         optimizer = kind(parameters, **settings)
         for step in range(3):
@@ -161,7 +161,7 @@ def test_threads_and_pieces_take_the_same_steps(kind, settings, monkeypatch):
 
 
 def test_a_parameter_moves_whatever_its_order_in_memory(monkeypatch):
-    monkeypatch.setattr(optimizer_module, "RUN", 2)
+    monkeypatch.setattr(fast_optim, "RUN", 2)
     w = Tensor(np.zeros((3, 4)).T, requires_grad=True)
     assert not w.data.flags.c_contiguous
     w.grad = Tensor(np.ones((4, 3)))

@@ -60,7 +60,7 @@ def go_together(unit: ConvUnit, first: ConvUnit) -> bool:
 
 def is_as_written(unit: ConvUnit) -> bool:
     """Whether it is a ConvUnit as the library has it: a subclass may have another `forward`."""
-    return type(unit).forward is ConvUnit.forward
+    return type(unit).forward is FORWARD
 
 
 def folds(norm: Any) -> bool:
@@ -110,6 +110,9 @@ class Fork:
 Branch = Callable[[], Tensor]
 
 
+FORWARD = ConvUnit.forward
+
+
 def forward(self: ConvUnit, x: Any, convolved: Convolved | None = None) -> Tensor:
     """In the place of `ConvUnit.forward`."""
     y, statistics, finished = convolve([self], x)[0] if convolved is None else convolved
@@ -143,6 +146,6 @@ def kept(promises: Sequence[Branch | None], alive: numpy.ndarray) -> Tensor:
     return as_written(_join)(ys, alive)
 
 
-RULES[ConvUnit.forward] = forward
+RULES[FORWARD] = forward
 RULES[FractalBlock.branches] = branches
 RULES[_join] = kept
