@@ -50,7 +50,7 @@ def test_every_file_of_the_project_is_linted():
 def test_pytest_and_mypy_look_at_the_own_folders_only():
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
     assert tools["pytest"]["ini_options"]["testpaths"] == ["tests"]
-    assert tools["mypy"]["packages"] == ["tinyfractal"]
+    assert tools["mypy"]["files"] == ["tinyfractal", "tests/typing_example.py"]
 
 
 def test_the_quick_checks_are_some_of_all_checks():

@@ -16,8 +16,9 @@ from hypothesis.extra.numpy import array_shapes, arrays, floating_dtypes, intege
 from tinyfractal import backend, nn
 from tinyfractal.errors import CheckpointError, DTypeError, OutOfMemoryError
 from tinyfractal.files import write_atomically
-from tinyfractal.recipe import Recipe, load_network
+from tinyfractal.recipe import Recipe
 from tinyfractal.train.checkpoint import FORMAT, load_checkpoint, save_checkpoint
+from tinyfractal.train.load import load_network
 
 MODEL = {
     "blocks.0.conv.weight": np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 3, 2, 1),

@@ -16,10 +16,11 @@ from tinyfractal.cli import main
 from tinyfractal.data import Dataset, Standardize, load
 from tinyfractal.errors import CheckpointError
 from tinyfractal.files import write_atomically
-from tinyfractal.recipe import Recipe, load_network
+from tinyfractal.recipe import Recipe
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY, evaluate, fit, predict
 from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
 from tinyfractal.train.distributed import ProcessGroup
+from tinyfractal.train.load import load_network
 from tinyfractal.train.run import RunFolder, best_epoch
 
 DIGITS = load("digits")

@@ -16,7 +16,7 @@ from . import _startup  # noqa: F401  (before all else, see there)
 import importlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import backend, errors, nn, ops, optim
 from .backend import seed
@@ -26,6 +26,12 @@ from .engine.tensor import Tensor, grad
 from .fractal import FractalBlock, FractalNet, RecursiveBlock
 from .nn import init
 from .ops import *  # noqa: F403  (tinyfractal.exp and the rest; the list is ops.__all__)
+
+if TYPE_CHECKING:  # which are loaded when first asked for, see LAZY
+    from . import data as data
+    from . import train as train
+    from . import zoo as zoo
+    from .draw import plot as plot
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -19,7 +18,6 @@ from .check import (
     Amount,
     Below1,
     Count,
-    PathLike,
     Probability,
     Range,
     Size,
@@ -30,12 +28,9 @@ from .check import (
 from .counting import fractal_depth, fractal_parameters, stack_parameters
 from .data import Compose, Dataset, Standardize, mirror, shift
 from .errors import CheckpointError
-from .files import user_path
 from .fractal import ConvUnit, FractalNet
 from .nn import Dropout, MaxPool2d
 from .nn.module import Module
-from .train.checkpoint import check_kinds, load_checkpoint, naming
-from .train.run import CHECKPOINT
 
 Kind = Literal["fractal", "plain", "resnet"]
 MODELS = get_args(Kind)
@@ -213,51 +208,7 @@ def _hints() -> dict[str, Any]:
     return get_type_hints(Recipe, include_extras=True)
 
 
-# ----- Recipes and checkpoints -----
-
-
-@checked
-def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
-    """A checkpoint, or that of a run's folder, and the recipe in it.
-
-    Raises `CheckpointError`, also where the recipe asks for a larger network than is there.
-    """
-    path = _file(path)
-    state = load_checkpoint(path)
-    if not state.get("recipe"):
-        reason = state.get("no_recipe", "fit was given none")
-        raise CheckpointError(
-            f"{path}: no recipe in it, so the network cannot be built again ({reason}); train with "
-            "fit(…, recipe=Recipe(…).as_dict()), or load the weights in Python: "
-            "model.load_state_dict(load_checkpoint(path)['model'])"
-        )
-    with naming(path):
-        recipe = Recipe.from_dict(state["recipe"])
-    arrays, numbers = len(state["model"]), sum(array.size for array in state["model"].values())
-    needs = 5 * recipe.count_convolutions(), recipe.count_parameters()  # with batch norm's four
-    if needs[0] > arrays or needs[1] > numbers:
-        raise CheckpointError(
-            f"{path}: its recipe needs a network of at least {needs[0]:,} arrays and {needs[1]:,} "
-            f"numbers, in the file are {arrays:,} arrays and {numbers:,} numbers"
-        )
-    return state, recipe
-
-
-@checked
-def load_network(path: PathLike) -> tuple[Module, Recipe]:
-    """The network of a checkpoint, in inference, and its recipe."""
-    path = _file(path)
-    state, recipe = read_run(path)
-    with naming(path):
-        model = recipe.build_model()
-        check_kinds(path, "model", state["model"], model.state_dict())
-        model.load_state_dict(state["model"])
-    return model.eval(), recipe
-
-
-def _file(path: PathLike) -> Path:
-    path = user_path(path)
-    return path / CHECKPOINT if path.is_dir() else path
+# ----- The recipe of a network that was built by hand -----
 
 
 def recipe_of(

@@ -11,6 +11,8 @@ or `TINYFRACTAL_BACKEND=cupy` in the environment. Arrays never move by
 themselves: `asarray` brings host data to the backend, `asnumpy` brings results home. A GPU works on
 while Python goes ahead, and `asnumpy` is also where Python waits for it.
 
+What is NVIDIA's in particular is in `cuda`.
+
 Random draws that shape a model (initial weights, data order, which paths drop) come from one
 seeded generator on the host, so both backends make the same decisions.
 """

@@ -1,8 +1,9 @@
 """The command line: `python -m tinyfractal`, or `tinyfractal`.
 
 Each command is a function `command_NAME`, its options beside it: in `train`, in `predict` (with
-`evaluate`), in `look`. Whatever goes wrong ends in one line on stderr and a non-zero exit;
-`--debug` shows the traceback instead.
+`evaluate`), in `look`, which has `profile`, `selfcheck` and `chapters` behind it. `options` reads
+what was typed; `surroundings` are streams and signals. Whatever goes wrong ends in one line on
+stderr and a non-zero exit; `--debug` shows the traceback instead.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ from ..draw.confusion import confusion_matrix, confusion_text
 from ..errors import DataError
 from ..files import write_atomically
 from ..nn.module import Module
-from ..recipe import Recipe, load_network
+from ..recipe import Recipe
 from ..train import columns_of, evaluate, predict
 from ..train.distributed import ProcessGroup
+from ..train.load import load_network
 from .options import in_words, path, printable, say
 
 BATCH = 250  # images at a time

@@ -21,9 +21,10 @@ from ..data import Dataset, load
 from ..errors import CheckpointError, DataError
 from ..files import cannot_write, user_path
 from ..progress import is_terminal
-from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe, read_run
+from ..recipe import MODELS, OPTIMIZERS, SCHEDULES, Recipe
 from ..train import fit, predict
 from ..train.distributed import ProcessGroup, SyncBatchNorm, init_process_group
+from ..train.load import read_run
 from ..train.run import BEST, CHECKPOINT, best_epoch, chosen_by
 from .options import (
     AMOUNT,

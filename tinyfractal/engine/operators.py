@@ -1,7 +1,8 @@
 """What makes a Tensor feel like a NumPy array: `a + b`, `a[0]`, `a.sum()`, `a.T`.
 
 Nothing is computed here. Each operator and method looks up a primitive by name in the table
-`PRIMITIVES`, which the files in `ops/` fill, and calls it. Read `tensor.py` first.
+`PRIMITIVES`, which the files in `ops/` fill, and calls it (`prod`, made of several, stands in
+`FUNCTIONS`). Read `tensor.py` first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 PRIMITIVES: dict[str, Any] = {}  # name -> Primitive: the derivative table
+FUNCTIONS: dict[str, Any] = {}  # name -> function made of primitives, which is a method as well
 
 
 def raw(x: Any) -> Any:
@@ -355,9 +357,7 @@ class Operators:
     @checked
     def prod(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Product over `axis` (of all numbers where None)."""
-        from ..ops import prod  # made of smaller functions: it has no row in the table
-
-        return prod(self, axis, keepdims)
+        return FUNCTIONS["prod"](self, axis, keepdims)
 
     @checked
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:

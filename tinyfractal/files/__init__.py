@@ -1,4 +1,7 @@
-"""Files: read whole or refused, written whole or not at all, one writer at a time."""
+"""Files: read whole or refused, written whole or not at all, one writer at a time.
+
+`npz` reads NumPy's archives, and trusts nothing that stands in them.
+"""
 
 from __future__ import annotations
 

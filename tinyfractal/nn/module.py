@@ -30,6 +30,7 @@ from ..engine.modes import no_grad
 from ..engine.tensor import Tensor
 from ..errors import CheckpointError, DTypeError
 from .state import LeftOut, as_array, misfit, missing_or_unexpected
+from .summary import table
 
 M = TypeVar("M", bound="Module")
 _switching = local()  # "modules": those whose `train` is running, for each thread
@@ -107,7 +108,7 @@ class Module:
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         return self.forward(*args, **kwargs)
 
     # ----- What is inside -----
@@ -287,8 +288,6 @@ class Module:
         `input_shape` is that of a single example, such as (H, W, C). The module is run once, in
         inference; a layer that is run several times has ×n beside it, and its parameters once.
         """
-        from .summary import table  # which needs modules itself
-
         return table(self, input_shape)
 
 

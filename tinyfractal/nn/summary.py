@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import xp
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
-from .module import Module, Parameter
+
+if TYPE_CHECKING:
+    from .module import Module
 
 
 def table(net: Module, input_shape: Sequence[int]) -> str:
@@ -19,9 +21,9 @@ def table(net: Module, input_shape: Sequence[int]) -> str:
         raise ShapeError(f"summary: an input of shape {tuple(input_shape)} is too large to try")
     runs = output_shapes(net, input_shape)
     rows = [("layer", "kind", "output shape", "parameters")]
-    seen: set[int] = set()
+    learned, seen = {id(parameter) for parameter in net.parameters()}, set[int]()
     for path, module in net.named_modules():
-        own = [value for value in vars(module).values() if isinstance(value, Parameter)]
+        own = [value for value in vars(module).values() if id(value) in learned]
         shapes = runs.get(id(module))
         if shapes is None or (not own and any(True for _ in module.children())):
             continue

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..backend import xp
 from ..check import Axis, checked
-from ..engine.operators import raw
+from ..engine.operators import FUNCTIONS, raw
 from ..engine.primitive import primitive
 from ..errors import ShapeError
 from .elementwise import exp, sqrt
@@ -99,6 +99,9 @@ def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     if not keepdims:
         return y
     return reshape(y, shape=(1,) * ndim) if axis is None else expand_dims(y, axis=axis)
+
+
+FUNCTIONS["prod"] = prod  # for the method x.prod()
 
 
 def _extreme_gradient(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:

@@ -1,7 +1,8 @@
 """Training: the loop that everything else was written for, and what a long run needs around it.
 
-Read `loop` first. `inference` uses a network, `checkpoint` and `run` keep what was learned,
-`preflight` refuses what cannot work, `distributed` lets several processes share each batch.
+Read `loop` first. `inference` uses a network, `checkpoint` and `run` keep what was learned, `load`
+builds the network again, `preflight` refuses what cannot work, `distributed` lets several processes
+share each batch.
 """
 
 from .inference import Result, columns_of, evaluate, inference, predict
