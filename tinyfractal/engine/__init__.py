@@ -6,8 +6,8 @@
 
 Read `tensor` first: the array with a history, the recorded operation, and backward. Then
 `primitive`: what an operation is, and how it gets recorded; `operators`: why `a + b` works;
-`modes`: how recording is switched off. `anomaly` looks for the first NaN, and `gradcheck` asks
-whether a gradient is right.
+`modes`: how recording is switched off; `definition`: a function made of others. `anomaly` looks for
+the first NaN, and `gradcheck` asks whether a gradient is right.
 """
 
 from .tensor import Node, Tensor, backward_order, grad
