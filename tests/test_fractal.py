@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinyfractal as tf
 from tinyfractal import FractalBlock, FractalNet, RecursiveBlock, Tensor, backend, nn
 from tinyfractal.cli.selfcheck import check_layer
-from tinyfractal.engine import gradcheck
 from tinyfractal.engine.tensor import Node, backward_order
 from tinyfractal.errors import ShapeError
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
@@ -188,7 +188,7 @@ def test_gradients_through_a_block_with_all_its_weights():
 @pytest.mark.parametrize("alive", [[1, 0, 1], [0, 1, 1], [0, 0, 1]])
 def test_gradients_through_a_block_with_dropped_branches(alive):
     block = lived_in(FractalBlock(3, 2, 2))
-    gradcheck(lambda x: block(x, lambda k: np.array(alive[-k:], bool)), images(2, 3, 3, 2))
+    tf.gradcheck(lambda x: block(x, lambda k: np.array(alive[-k:], bool)), images(2, 3, 3, 2))
 
 
 # ----- Columns -----

@@ -74,7 +74,8 @@ def test_gradient_that_is_nan_is_found(make):
 
 
 def test_rule_right_at_order_1_and_wrong_at_order_2(make):
-    @make(lambda g, _y, x: g * 2 * tf.operators.raw(x))  # a constant, as far as order 2 knows
+    # a constant, as far as order 2 knows
+    @make(lambda g, _y, x: g * 2 * tf.engine.operators.raw(x))
     def square(x):
         return x * x
 

@@ -418,7 +418,7 @@ for function in (tf.sin, tf.exp):
 # [`engine/modes.py`](../tinyfractal/engine/modes.py):
 
 # %%
-source(type(tf.tensor.mode), "class Mode", "anomaly")
+source(type(tf.engine.modes.mode), "class Mode", "anomaly")
 
 # %% [markdown]
 # **Recording.** Inside `no_grad` nothing is recorded and so nothing is kept. Whoever only wants a

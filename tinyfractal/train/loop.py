@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from .. import recipe as recipes  # the module: it imports this folder, too
 from ..check import Amount, Count, PathLike, Probability, Size, checked
 from ..data import Dataset, Loader
 from ..engine.tensor import Tensor
@@ -34,7 +35,6 @@ from ..nn.module import Module
 from ..ops import cross_entropy
 from ..optim import Optimizer, Schedule, clip_grad_norm_
 from ..progress import Progress
-from ..recipe import recipe_of
 from . import preflight
 from .checkpoint import check_kinds, load_checkpoint, naming
 from .distributed import ProcessGroup, Reducer
@@ -97,7 +97,7 @@ def fit(
         run = RunFolder(None if folder is None else user_path(folder), group)
         run.open(resume)
         stack.callback(run.close)
-        facts = recipe_of(model, train, transform, recipe) if run.writes else {}
+        facts = recipes.recipe_of(model, train, transform, recipe) if run.writes else {}
         facts["digest"] = preflight.digest(train) if run.is_there else ""
         history = _begin(run, model, optimizer, schedule, epochs, facts)
         group.broadcast([*model.parameters(), *model.buffers()])
