@@ -50,7 +50,7 @@ def optimizer():
 
 ROOMS = {
     "": (tf, [name for name in tf.__all__ if callable(getattr(tf, name))]),
-    "nn": (nn, nn.__all__),
+    "nn": (nn, [name for name in nn.__all__ if name != "init"]),
     "optim": (optim, [name for name in optim.__all__ if name not in ("Optimizer", "Schedule")]),
     "init": (init, ["fans", "xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]),
     "zoo": (zoo, ["PlainNet", "ResidualUnit", "ResNet"]),

@@ -87,7 +87,7 @@ def test_blas_is_held_to_one_thread_and_let_go():
 def test_threads_are_counted_before_they_are_held_back():
     pytest.importorskip("threadpoolctl")
     program = (
-        "from tinyfractal import parallel\n"
+        "from tinyfractal.fast import parallel\n"
         "with parallel.one_blas_thread():\n"
         "    print(parallel.threads())"
     )

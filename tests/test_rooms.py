@@ -18,10 +18,6 @@ ROOMS = [  # each a folder or a file, in the order in which one reads them
     "zoo", "recurse", "progress", "data", "recipe", "train", "fast", "draw", "cli", "__main__",
 ]  # fmt: skip
 APART = {"__init__", "_startup"}  # the names that users see, and what runs before all else
-# Rooms that still call the quicker versions in fast/ themselves; fast/ will come to them, and then
-# both sets are empty.
-FOR_NOW = {("backend", "fast"), ("ops", "fast"), ("optim", "fast")}
-UNNAMED_FOR_NOW = {"fast"}
 
 
 # ----- Who imports whom -----
@@ -91,7 +87,6 @@ def test_no_room_imports_a_later_one():
         for there in sorted(found)
         if not {room(here), room(there)} & APART
         if ROOMS.index(room(there)) > ROOMS.index(room(here))
-        if (room(here), room(there)) not in FOR_NOW
     ]
     assert later == []
 
@@ -113,7 +108,7 @@ def test_a_room_names_every_file_in_it(folder):
     assert text
     files = {path.stem for path in (ROOT / folder).glob("*.py") if path.stem[0] != "_"}
     unnamed = {name for name in files if f"`{name}`" not in text}
-    assert unnamed == set() or folder in UNNAMED_FOR_NOW
+    assert unnamed == set()
 
 
 def test_dir_shows_public_names_only():

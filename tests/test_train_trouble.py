@@ -10,12 +10,11 @@ import pytest
 
 from tinyfractal import FractalNet, Tensor, backend, ops, optim
 from tinyfractal import progress as progress_module
-from tinyfractal import train as training
 from tinyfractal.data import load
 from tinyfractal.errors import CheckpointError
 from tinyfractal.nn import Flatten, Linear, Sequential
 from tinyfractal.progress import Progress, clock
-from tinyfractal.train import BEST, CHECKPOINT, HISTORY, fit
+from tinyfractal.train import BEST, CHECKPOINT, HISTORY, fit, loop
 from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
 
 DIGITS = load("digits")
@@ -309,7 +308,7 @@ def test_the_bar_is_taken_away_when_training_fails(monkeypatch):
     pytest.importorskip("tqdm")
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setattr(training, "clip_grad_norm_", lambda *_: 1 / 0)
+    monkeypatch.setattr(loop, "clip_grad_norm_", lambda *_: 1 / 0)
     with contextlib.redirect_stdout(io.StringIO()), pytest.raises(ZeroDivisionError):
         run(linear(), quiet=False, clip=1.0)
     assert terminal.getvalue().split("\r")[-1].strip() == ""

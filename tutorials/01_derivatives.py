@@ -295,11 +295,11 @@ else:
 # %% [markdown]
 # ## Now read the source
 #
-# You can now read [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py) from top to bottom. Its heart is
-# your `central_difference`, with $h = 10^{-6}$ in float64. It differs in two ways. It takes arrays
-# of any shape and nudges their numbers all in turn. And where the output is an array, it first
-# weighs the outputs with fixed random numbers and adds them up, so that one number is left to
-# differentiate.
+# You can now read [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py) from top to bottom.
+# Its heart is your `central_difference`, with $h = 10^{-6}$ in float64. It differs in two ways. It
+# takes arrays of any shape and nudges their numbers all in turn. And where the output is an array,
+# it first weighs the outputs with fixed random numbers and adds them up, so that one number is left
+# to differentiate.
 #
 # The three-term formulas with their errors are in every book on numerical analysis; the V and its
 # $\sqrt[3]{\varepsilon}$ are section 5.7 of *Numerical Recipes* (Press et al.).

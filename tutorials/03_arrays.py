@@ -11,7 +11,8 @@
 # %% [markdown]
 # # 3. How do gradients pass through arrays?
 #
-# *45 minutes. Afterwards you can read `sum_to` in [`engine/tensor.py`](../tinyfractal/engine/tensor.py), and
+# *45 minutes. Afterwards you can read `sum_to` in
+# [`engine/tensor.py`](../tinyfractal/engine/tensor.py), and
 # [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py),
 # [`ops/reduce.py`](../tinyfractal/ops/reduce.py), [`ops/shape.py`](../tinyfractal/ops/shape.py),
 # [`ops/matmul.py`](../tinyfractal/ops/matmul.py).*
@@ -653,9 +654,9 @@ plt.show()
 # %% [markdown]
 # ## Now read the source
 #
-# - `sum_to` in [`engine/tensor.py`](../tinyfractal/engine/tensor.py) is your `unbroadcast`. It leaves alone what
-#   has the right shape already. The engine calls it in one place, in `chain_rule`, after every
-#   rule; it is also the rule of `broadcast_to` in `ops/shape.py`.
+# - `sum_to` in [`engine/tensor.py`](../tinyfractal/engine/tensor.py) is your `unbroadcast`. It
+#   leaves alone what has the right shape already. The engine calls it in one place, in
+#   `chain_rule`, after every rule; it is also the rule of `broadcast_to` in `ops/shape.py`.
 # - [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py) is the table of elementwise rules.
 #   Above each function stands its rule, or one for each argument, in your form `g, y, x`. An
 #   underscore, as in `_y`, says that the rule does not need it. (`raw(x)` is the array inside a
@@ -667,7 +668,8 @@ plt.show()
 #   twice.
 # - [`ops/matmul.py`](../tinyfractal/ops/matmul.py) has the two rules of the matrix product. It also
 #   takes vectors, and stacks of matrices: `swapaxes(-1, -2)` transposes each matrix of a stack.
-# - [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py) is the judge, with fixed random weights for `g`.
+# - [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py) is the judge, with fixed random
+#   weights for `g`.
 #
 # How a function and its rule are tied together, and how a call gets recorded, is chapter 4.
 #

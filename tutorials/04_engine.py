@@ -12,7 +12,8 @@
 # # 4. What does the engine remember?
 #
 # *90 minutes. Afterwards you can read [`engine/tensor.py`](../tinyfractal/engine/tensor.py),
-# [`engine/primitive.py`](../tinyfractal/engine/primitive.py), [`engine/modes.py`](../tinyfractal/engine/modes.py) and
+# [`engine/primitive.py`](../tinyfractal/engine/primitive.py),
+# [`engine/modes.py`](../tinyfractal/engine/modes.py) and
 # [`engine/anomaly.py`](../tinyfractal/engine/anomaly.py).*
 #
 # In chapter 2 you built a number that remembers how it was made, and in chapter 3 the gradient
@@ -417,7 +418,7 @@ for function in (tf.sin, tf.exp):
 # [`engine/modes.py`](../tinyfractal/engine/modes.py):
 
 # %%
-source(type(tf.tensor.mode), "class Mode", "anomaly")
+source(type(tf.engine.modes.mode), "class Mode", "anomaly")
 
 # %% [markdown]
 # **Recording.** Inside `no_grad` nothing is recorded and so nothing is kept. Whoever only wants a
@@ -690,14 +691,15 @@ tf.plot.plot_graph(full)
 #
 # All of it was in your hands in this chapter. Read in this order:
 #
-# - [`engine/modes.py`](../tinyfractal/engine/modes.py): the three switches, and `setting`, which sets them back.
-# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor`, `Node`, then `backward_order` and
-#   `chain_rule`. The last is chapter 2's backward with everything you saw added: it frees, it
+# - [`engine/modes.py`](../tinyfractal/engine/modes.py): the three switches, and `setting`, which
+#   sets them back.
+# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor`, `Node`, then `backward_order`
+#   and `chain_rule`. The last is chapter 2's backward with everything you saw added: it frees, it
 #   checks the versions, and `sum_to` undoes broadcasting for all primitives in one place.
-# - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__`, `on_tensors`, `record`;
-#   `names_used` reads the underscores. `with_history` gives the rules Tensors when they are to be
-#   recorded. `Fused` is the twin. Its `gradients_of_reference` is the subtlest page of the library;
-#   come back to it last.
+# - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__`, `on_tensors`,
+#   `record`; `names_used` reads the underscores. `with_history` gives the rules Tensors when they
+#   are to be recorded. `Fused` is the twin. Its `gradients_of_reference` is the subtlest page of
+#   the library; come back to it last.
 # - [`engine/anomaly.py`](../tinyfractal/engine/anomaly.py): how the line of your code is found.
 #
 # What is new there are the checks at the door: `operands` refuses to mix float32 with float64, and

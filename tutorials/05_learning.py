@@ -12,8 +12,8 @@
 # # 5. How does a network learn?
 #
 # *60 minutes. Afterwards you can read [`nn/layers.py`](../tinyfractal/nn/layers.py) (`Linear`),
-# [`ops/loss.py`](../tinyfractal/ops/loss.py), [`optim/methods.py`](../tinyfractal/optim/methods.py) and
-# [`train/loop.py`](../tinyfractal/train/loop.py).*
+# [`ops/loss.py`](../tinyfractal/ops/loss.py), [`optim/methods.py`](../tinyfractal/optim/methods.py)
+# and [`train/loop.py`](../tinyfractal/train/loop.py).*
 #
 # You have an engine that gives the derivative of one number with respect to all others. In this
 # chapter it is put to work. We take pictures of handwritten digits, let a network say which digit
@@ -426,8 +426,8 @@ assert 2 * needed["Adam, lr 0.3"] < needed["SGD, best rate"]
 
 # %% [markdown]
 # Both need less than half as many, and neither had its rate tuned as finely. These are the rules of
-# [`tf.optim`](../tinyfractal/optim/methods.py). Its optimizers take Parameters and change them in place,
-# and they walk the same paths as ours:
+# [`tf.optim`](../tinyfractal/optim/methods.py). Its optimizers take Parameters and change them in
+# place, and they walk the same paths as ours:
 
 # %%
 for make, rule in (
@@ -691,14 +691,14 @@ tf.plot.plot_mistakes(test.images, test.labels, said, test.classes, limit=16)
 #
 # - [`ops/loss.py`](../tinyfractal/ops/loss.py): `cross_entropy` is yours. Its `q` is the one-hot
 #   row, and `_gradient` is the line $p - q$. `q` need not be one-hot: see exercise 2.
-# - [`nn/layers.py`](../tinyfractal/nn/layers.py): `Linear` is ten lines. It works on the last axis of an array
-#   with any number of axes, and makes its first weights with `init`.
-# - [`optim/methods.py`](../tinyfractal/optim/methods.py): `SGD.update` and `Adam.adapt` are your rules, one
-#   parameter at a time and in place (`w -= …`), so that the network sees the new values. The
-#   schedules are at the end.
-# - [`train/loop.py`](../tinyfractal/train/loop.py): `train_epoch` is the loop that you wrote. `fit` puts
-#   around it what a long run needs: a checkpoint after each epoch, and a clear message if the loss
-#   is no longer a number. `evaluate` and `predict` run the model without recording.
+# - [`nn/layers.py`](../tinyfractal/nn/layers.py): `Linear` is ten lines. It works on the last axis
+#   of an array with any number of axes, and makes its first weights with `init`.
+# - [`optim/methods.py`](../tinyfractal/optim/methods.py): `SGD.update` and `Adam.adapt` are your
+#   rules, one parameter at a time and in place (`w -= …`), so that the network sees the new values.
+#   The schedules are at the end.
+# - [`train/loop.py`](../tinyfractal/train/loop.py): `train_epoch` is the loop that you wrote. `fit`
+#   puts around it what a long run needs: a checkpoint after each epoch, and a clear message if the
+#   loss is no longer a number. `evaluate` and `predict` run the model without recording.
 #
 # ## Exercises
 #

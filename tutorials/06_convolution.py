@@ -566,17 +566,17 @@ plt.show()
 #   meets, as one slice, times the `(C, C_out)` matrix of the tap: nine 1 × 1 convolutions of
 #   shifted images, added up. (`with tf.reference():` runs it in the place of the fast one.)
 #   `_conv2d` chooses a way by the shape.
-# - [`fast/patches.py`](../tinyfractal/fast/patches.py) is your `conv`, for images with few channels:
-#   `windows` makes the view (with `as_strided`, so that stride and dilation cost nothing),
-#   `reshape` copies, one product.
+# - [`fast/patches.py`](../tinyfractal/fast/patches.py) is your `conv`, for images with few
+#   channels: `windows` makes the view (with `as_strided`, so that stride and dilation cost
+#   nothing), `reshape` copies, one product.
 # - [`fast/direct.py`](../tinyfractal/fast/direct.py) goes tap by tap, forward and back: the pixels
 #   that a tap met on the way forward get their gradient through the same slices. So no rows need be
 #   kept, the kernel need not be flipped, and stride and dilation need no thought of their own.
 #   (Most 3 × 3 kernels go a third way: chapter 13.)
 # - [`ops/pool.py`](../tinyfractal/ops/pool.py): tap by tap, too. The gradient goes to the pixel
 #   that is the maximum; of equal ones the first takes it.
-# - [`nn/layers.py`](../tinyfractal/nn/layers.py): `Conv2d` holds kernel, bias and settings. Its padding is "same"
-#   unless told otherwise.
+# - [`nn/layers.py`](../tinyfractal/nn/layers.py): `Conv2d` holds kernel, bias and settings. Its
+#   padding is "same" unless told otherwise.
 #
 # ## Exercises
 #

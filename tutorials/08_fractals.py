@@ -558,8 +558,8 @@ assert fractal_own < chain_own + 0.03 and 2_682 * 3 < 9_690 and round(16_698 / 9
 # - [`recurse.py`](../tinyfractal/recurse.py): `measured_depth` is your `paths_in_graph` with
 #   another reading, the largest instead of the sum. `measure` builds the article's block, the
 #   paper's, a plain network and a ResNet, and counts.
-# - [`draw/layout.py`](../tinyfractal/draw/layout.py) draws the pictures with the same recursion: its inner
-#   functions `forward` and `branches` return places on the paper.
+# - [`draw/layout.py`](../tinyfractal/draw/layout.py) draws the pictures with the same recursion:
+#   its inner functions `forward` and `branches` return places on the paper.
 #
 # ## Exercises
 #

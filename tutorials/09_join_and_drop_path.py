@@ -536,8 +536,8 @@ for name in variants:
 #
 # - [`ops/join.py`](../tinyfractal/ops/join.py): `_join` is your weighted sum, and its gradient rule
 #   is one line. `join` is about the mask. Without one, all weights are $1/k$.
-# - `DropPath` in [`nn/layers.py`](../tinyfractal/nn/layers.py): `sample` is your `local`, without the loop.
-#   With `per_sample=False`, branches that do not live are left out of the list.
+# - `DropPath` in [`nn/layers.py`](../tinyfractal/nn/layers.py): `sample` is your `local`, without
+#   the loop. With `per_sample=False`, branches that do not live are left out of the list.
 # - [`fractal.py`](../tinyfractal/fractal.py): now read `FractalBlock.branches` with `alive` in it.
 #   `alive[..., 0].any()` asks whether *some* sample needs the branch. Then `keep_local`,
 #   `keep_column` and `keep_by_sample`, the three answers to the one question. One thing is new

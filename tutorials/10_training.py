@@ -12,7 +12,8 @@
 # # 10. What happens while a FractalNet learns?
 #
 # *35 minutes. Afterwards you can read [`train/loop.py`](../tinyfractal/train/loop.py),
-# [`recipe.py`](../tinyfractal/recipe.py), [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py),
+# [`recipe.py`](../tinyfractal/recipe.py),
+# [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py),
 # [`data/loader.py`](../tinyfractal/data/loader.py) and
 # [`data/augment.py`](../tinyfractal/data/augment.py).*
 #
@@ -443,15 +444,16 @@ folder.cleanup()
 # %% [markdown]
 # ## Now read the source
 #
-# [`train/loop.py`](../tinyfractal/train/loop.py) is the loop of chapter 5 with what a long run needs around
-# it. Read `train_epoch` first, then `evaluate`, then `fit`. Note how `inference` puts every layer
-# back into the mode it was in, and that loss and accuracy are added up on the device, so that a GPU
-# need not be waited for. [`recipe.py`](../tinyfractal/recipe.py) is the list that we printed, and
-# how to build things from it. [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py) writes a file under
-# another name and renames it when it is complete: who pulls the plug finds the old file or the new
-# one, never half a file. [`data/loader.py`](../tinyfractal/data/loader.py) gives the batches, in a
-# thread of its own if you like; [`data/augment.py`](../tinyfractal/data/augment.py) shifts a whole
-# batch at once, by indexing, where your solution of exercise 2 shifts one image.
+# [`train/loop.py`](../tinyfractal/train/loop.py) is the loop of chapter 5 with what a long run
+# needs around it. Read `train_epoch` first, then `evaluate`, then `fit`. Note how `inference` puts
+# every layer back into the mode it was in, and that loss and accuracy are added up on the device,
+# so that a GPU need not be waited for. [`recipe.py`](../tinyfractal/recipe.py) is the list that we
+# printed, and how to build things from it.
+# [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py) writes a file under another name and
+# renames it when it is complete: who pulls the plug finds the old file or the new one, never half a
+# file. [`data/loader.py`](../tinyfractal/data/loader.py) gives the batches, in a thread of its own
+# if you like; [`data/augment.py`](../tinyfractal/data/augment.py) shifts a whole batch at once, by
+# indexing, where your solution of exercise 2 shifts one image.
 #
 # ## Exercises
 #

@@ -626,12 +626,13 @@ else:
 #
 # ## Now read the source
 #
-# [`backend/__init__.py`](../tinyfractal/backend/__init__.py) is short. From the top: `ArrayLibrary`, which you have
-# seen; `use`, `using` and `_load`; `asarray` and `asnumpy`, the two crossings, and `check_array`,
-# which refuses an array of the other library and names both; then the generator behind all chance;
-# and `info`, the facts that belong beside any measured time. What is said of NVIDIA's GPUs in
-# particular is in [`backend/cuda.py`](../tinyfractal/backend/cuda.py): a sentence for each thing that can be
-# missing. Look through the rest of the package for `xp.`: there is no other switch anywhere.
+# [`backend/__init__.py`](../tinyfractal/backend/__init__.py) is short. From the top:
+# `ArrayLibrary`, which you have seen; `use`, `using` and `_load`; `asarray` and `asnumpy`, the two
+# crossings, and `check_array`, which refuses an array of the other library and names both; then the
+# generator behind all chance; and `info`, the facts that belong beside any measured time. What is
+# said of NVIDIA's GPUs in particular is in [`backend/cuda.py`](../tinyfractal/backend/cuda.py): a
+# sentence for each thing that can be missing. Look through the rest of the package for `xp.`: there
+# is no other switch anywhere.
 #
 # And how can one know, without a GPU, that no array moves by accident? The project's tests have a
 # stand-in, `tests/standin`: arrays with CuPy's functions and no others, which refuse to mix with

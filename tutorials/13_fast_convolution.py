@@ -15,7 +15,8 @@
 # [`fast/direct.py`](../tinyfractal/fast/direct.py),
 # [`fast/patches.py`](../tinyfractal/fast/patches.py),
 # [`fast/memory.py`](../tinyfractal/fast/memory.py),
-# [`fast/heap.py`](../tinyfractal/fast/heap.py) and [`fast/parallel.py`](../tinyfractal/fast/parallel.py).*
+# [`fast/heap.py`](../tinyfractal/fast/heap.py) and
+# [`fast/parallel.py`](../tinyfractal/fast/parallel.py).*
 #
 # A network of convolutions spends most of its time in them (chapter 12 has measured it). Here we
 # take one convolution and make it faster, five times, and each time for another reason: because
@@ -531,8 +532,8 @@ assert 2 * errors["windows"] < errors["tinyfractal"] < 1e-5
 # There is a cost that no line of the code shows. When NumPy needs an array of some megabytes, the C
 # library gets the memory from the operating system, and gives it back when the array is dropped.
 # Fresh memory comes in pages of 4 kB, and each one at its first touch interrupts the program (a
-# **page fault**) and is cleared. [`fast/heap.py`](../tinyfractal/fast/heap.py) tells the C library to keep
-# what is freed. A relu of 17 MB, in a fresh process, without that and with it:
+# **page fault**) and is cleared. [`fast/heap.py`](../tinyfractal/fast/heap.py) tells the C library
+# to keep what is freed. A relu of 17 MB, in a fresh process, without that and with it:
 
 # %%
 PROGRAM = """
@@ -560,8 +561,8 @@ for keep, words in (("0", "given back"), ("1", "kept")):
         print(f"memory {words}: {count} page faults and {1000 * float(seconds):.1f} ms for a relu")
 
 # %% [markdown]
-# (Where both lines are alike, your system has another C library than glibc, and `fast/heap.py` leaves it
-# alone.)
+# (Where both lines are alike, your system has another C library than glibc, and `fast/heap.py`
+# leaves it alone.)
 #
 # ## Two threads, and Python's lock
 #
@@ -599,9 +600,9 @@ else:
 # long
 # enough. But a chunk must be small, to stay in the cache, and the library's `BAND` is a compromise
 # between the two.
-# [`fast/parallel.py`](../tinyfractal/fast/parallel.py) gives each thread its own rows of tiles, which
-# go through all steps without asking the other. And it adds up what the threads found in a fixed
-# order, so that the same seed gives the same bits.
+# [`fast/parallel.py`](../tinyfractal/fast/parallel.py) gives each thread its own rows of tiles,
+# which go through all steps without asking the other. And it adds up what the threads found in a
+# fixed order, so that the same seed gives the same bits.
 #
 # ## Beside PyTorch
 #
@@ -668,8 +669,8 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 # - [`fast/memory.py`](../tinyfractal/fast/memory.py): the batch inside. `batch_inside` and
 #   `batch_first` are your transposes. `Lines` does the same for batch norm and ReLU, whose every
 #   number is alike.
-# - [`fast/patches.py`](../tinyfractal/fast/patches.py): your `conv_chunks`, for the few channels of a
-#   first layer.
+# - [`fast/patches.py`](../tinyfractal/fast/patches.py): your `conv_chunks`, for the few channels of
+#   a first layer.
 # - [`fast/direct.py`](../tinyfractal/fast/direct.py): your `conv_taps`, with strides, dilation and
 #   groups, and backward through the same places.
 # - [`fast/winograd.py`](../tinyfractal/fast/winograd.py): your `conv_winograd` without its copies.

@@ -6,7 +6,7 @@ processes started from there. It computes with NumPy, but behind a wall:
 - it has the functions, methods and keywords that CuPy has (`api.json`), and no others;
 - its arrays do not turn into NumPy's, nor mix with them, and NumPy's functions do not take them;
 - every copy from and to the host, and everything else that makes Python wait for the device, is
-  noted (`watch`), and refused in library code outside `backend.py`;
+  noted (`watch`), and refused in library code outside `backend/`;
 - it differs from NumPy where CuPy does: a single number is an array, places out of bounds in an
   array of indices come round again, there are no warnings.
 
