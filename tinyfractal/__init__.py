@@ -6,8 +6,8 @@
     tf.sum(x * x).backward()
     x.grad  # Tensor([2., 4.])
 
-To learn from the source, read in this order: `backend`, `tensor`, `primitive`, `ops/`, `nn`,
-`fractal`, `optim`, `train`.
+To learn from the source, read the folders in this order: `backend`, `engine`, `ops`, `nn`,
+`fractal.py`, `optim`, `train`. What makes it fast is in `fast`, which can be deleted.
 """
 
 from . import _startup  # noqa: F401  (before all else, see there)

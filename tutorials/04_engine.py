@@ -697,9 +697,12 @@ tf.plot.plot_graph(full)
 #   and `chain_rule`. The last is chapter 2's backward with everything you saw added: it frees, it
 #   checks the versions, and `sum_to` undoes broadcasting for all primitives in one place.
 # - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__`, `on_tensors`,
-#   `record`; `names_used` reads the underscores. `with_history` gives the rules Tensors when they
-#   are to be recorded. `Fused` is the twin. Its `gradients_of_reference` is the subtlest page of
-#   the library; come back to it last.
+#   `keep`; `names_used` reads the underscores. `with_history` gives the rules Tensors when they
+#   are to be recorded.
+# - [`engine/definition.py`](../tinyfractal/engine/definition.py): how a quicker rule takes the
+#   place of a definition.
+# - [`fast/fused.py`](../tinyfractal/fast/fused.py): `Fused` holds the two twins. Its
+#   `gradients_of_reference` is the subtlest page of the library; come back to it last.
 # - [`engine/anomaly.py`](../tinyfractal/engine/anomaly.py): how the line of your code is found.
 #
 # What is new there are the checks at the door: `operands` refuses to mix float32 with float64, and

@@ -690,7 +690,8 @@ tf.plot.plot_mistakes(test.images, test.labels, said, test.classes, limit=16)
 # ## Now read the source
 #
 # - [`ops/loss.py`](../tinyfractal/ops/loss.py): `cross_entropy` is yours. Its `q` is the one-hot
-#   row, and `_gradient` is the line $p - q$. `q` need not be one-hot: see exercise 2.
+#   row, and `q` need not be one-hot: see exercise 2. The line $p - q$ is `_gradient` in
+#   [`fast/loss.py`](../tinyfractal/fast/loss.py).
 # - [`nn/layers.py`](../tinyfractal/nn/layers.py): `Linear` is ten lines. It works on the last axis
 #   of an array with any number of axes, and makes its first weights with `init`.
 # - [`optim/methods.py`](../tinyfractal/optim/methods.py): `SGD.update` and `Adam.adapt` are your

@@ -734,12 +734,13 @@ assert numbers["fractal"] > 1.7 * numbers[resnet]
 #
 # - [`nn/init.py`](../tinyfractal/nn/init.py) is the section on the variance of a sum, in four
 #   functions, and `fans` counts.
-# - [`ops/norm.py`](../tinyfractal/ops/norm.py): `_batch_gradient` is the short formula. It differs
-#   from yours in speed: sums over rows are matrix products with a row of ones, and `x_hat` is
-#   overwritten to save memory. `_batch_reference` is `bn_forward`, written with primitives, from
-#   which the engine finds the gradient by itself; the tests compare the two. In `batch_norm` you
-#   find the running statistics (the variance is taken with $n - 1$ there, as in PyTorch) and the
-#   inference branch: two lines.
+# - [`ops/norm.py`](../tinyfractal/ops/norm.py): `_by_batch` and `_by_statistics` are your
+#   `bn_forward`, written with primitives, from which the engine finds the gradient by itself. In
+#   `batch_norm` you find the running statistics (the variance is taken with $n - 1$ there, as in
+#   PyTorch) and the inference branch: two lines.
+# - [`fast/norm.py`](../tinyfractal/fast/norm.py): `_batch_gradient` is the short formula. It
+#   differs from yours in speed: sums over rows are matrix products with a row of ones, and the
+#   result takes the place of the gradient that came in. The tests compare it with the definition.
 # - `BatchNorm2d` in [`nn/layers.py`](../tinyfractal/nn/layers.py) only keeps the four arrays and
 #   the settings.
 # - [`zoo.py`](../tinyfractal/zoo.py): the whole skip connection is one line of

@@ -534,8 +534,8 @@ for name in variants:
 #
 # ## Now read the source
 #
-# - [`ops/join.py`](../tinyfractal/ops/join.py): `_join` is your weighted sum, and its gradient rule
-#   is one line. `join` is about the mask. Without one, all weights are $1/k$.
+# - [`ops/join.py`](../tinyfractal/ops/join.py): `_join` is your weighted sum. `join` is about
+#   the mask. Without one, all weights are $1/k$.
 # - `DropPath` in [`nn/layers.py`](../tinyfractal/nn/layers.py): `sample` is your `local`, without
 #   the loop. With `per_sample=False`, branches that do not live are left out of the list.
 # - [`fractal.py`](../tinyfractal/fractal.py): now read `FractalBlock.branches` with `alive` in it.

@@ -664,7 +664,7 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #
 # ## Now read the source
 #
-# - [`ops/conv.py`](../tinyfractal/ops/conv.py): `_conv2d` chooses between the three ways, by the
+# - [`fast/conv.py`](../tinyfractal/fast/conv.py): `_conv2d` chooses between the three ways, by the
 #   shape.
 # - [`fast/memory.py`](../tinyfractal/fast/memory.py): the batch inside. `batch_inside` and
 #   `batch_first` are your transposes. `Lines` does the same for batch norm and ReLU, whose every
