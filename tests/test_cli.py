@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--epochs", "1", "--columns", "2", "--channels", "4,6", "--drop-path", "0"]
 COMMANDS = ("train", "evaluate", "predict", "recurse", "draw", "gradcheck", "info")
 NAMES = ("confusion", "mistakes")
-HAS_PLOT = all(importlib.util.find_spec(name) for name in ("matplotlib", "tinyfractal.plot"))
+HAS_PLOT = all(importlib.util.find_spec(name) for name in ("matplotlib", "tinyfractal.draw.plot"))
 needs_plot = pytest.mark.skipif(not HAS_PLOT, reason="needs matplotlib")
 
 
@@ -324,7 +324,7 @@ def test_draw_shows_what_drop_path_leaves(capsys):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_draw_of_local_drop_path_drops_something(capsys, monkeypatch, what, seed):
     drawn = []
-    monkeypatch.setattr("tinyfractal.plot.save", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr("tinyfractal.draw.plot.save", lambda figure, _: drawn.append(figure))
     (line,) = run(capsys, "draw", what, "--drop-path", "local", "--columns", 2, "--seed", seed)
     assert int(re.search(r"; local drop-path of seed (\d+)$", line)[1]) >= seed
     dashed = [line for line in drawn[0].axes[0].lines if line.get_linestyle() == "--"]

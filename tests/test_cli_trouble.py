@@ -283,13 +283,13 @@ def test_every_image_beside_a_bad_one_is_answered(capsys, trained):
 
 
 def test_draw_in_a_folder_that_is_not_there(capsys):
-    pytest.importorskip("tinyfractal.plot")
+    pytest.importorskip("tinyfractal.draw.plot")
     pytest.importorskip("matplotlib")
     assert "no folder no" in complaint(capsys, "draw", "--out", "no/such.svg")
 
 
 def test_draw_a_column_that_is_not_there(capsys):
-    pytest.importorskip("tinyfractal.plot")
+    pytest.importorskip("tinyfractal.draw.plot")
     assert "column must be 0 to 2, got 7" in complaint(capsys, "draw", "--drop-path", 7)
 
 

@@ -281,7 +281,7 @@ def test_a_crash_between_the_two_files_is_made_up_for(tmp_path, monkeypatch):
 
     Run(tmp_path, stop_after=3)
     with monkeypatch.context() as patch:
-        patch.setattr("tinyfractal.run.save_checkpoint", crash)
+        patch.setattr("tinyfractal.train.run.save_checkpoint", crash)
         Run(tmp_path, resume=True)
     assert len(load_checkpoint(tmp_path / CHECKPOINT)["history"]) == 3
     history = Run(tmp_path, resume=True).history
