@@ -183,7 +183,7 @@ def command(file, *arguments):
     rank = MPI.COMM_WORLD.rank
     Path(f"{file}-{rank}.pid").write_text(str(os.getpid()))
     if os.environ.get("FAIL") == str(rank):
-        train.evaluate = lambda *_, **__: np.ones(2) @ np.ones(3)
+        train.loop.evaluate = lambda *_, **__: np.ones(2) @ np.ones(3)
     sys.exit(cli.main(arguments))
 
 

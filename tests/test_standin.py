@@ -14,6 +14,7 @@ from tinyfractal.errors import BackendError, DataError
 from tinyfractal.fast import winograd
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import CHECKPOINT, columns_of, evaluate, fit, predict
+from tinyfractal.train.checkpoint import load_checkpoint
 
 from . import gpu
 
@@ -263,7 +264,7 @@ def test_training_decides_the_same_and_computes_the_same_to_rounding(cupy, tmp_p
 def test_a_checkpoint_goes_on_on_the_other_backend(cupy, tmp_path):
     run(tmp_path, "numpy", 1)
     *_, there = run(tmp_path, "cupy", 2, resume=True)  # and goes on there
-    saved = tf.train.load_checkpoint(tmp_path / CHECKPOINT)
+    saved = load_checkpoint(tmp_path / CHECKPOINT)
     assert len(saved["history"]) == 2
     assert all(isinstance(array, np.ndarray) for array in saved["model"].values())
     state, *_, here = run(tmp_path, "numpy", 2, resume=True)  # nothing is left to do

@@ -64,7 +64,7 @@ def copy(tmp_path_factory):
 def test_the_tests_of_the_core_pass_on_the_library_without_fast(copy):
     names = ("primitives", "engine", "tensor", "module", "nn", "fractal", "drop_path", "train")
     files = [f"tests/test_{name}.py" for name in (*names, "checkpoint")]
-    printed = run(copy, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files)
+    printed = run(copy, "-m", "pytest", "-m", "not slow", "-p", "no:cacheprovider", *files)
     passed = re.search(r"(\d+) passed", printed)
     assert passed, printed
     assert int(passed[1]) > 500

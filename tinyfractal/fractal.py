@@ -101,6 +101,7 @@ class FractalBlock(Module):
         return _join(self.branches(z, alive, keep), alive)
 
     @definition
+    @checked
     def branches(self, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Tensor | None]:
         """What the C columns bring to the join at the end; None, and not computed, where dead.
 

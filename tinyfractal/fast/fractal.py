@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 
+from ..check import checked
 from ..engine.definition import RULES, as_written
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
@@ -124,6 +125,7 @@ def forward(self: ConvUnit, x: Any, convolved: Convolved | None = None) -> Tenso
     return self.norm(dropped)
 
 
+@checked
 def branches(self: FractalBlock, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Any]:
     """In the place of `FractalBlock.branches`: promises instead of Tensors.
 

@@ -13,7 +13,7 @@ from .parallel import at_once, run, runs
 
 
 def move(self: Optimizer, which: Sequence[int]) -> None:
-    """In the place of `Optimizer.move`."""
+    """In the place of `Optimizer._move`."""
     pieces: list[tuple[int, Any]] = []
     for i in which:
         parameter = self.parameters[i]
@@ -38,4 +38,4 @@ def move(self: Optimizer, which: Sequence[int]) -> None:
         run(share, [pieces[k::shares] for k in range(shares)])
 
 
-RULES[Optimizer.move] = move
+RULES[Optimizer._move] = move

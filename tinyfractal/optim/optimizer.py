@@ -206,7 +206,7 @@ class Optimizer:
         for i in moving:
             self.counts[i] += 1
             self.parameters[i].changed(name)
-        self.move(moving)
+        self._move(moving)
 
     def _check_network(self, name: str) -> None:
         """Raise where a network has weights by now that this optimizer was not given."""
@@ -224,7 +224,7 @@ class Optimizer:
         return sum(isinstance(value, FOUND) for m in self.inside for value in vars(m).values())
 
     @definition
-    def move(self, which: Sequence[int]) -> None:
+    def _move(self, which: Sequence[int]) -> None:
         """Change these parameters, each by its gradient."""
         for i in which:
             w, g = self.parameters[i].data, cast(Tensor, self.parameters[i].grad).data
