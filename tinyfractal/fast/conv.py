@@ -66,19 +66,9 @@ def conv2d_each(
 # ----- The definition, for several kernels -----
 
 
-def _reference(
-    *arrays: Any,
-    kernels: int,
-    border: Any,
-    stride: Pair,
-    dilation: Pair,
-    groups: int,
-    relu: bool,
-    statistics: Any,
-) -> Any:
+def _reference(*arrays: Any, kernels: int, relu: bool, statistics: Any, **plan: Any) -> Any:
     """The definition, for each kernel."""
     x, weights, biases = _sorted(arrays, kernels)
-    plan = {"border": border, "stride": stride, "dilation": dilation, "groups": groups}
     define = as_written(conv._conv2d)
     ys = [define(x, w, *(() if b is None else (b,)), **plan) for w, b in zip(weights, biases)]
     ys = [max_with_zero(y) for y in ys] if relu else ys

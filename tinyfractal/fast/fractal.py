@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy
 
-from ..check import checked
 from ..engine.definition import RULES, as_written
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
@@ -60,8 +59,8 @@ def go_together(unit: ConvUnit, first: ConvUnit) -> bool:
 
 
 def is_as_written(unit: ConvUnit) -> bool:
-    """Whether it is a ConvUnit as the library has it: a subclass may have another `forward`."""
-    return type(unit).forward is FORWARD
+    """Whether it is a ConvUnit as the library has it: another may have a `forward` of its own."""
+    return type(unit).forward is FORWARD and not is_watched(unit)
 
 
 def folds(norm: Any) -> bool:
@@ -98,53 +97,50 @@ class Fork:
     def output(self, unit: ConvUnit) -> Tensor:
         if self.waiting:
             units, self.waiting = self.waiting, []
-            if any(map(is_watched, units)) or not all(map(is_as_written, units)):
-                self.outputs |= {each: each(self.z) for each in units}
-            else:
-                ready = zip(units, convolve(units, self.z))
-                self.outputs |= {
-                    each: forward(each, self.z, convolved) for each, convolved in ready
-                }
+            for each, convolved in zip(units, convolve(units, self.z)):
+                self.outputs[each] = finished(each, convolved)
         return self.outputs.pop(unit)
 
 
 Branch = Callable[[], Tensor]
-
-
 FORWARD = ConvUnit.forward
 
 
-def forward(self: ConvUnit, x: Any, convolved: Convolved | None = None) -> Tensor:
-    """In the place of `ConvUnit.forward`."""
-    y, statistics, finished = convolve([self], x)[0] if convolved is None else convolved
-    if finished:
+def finished(unit: ConvUnit, convolved: Convolved) -> Tensor:
+    """What is left of a unit after its convolution."""
+    y, statistics, is_done = convolved
+    if is_done:
         return y
-    dropped = self.dropout(y)
-    if statistics is not None:
+    dropped = unit.dropout(y)
+    if statistics is not None and unit.norm.training:
         noted.array, noted.statistics = raw(dropped), statistics
-    return self.norm(dropped)
+    return unit.norm(dropped)
 
 
-@checked
+def forward(self: ConvUnit, x: Any) -> Any:
+    """In the place of `ConvUnit.forward`; at a `Fork` it is a promise."""
+    return x.through(self) if isinstance(x, Fork) else finished(self, convolve([self], x)[0])
+
+
 def branches(self: FractalBlock, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Any]:
-    """In the place of `FractalBlock.branches`: promises instead of Tensors.
+    """In the place of `FractalBlock.branches`: the same, but promises instead of Tensors.
 
     All the blocks that begin here read the same z; their first convolutions wait at a `Fork`
     until the innermost has come to its join.
     """
-    z = z if isinstance(z, Fork) else Fork(z)
-    conv = z.through(self.conv) if alive[..., 0].any() else None
-    if self.columns == 1:
-        return [conv]
-    if not alive[..., 1:].any():
-        return [conv] + [None] * (self.columns - 1)
-    middle = self.first(z, keep)
-    return [conv, *self.second.branches(middle, alive[..., 1:], keep)]
+    if not isinstance(z, Fork) and all(map(is_as_written, readers(self))):
+        z = Fork(z)
+    return as_written(FractalBlock.branches)(self, z, alive, keep)
 
 
-def kept(promises: Sequence[Branch | None], alive: numpy.ndarray) -> Tensor:
+def readers(block: FractalBlock) -> list[ConvUnit]:
+    """The units that read the input of a block: the first of each column."""
+    return [block.conv, *readers(block.first)] if block.columns > 1 else [block.conv]
+
+
+def kept(branches: Sequence[Tensor | Branch | None], alive: numpy.ndarray) -> Tensor:
     """In the place of the block's join: the promises are kept."""
-    ys: list[Tensor | None] = [None if promise is None else promise() for promise in promises]
+    ys = [branch() if callable(branch) else branch for branch in branches]
     return as_written(_join)(ys, alive)
 
 
