@@ -15,9 +15,10 @@ from ..backend import Array, xp
 from ..check import Pair
 from ..engine.definition import RULES, as_written
 from ..engine.modes import mode
-from ..engine.primitive import check_arrays, primitive
+from ..engine.primitive import primitive
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
+from ..guards.arrays import check_arrays
 from ..ops import conv
 from ..ops.elementwise import relu as max_with_zero
 from ..ops.shape import scatter, stack

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from ..check import Count, CountOrPair, Pair, SizeOrPair, checked
 from ..engine.definition import definition
-from ..engine.primitive import check_arrays, check_features
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
+from ..guards.arrays import check_arrays, check_features
 from .shape import concatenate, pad, split
 
 Padding = Literal["same", "valid"] | SizeOrPair

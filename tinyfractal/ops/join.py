@@ -13,9 +13,9 @@ from ..backend import asarray, on_gpu, own, uniform, whole
 from ..check import Below1, checked
 from ..engine.definition import definition
 from ..engine.operators import raw
-from ..engine.primitive import check_arrays
 from ..engine.tensor import Tensor
 from ..errors import DTypeError, ShapeError
+from ..guards.arrays import check_arrays
 
 
 @definition

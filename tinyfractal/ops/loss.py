@@ -11,9 +11,9 @@ from ..backend import Array, asarray, asnumpy, on_gpu, xp
 from ..check import Probability, checked
 from ..engine.definition import definition
 from ..engine.operators import raw
-from ..engine.primitive import check_arrays
 from ..engine.tensor import Tensor
 from ..errors import DataError, DTypeError, ShapeError
+from ..guards.arrays import check_arrays
 from .elementwise import where
 from .reduce import log_softmax, mean, sum
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from ..backend import xp
 from ..check import checked
-from ..engine.primitive import check_features, primitive
+from ..engine.primitive import primitive
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
+from ..guards.arrays import check_features
 from .shape import expand_dims
 
 

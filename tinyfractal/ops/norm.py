@@ -19,9 +19,9 @@ from ..backend import Array
 from ..check import Amount, Probability, checked
 from ..engine.definition import as_written, definition
 from ..engine.operators import raw
-from ..engine.primitive import check_features
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
+from ..guards.arrays import check_features
 from .elementwise import relu as max_with_zero
 from .elementwise import sqrt
 from .reduce import mean, var

@@ -14,9 +14,10 @@ from typing import Any, Literal
 from ..backend import xp
 from ..check import Axis, Shape, Size, checked
 from ..engine.operators import plain_index
-from ..engine.primitive import check_arrays, primitive
+from ..engine.primitive import primitive
 from ..engine.tensor import Tensor, sum_to
 from ..errors import OutOfRangeError, ShapeError
+from ..guards.arrays import check_arrays
 
 
 @primitive(lambda g, _y, _x, shape: reshape(g, shape=_x.shape), view=True)

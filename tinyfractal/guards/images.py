@@ -1,0 +1,1 @@
+"""Images and kernels: do shapes, padding, windows and masks fit?"""

@@ -1,0 +1,1 @@
+"""Labels and what each class counts: can a loss be computed from them?"""

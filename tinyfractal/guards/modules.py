@@ -1,0 +1,1 @@
+"""Weights that a module would lose without a word."""

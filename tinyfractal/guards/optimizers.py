@@ -1,0 +1,1 @@
+"""Parameters, groups and gradients: what an optimizer could not move."""
