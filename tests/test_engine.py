@@ -12,7 +12,8 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import Tensor, backend
-from tinyfractal.engine.tensor import Node, backward_order
+from tinyfractal.engine.backward import backward_order
+from tinyfractal.engine.node import Node
 from tinyfractal.errors import GraphError
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tinyfractal import FractalBlock, FractalNet, RecursiveBlock, Tensor, backend, gradcheck, nn
 from tinyfractal.cli.selfcheck import check_layer
+from tinyfractal.engine.backward import backward_order
 from tinyfractal.engine.definition import RULES
-from tinyfractal.engine.tensor import Node, backward_order
+from tinyfractal.engine.node import Node
 from tinyfractal.errors import ShapeError
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 from tinyfractal.recurse import measured_depth

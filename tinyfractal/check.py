@@ -293,7 +293,7 @@ def checked(function: F) -> F:
 def public_name(function: Callable) -> str:
     """What a user calls it: `Dataset.split`, but `sum` for a method of a Tensor."""
     owner, _, name = function.__qualname__.rpartition(".")
-    alone = owner in ("", "Operators", "Tensor") or "<locals>" in owner
+    alone = owner in ("", "ArrayLike", "Operators", "Tensor") or "<locals>" in owner
     return name if alone else f"{owner}.{name}"
 
 

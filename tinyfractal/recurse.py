@@ -13,7 +13,9 @@ from typing import Annotated
 import numpy as np
 
 from .check import Range, checked
-from .engine.tensor import Node, Tensor, backward_order
+from .engine.backward import backward_order
+from .engine.node import Node
+from .engine.tensor import Tensor
 from .fractal import ConvUnit, FractalBlock, RecursiveBlock, fractal_depth
 from .nn import Linear, Sequential
 from .nn.module import Module

@@ -616,7 +616,7 @@ assert x.grad.item() == 1.0
 # Let us look at the order that tinyfractal finds for the graph of mistake 2, and at its drawing:
 
 # %%
-from tinyfractal.engine.tensor import backward_order
+from tinyfractal.engine.backward import backward_order
 
 a, b = tf.Tensor(0.8, requires_grad=True), tf.Tensor(0.5, requires_grad=True)
 u = a * b

@@ -35,9 +35,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyfractal as tf
+from tinyfractal.engine.backward import backward_order
+from tinyfractal.engine.node import Node
 from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.engine.primitive import Forgotten, Primitive, primitive
-from tinyfractal.engine.tensor import Node, backward_order
 from tinyfractal.errors import AnomalyError, GraphError
 
 from exercises.engine import check_count, check_hvp, check_noticed, check_rule

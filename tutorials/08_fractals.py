@@ -27,7 +27,7 @@ from numpy.polynomial import Polynomial
 
 import tinyfractal as tf
 from tinyfractal import nn, plot, recurse
-from tinyfractal.engine.tensor import backward_order
+from tinyfractal.engine.backward import backward_order
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 
 from exercises.fractals import check_design, check_joins, check_paths, check_thrice

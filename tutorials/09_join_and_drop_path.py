@@ -32,7 +32,7 @@ import tinyfractal as tf
 from tinyfractal import plot
 from tinyfractal.draw.layout import alive_paths, layout_block
 from tinyfractal.draw.sheet import Sheet, picture
-from tinyfractal.engine.tensor import backward_order
+from tinyfractal.engine.backward import backward_order
 
 from exercises.join_and_drop_path import check_keep, check_sum, check_third, check_unbroken
 

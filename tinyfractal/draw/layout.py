@@ -16,7 +16,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy
 
 from ..check import Count, Range, checked
-from ..engine.tensor import Node, Tensor, backward_order
+from ..engine.backward import backward_order
+from ..engine.node import Node
+from ..engine.tensor import Tensor
 from ..errors import GraphError, ShapeError
 from ..fractal import Keep, keep_all
 

@@ -5,9 +5,9 @@
     y.backward()             # the chain rule, from y back to x
     x.grad                   # Tensor([2., 4.])
 
-Three things, in the order of this file: the **Tensor**, an array with a history; the **Node**,
-one recorded operation; and **backward**, which visits the nodes in order and adds up what each
-passes on. What an operation is, and how it gets recorded, comes next, in `primitive.py`.
+A **Tensor** is an array with a history. The operations behind it are the nodes of a graph
+(`node.py`), and the walk back through them is `backward.py`. What an operation is, and how it gets
+recorded, comes next, in `primitive.py`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,14 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from threading import Lock
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from ..backend import Array, asarray, out_of_memory, xp
+from ..backend import Array, asarray, xp
 from ..check import checked
 from ..errors import DTypeError, GraphError, ShapeError
-from .anomaly import check_finite
-from .modes import mode, setting
+from .backward import gradients_of
+from .node import Node
 from .operators import Operators, raw
-
-if TYPE_CHECKING:
-    from .primitive import Primitive
 
 
 class Tensor(Operators):
@@ -88,17 +85,14 @@ class Tensor(Operators):
         backward, or if an array it needs was changed in place since.
         """
 
-        def accumulate(leaf: Tensor, g: Tensor) -> None:
-            with _adding:  # else one of two threads may lose what the other has added
-                leaf.grad = g if leaf.grad is None else leaf.grad + g
-            for hook in leaf.hooks:
-                hook(leaf)
-
         seed = first_gradient(self, gradient, "backward")
-        keep = retain_graph or create_graph
-        found = chain_rule([self], [seed], None, keep, create_graph, accumulate)
+        found = gradients_of(
+            [self.node or self], [seed if create_graph else seed.data],
+            retain_graph=retain_graph or create_graph, create_graph=create_graph,
+            when_complete=accumulate,
+        )  # fmt: skip
         for leaf, g in found.items():
-            accumulate(cast(Tensor, leaf), g)
+            accumulate(leaf, g)
 
     @checked
     def register_post_accumulate_grad_hook(self, hook: Hook) -> SimpleNamespace:
@@ -156,6 +150,15 @@ Hook = Callable[[Tensor], Any]
 _adding = Lock()
 
 
+def accumulate(leaf: Tensor, g: Any) -> None:
+    """Add g to the `grad` of a leaf, and call its hooks."""
+    g = g if isinstance(g, Tensor) else Tensor.of(g)
+    with _adding:  # else one of two threads may lose what the other has added
+        leaf.grad = g if leaf.grad is None else leaf.grad + g
+    for hook in leaf.hooks:
+        hook(leaf)
+
+
 def check_no_none(data: Any) -> None:
     """Raise `DTypeError` for None, in lists too, where NumPy would make it NaN."""
     stack = [data]
@@ -165,204 +168,6 @@ def check_no_none(data: Any) -> None:
             raise DTypeError("Tensor: data needs numbers, a list or an array, got None")
         if isinstance(part, (list, tuple)):
             stack += part
-
-
-class Node:
-    """One recorded operation.
-
-    `parents` are the nodes that made its arguments, a Tensor where the argument is a leaf and
-    None where it needs no gradient; `inputs` and `output` are the arrays that the gradient rules
-    asked to keep. A Tensor points to its node and a node to its parents, never the other way: so
-    memory is given back the moment the last Tensor goes, without the garbage collector.
-    """
-
-    __slots__ = (
-        "primitive", "params", "parents", "shape", "inputs", "output", "saved", "kept", "line",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        primitive: Primitive,
-        parents: Sequence[Node | Tensor | None],
-        params: dict[str, Any],
-        shape: tuple[int, ...],
-        saved: Any = None,
-    ) -> None:
-        self.primitive = primitive
-        self.parents: Sequence[Node | Tensor | None] | None = parents
-        self.params = params  # keyword arguments: they have no gradient
-        self.shape = shape  # of its output
-        self.saved = saved  # what a fused primitive keeps besides
-        self.inputs: Sequence[Any] = ()
-        self.output: Array = None
-        # (position, version, its count then) of what was kept; position 0 is the output
-        self.kept: Sequence[tuple[int, list[Any], int]] = ()
-        self.line = ""  # of the user's code, in anomaly mode
-
-    def free(self) -> None:
-        """Let go of everything; a later backward that comes here is refused."""
-        self.parents, self.inputs, self.output, self.saved = None, (), None, None
-
-    def check_unchanged(self) -> None:
-        """Raise if an array that the gradient rules need was changed in place since."""
-        for position, version, count in self.kept:
-            if version[0] != count:
-                what = f"argument {position}" if position else "its output"
-                array = self.inputs[position - 1] if position else self.output
-                raise GraphError(
-                    f"backward through {self.primitive.__name__}: {what} of shape {array.shape} "
-                    f"was changed in place ({version[1]}) after the forward pass had used it, so "
-                    "its gradient would be wrong. Run the forward pass again after the change, "
-                    "or change a copy."
-                )
-
-
-# ----- Backward -----
-
-
-def backward_order(roots: Sequence[Node]) -> list[Node]:
-    """Every node behind `roots`, each after all the nodes that use it (Kahn 1962).
-
-    A node may pass its gradient on only when everyone who used its output has reported. So first
-    count the uses of each node, then list those with none left, over and over. Two loops and no
-    recursion: a chain of 100,000 operations is no deeper than one of three.
-    """
-    uses = dict.fromkeys(roots, 0)
-    stack = list(uses)
-    while stack:
-        node = stack.pop()
-        if node.parents is None:
-            raise GraphError(
-                f"backward: the graph behind {node.primitive.__name__} was already freed by an "
-                "earlier backward. Pass retain_graph=True to that one, or run the forward again."
-            )
-        for parent in node.parents:
-            if type(parent) is Node:
-                count = uses.get(parent)
-                if count is None:
-                    count = 0
-                    stack.append(parent)
-                uses[parent] = count + 1
-    order = []
-    stack = [root for root in dict.fromkeys(roots) if uses[root] == 0]
-    while stack:
-        node = stack.pop()
-        order.append(node)
-        for parent in cast(tuple, node.parents):
-            if type(parent) is Node:
-                uses[parent] = left = uses[parent] - 1
-                if left == 0:
-                    stack.append(parent)
-    return order
-
-
-def chain_rule(
-    outputs: Sequence[Tensor],
-    seeds: Sequence[Any],
-    targets: Sequence[Tensor] | None,
-    retain_graph: bool,
-    create_graph: bool,
-    early: Callable[[Tensor, Tensor], None] | None = None,
-) -> dict[Node | Tensor, Tensor]:
-    """{leaf or node: gradient} for the targets, or for every leaf where that is None.
-
-    On the way the gradients are arrays, and nothing is recorded; with `create_graph` they are
-    Tensors, and the rules are recorded like any other computation. Where there is `early`, it is
-    called with each leaf that has hooks, and its gradient, as soon as that is complete; these
-    leaves are not in the result.
-    """
-    gradients: dict[Node | Tensor, Any] = {}
-
-    def add(place: Node | Tensor, g: Any) -> None:  # where paths meet, gradients add up
-        before = gradients.get(place)
-        gradients[place] = g if before is None else before + g
-
-    def own(g: Any) -> Tensor:  # an array of its own: a rule may have passed g on to several
-        g = 0 + g
-        return g if isinstance(g, Tensor) else Tensor.of(g)
-
-    with setting(recording=create_graph):
-        seeds = [seed if create_graph else raw(seed) for seed in seeds]
-        for output, seed in zip(outputs, seeds):
-            add(output.node or output, seed)
-        order = backward_order([output.node for output in outputs if output.node is not None])
-        asked = {target.node or target for target in targets or ()}
-        useful = None if targets is None else leading_to(asked, order)
-        last = {} if early is None else last_uses(order)
-        anomaly = mode.anomaly
-        for node in order:
-            g = gradients.pop(node, None)
-            if g is None:
-                continue
-            if node in asked:
-                gradients[node] = g
-            places: Any = node.parents
-            if useful is not None:
-                places = [place if place in useful else None for place in places]
-                if all(place is None for place in places):
-                    continue
-            if node.kept:
-                node.check_unchanged()
-            try:
-                parts = node.primitive.gradients(node, g, places, create_graph)
-            except MemoryError as error:
-                what = f"the gradient of {node.primitive.__name__}"
-                raise out_of_memory(what, [g], error) from error
-            for i, place in enumerate(places):
-                if place is not None:
-                    part = parts[i]
-                    shape = place.shape
-                    if part.shape != shape:
-                        part = sum_to(part, shape)
-                    if anomaly:
-                        what = f"the gradient of {node.primitive.__name__}"
-                        check_finite(what, raw(part), [g], node.line)
-                    before = gradients.get(place)
-                    gradients[place] = part if before is None else before + part
-            if not retain_graph:
-                node.free()
-            if last:
-                for leaf in last.get(node, ()):
-                    cast(Callable, early)(leaf, own(gradients.pop(leaf)))
-        taken = {id(raw(seed)) for seed in seeds}
-        for place, g in gradients.items():
-            if raw(g).base is not None or id(raw(g)) in taken:
-                g = 0 + g  # a view, or one array for several: make it an array of its own
-            taken.add(id(raw(g)))
-            gradients[place] = g if isinstance(g, Tensor) else Tensor.of(g)
-    return gradients
-
-
-def last_uses(order: Sequence[Node]) -> dict[Node, list[Tensor]]:
-    """The leaves with hooks, each under the last node that passes something on to it."""
-    last = {
-        parent: node
-        for node in order
-        for parent in cast(tuple, node.parents)
-        if isinstance(parent, Tensor) and parent.hooks
-    }
-    leaves: dict[Node, list[Tensor]] = {}
-    for leaf, node in last.items():
-        leaves.setdefault(node, []).append(leaf)
-    return leaves
-
-
-def leading_to(asked: set[Node | Tensor], order: Sequence[Node]) -> set[Node | Tensor]:
-    """What is asked for, and the nodes behind which some of it lies."""
-    leading = set(asked)
-    for node in reversed(order):
-        if not leading.isdisjoint(cast(tuple, node.parents)):
-            leading.add(node)
-    return leading
-
-
-def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: what forward stretched from `shape`, backward sums to `shape`."""
-    if g.shape == shape:
-        return g
-    added = g.ndim - len(shape)
-    stretched = [i for i, n in enumerate(shape, added) if n == 1 and g.shape[i] != 1]
-    return g.sum(axis=(*range(added), *stretched)).reshape(shape)
 
 
 def first_gradient(output: Tensor, gradient: Any, caller: str) -> Tensor:
@@ -409,7 +214,10 @@ def grad(
     given = [grad_outputs] * len(outs) if grad_outputs is None else grad_outputs
     given = given if isinstance(given, (list, tuple)) else [given]
     seeds = [first_gradient(out, g, "grad") for out, g in zip(outs, given, strict=True)]
-    found = chain_rule(outs, seeds, ins, retain_graph or create_graph, create_graph)
+    found = gradients_of(
+        [out.node or out for out in outs], seeds if create_graph else [s.data for s in seeds],
+        [tensor.node or tensor for tensor in ins], retain_graph or create_graph, create_graph,
+    )  # fmt: skip
     results: list[Tensor | None] = []
     for position, tensor in enumerate(ins):
         g = found.get(tensor.node or tensor)
@@ -418,5 +226,5 @@ def grad(
                 f"grad: the outputs do not depend on input {position} (shape {tensor.shape}); "
                 "pass allow_unused=True to get None for it"
             )
-        results.append(g)
+        results.append(g if g is None or isinstance(g, Tensor) else Tensor.of(g))
     return results[0] if isinstance(inputs, Tensor) else tuple(results)

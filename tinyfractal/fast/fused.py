@@ -20,8 +20,9 @@ from typing import Any, ParamSpec, cast
 from ..backend import xp
 from ..engine.definition import RULES, as_written
 from ..engine.modes import mode
+from ..engine.node import Node
 from ..engine.primitive import Primitive, identity, with_history
-from ..engine.tensor import Node, Tensor, grad
+from ..engine.tensor import Tensor, grad
 
 P = ParamSpec("P")
 
@@ -55,34 +56,34 @@ class Fused(Primitive[P]):
         return out if isinstance(out, Tensor) else out[0]
 
     def gradients(
-        self, node: Node, g: Any, places: Sequence[Node | Tensor | None], tensors: bool
+        self, node: Node, g: Any, parents: Sequence[Any], create_graph: bool
     ) -> Sequence[Any]:
-        wanted = [place is not None for place in places]
-        if tensors:
+        wanted = [parent is not None for parent in parents]
+        if create_graph:
             return self.gradients_of_reference(node, g, wanted)
         return self.gradient(g, node.saved, wanted, *node.inputs, **node.params)
 
     def gradients_of_reference(self, node: Node, g: Tensor, wanted: list[bool]) -> Sequence[Any]:
         """Run the reference on the same inputs and differentiate that, recording.
 
-            what made x  ···  door of x  →  reference  →  y
+            what made x  ···  entry of x  →  reference  →  y
 
-        The inputs enter through identity nodes, the doors. At first a door has no parents, so the
-        chain rule stops there and does not go on into what made x. Then the dotted line is drawn:
-        the door gets its parent, and the history of the gradients is whole.
+        Each input enters through an identity node, its entry. At first an entry has no parents, so
+        backward stops there and does not go on into what made x. Then the dotted line is drawn:
+        the entry gets its parent, and the history of the gradients is complete.
         """
         parents = cast(tuple, node.parents)
-        doors = [
+        entries = [
             Node(identity, (), {}, array.shape) if parent is not None else None
             for parent, array in zip(parents, node.inputs)
         ]
-        _, *inputs = with_history(node, (None, *doors))
+        _, *inputs = with_history(node, (None, *entries))
         y = self.reference(*inputs, **node.params)
         targets = [x for x, want in zip(inputs, wanted) if want]
         found = iter(grad(y, targets, g, create_graph=True, allow_unused=True))
-        for door, parent in zip(doors, parents):
-            if door:
-                door.parents = (parent,)
+        for entry, parent in zip(entries, parents):
+            if entry:
+                entry.parents = (parent,)
         parts = [next(found) if want else None for want in wanted]
         return [
             Tensor.of(xp.zeros_like(array)) if want and part is None else part

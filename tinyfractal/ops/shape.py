@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from ..backend import xp
 from ..check import Axis, Shape, Size, checked
-from ..engine.operators import plain_index
+from ..engine.arraylike import plain_index
+from ..engine.backward import sum_to
 from ..engine.primitive import primitive
-from ..engine.tensor import Tensor, sum_to
+from ..engine.tensor import Tensor
 from ..errors import OutOfRangeError, ShapeError
 from ..guards.arrays import check_arrays
 

@@ -8,7 +8,7 @@
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.engine.tensor import Node
+from tinyfractal.engine.node import Node
 
 from exercises.engine import check_count, check_hvp, check_noticed, check_rule
 

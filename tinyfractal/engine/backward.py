@@ -1,0 +1,208 @@
+"""Backward: the chain rule, from the output back to the leaves.
+
+The idea is `backpropagate`, a loop of six lines: each node turns the gradient of its output into
+the gradients of its parents, and where paths meet, gradients add up. The loop needs an order in
+which a node comes after everyone who uses it (`backward_order`), and it needs broadcasting undone
+(`sum_to`). What else `backward()` and `grad()` promise (freeing, hooks, targets, the search for
+NaN) stands below it: wrappers around the order, or around the rule that the loop asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ..backend import out_of_memory
+from ..errors import GraphError
+from .anomaly import check_finite
+from .modes import mode, setting
+from .node import Node
+from .operators import raw
+
+Leaf = Any  # a Tensor without a node
+Gradients = dict[Any, Any]  # {node or leaf: its gradient so far}
+Rule = Callable[[Node, Any], Sequence[Any]]  # (node, gradient of its output) → of its parents
+
+
+def backpropagate(gradients: Gradients, order: Iterable[Node], rule: Rule) -> None:
+    """The chain rule: from the gradients of the outputs to those of the leaves, in `gradients`."""
+    for node in order:  # each after everyone who uses it
+        g = gradients.pop(node)
+        for parent, part in zip(node.parents, rule(node, g)):  # type: ignore[arg-type]
+            if part is not None:  # as it is for a constant
+                part = sum_to(part, parent.shape)  # undo broadcasting
+                gradients[parent] = gradients[parent] + part if parent in gradients else part
+
+
+def backward_order(roots: Sequence[Node]) -> list[Node]:
+    """Every node behind `roots`, each after all the nodes that use it (Kahn 1962).
+
+    A node may pass its gradient on only when everyone who used its output has reported. So first
+    count the uses of each node, then list those with none left, over and over. Two loops and no
+    recursion: a chain of 100,000 operations is no deeper than one of three.
+    """
+    uses = dict.fromkeys(roots, 0)
+    stack = list(uses)
+    while stack:
+        node = stack.pop()
+        if node.parents is None:
+            raise GraphError(
+                f"backward: the graph behind {node.primitive.__name__} was already freed by an "
+                "earlier backward. Pass retain_graph=True to that one, or run the forward again."
+            )
+        for parent in node.parents:
+            if type(parent) is Node:
+                count = uses.get(parent)
+                if count is None:
+                    count = 0
+                    stack.append(parent)
+                uses[parent] = count + 1
+    order = []
+    stack = [root for root in dict.fromkeys(roots) if uses[root] == 0]
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        for parent in node.parents or ():
+            if type(parent) is Node:
+                uses[parent] = left = uses[parent] - 1
+                if left == 0:
+                    stack.append(parent)
+    return order
+
+
+def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting: what forward stretched from `shape`, backward sums to `shape`."""
+    if g.shape == shape:
+        return g
+    added = g.ndim - len(shape)
+    stretched = [i for i, n in enumerate(shape, added) if n == 1 and g.shape[i] != 1]
+    return g.sum(axis=(*range(added), *stretched)).reshape(shape)
+
+
+# ----- What backward() and grad() ask for besides -----
+
+
+def gradients_of(
+    outputs: Sequence[Any],
+    seeds: Sequence[Any],
+    targets: Sequence[Any] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    when_complete: Callable[[Leaf, Any], None] | None = None,
+) -> Gradients:
+    """{leaf or node: gradient} for the targets, or for every leaf where that is None.
+
+    `outputs` and `targets` are nodes and leaves. The gradients are arrays and nothing is recorded;
+    with `create_graph` they are Tensors, and the rules are recorded like any other computation.
+    `when_complete` is called for each leaf that has hooks as soon as its gradient is complete;
+    such leaves are not in the result.
+    """
+    gradients: Gradients = {}
+    with setting(recording=create_graph):
+        for output, seed in zip(outputs, seeds):
+            gradients[output] = gradients[output] + seed if output in gradients else seed
+        order: Any = backward_order([output for output in outputs if type(output) is Node])
+        rule = gradient_rule(create_graph)
+        found: Gradients = {}
+        if targets is not None:
+            asked, leading = set(targets), leading_to(targets, order)
+            order = [node for node in order if node in leading]
+            rule = noting(asked, leading, gradient_rule(create_graph, leading), found)
+        if mode.anomaly:
+            rule = looking_for_nan(rule)
+        if when_complete is not None:
+            order = reporting(order, gradients, when_complete)
+        if not retain_graph:
+            order = freeing(order)
+        backpropagate(gradients, order, rule)
+        return separated({**gradients, **found}, seeds)
+
+
+def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
+    """What the loop asks of a node: its primitive's rules, for all parents or the leading ones."""
+
+    def rule(node: Node, g: Any) -> Sequence[Any]:
+        parents: Any = node.parents
+        if leading is not None:
+            parents = [parent if parent in leading else None for parent in parents]
+        if node.versions:
+            node.check_unchanged()
+        try:
+            return node.primitive.gradients(node, g, parents, create_graph)
+        except MemoryError as error:
+            what = f"the gradient of {node.primitive.__name__}"
+            raise out_of_memory(what, [g], error) from error
+
+    return rule
+
+
+def leading_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:
+    """The targets, and the nodes behind which some of them lie."""
+    leading = set(targets)
+    for node in reversed(order):
+        if not leading.isdisjoint(node.parents or ()):
+            leading.add(node)
+    return leading
+
+
+def noting(targets: set[Any], leading: set[Any], rule: Rule, found: Gradients) -> Rule:
+    """The same rule, which notes the gradient of each target that is a node."""
+
+    def noting_rule(node: Node, g: Any) -> Sequence[Any]:
+        if node in targets:
+            found[node] = g
+            if leading.isdisjoint(node.parents or ()):
+                return ()  # nothing that was asked for lies behind it
+        return rule(node, g)
+
+    return noting_rule
+
+
+def looking_for_nan(rule: Rule) -> Rule:
+    """The same rule, which raises `AnomalyError` at the first NaN or infinity."""
+
+    def checked_rule(node: Node, g: Any) -> Sequence[Any]:
+        parts = rule(node, g)
+        for part in parts:
+            if part is not None:
+                what = f"the gradient of {node.primitive.__name__}"
+                check_finite(what, raw(part), [g], node.line)
+        return parts
+
+    return checked_rule
+
+
+def reporting(
+    order: Sequence[Node], gradients: Gradients, when_complete: Callable[[Leaf, Any], None]
+) -> Iterator[Node]:
+    """The same order; a leaf with hooks is handed over after the last node that adds to it."""
+    last = {
+        parent: node
+        for node in order
+        for parent in node.parents or ()
+        if type(parent) is not Node and parent is not None and parent.hooks
+    }
+    complete: dict[Node, list[Leaf]] = {}
+    for leaf, node in last.items():
+        complete.setdefault(node, []).append(leaf)
+    for node in order:
+        yield node
+        for leaf in complete.get(node, ()):
+            when_complete(leaf, 0 + gradients.pop(leaf))  # a copy: the rule may have g elsewhere
+
+
+def freeing(order: Iterable[Node]) -> Iterator[Node]:
+    """The same order; each node is freed when its turn is over."""
+    for node in order:
+        yield node
+        node.free()
+
+
+def separated(gradients: Gradients, seeds: Sequence[Any]) -> Gradients:
+    """Gradients that share no memory: a rule may pass the same array on to several parents."""
+    taken = {id(raw(seed)) for seed in seeds}
+    for place, g in gradients.items():
+        if raw(g).base is not None or id(raw(g)) in taken:
+            gradients[place] = g = 0 + g
+        taken.add(id(raw(g)))
+    return gradients
