@@ -1,5 +1,6 @@
 """The chapters: each runs from a fresh kernel, agrees with its notebook, and knows its answers."""
 
+import ast
 import importlib
 import json
 import re
@@ -120,6 +121,57 @@ def test_links_of_a_chapter_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not target.startswith(("http", "#")):
             assert (FOLDER / target.split("#")[0]).exists(), target
+
+
+def source_section(name):
+    """ "Now read the source" of a chapter: its text, and the code of the chapter's own cells."""
+    cells = json.loads((FOLDER / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    told = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    (text,) = [text for text in told if "## Now read the source" in text]
+    section = text.partition("## Now read the source")[2].partition("\n## ")[0]
+    return section, "\n".join(code)
+
+
+def stands_in(quoted, sources):
+    """Whether a function, `Class.method`, file or line that a chapter names is there."""
+    if re.fullmatch(r"[A-Z]\w*\.\w+", quoted):
+        owner, member = quoted.split(".")
+        classes = [
+            node
+            for source in sources
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.ClassDef) and node.name == owner
+        ]
+        return any(getattr(part, "name", "") == member for kind in classes for part in kind.body)
+    words = re.findall(r"\w+", quoted)
+    return all(any(re.search(rf"\b{word}\b", source) for source in sources) for word in words)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_chapter_sends_you_to_read_is_there(name):
+    section, own_code = source_section(name)
+    linked = re.findall(r"\]\(\.\./([\w/]+\.py)\)", section)
+    assert linked
+    sources = [(FOLDER.parent / file).read_text("utf-8") for file in linked]
+    missing = [
+        quoted
+        for quoted in re.findall(r"`([^`]+)`", re.sub(r"\[[^]]*\]\([^)]*\)", "", section))
+        if not (
+            stands_in(quoted, sources)
+            or stands_in(quoted, [own_code])
+            or any(
+                (root / quoted).exists() for root in (FOLDER.parent, FOLDER.parent / "tinyfractal")
+            )
+        )
+    ]
+    assert missing == []
+
+
+def test_a_missing_function_method_or_line_is_noticed():
+    source = "class A:\n    def f(self):\n        return x + 1\n\n\ndef g():\n    pass\n"
+    assert all(stands_in(quoted, [source]) for quoted in ("A", "A.f", "g", "return x + 1"))
+    assert not any(stands_in(quoted, [source]) for quoted in ("h", "A.g", "return y", "B.f"))
 
 
 def test_contents_page_has_every_chapter_with_question_and_thumbnail():

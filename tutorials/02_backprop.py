@@ -11,8 +11,9 @@
 # %% [markdown]
 # # 2. Can backprop fit in sixty lines?
 #
-# *45 minutes. Afterwards you can read `Node`, `backward_order` and `chain_rule` in
-# [`engine/tensor.py`](../tinyfractal/engine/tensor.py).*
+# *45 minutes. Afterwards you can read [`engine/node.py`](../tinyfractal/engine/node.py), and
+# `backpropagate` and `backward_order` in
+# [`engine/backward.py`](../tinyfractal/engine/backward.py).*
 #
 # In chapter 1 you walked back through $y = \tanh(w x + b)$ by hand, one line for each step. Nobody
 # does that for a network. In this chapter the numbers remember how they were made, and the walk is
@@ -633,17 +634,20 @@ tf.plot.plot_graph(y)
 #
 # ## Now read the source
 #
-# In [`engine/tensor.py`](../tinyfractal/engine/tensor.py) you can now read three things.
+# You can now read three things: [`engine/node.py`](../tinyfractal/engine/node.py), and the first two
+# functions of [`engine/backward.py`](../tinyfractal/engine/backward.py).
 #
 # - `Node` is what a `Value` remembers. It is kept apart from the number: a `Tensor` points to its
 #   node and a node to its parents. In the place of slopes a node has its `primitive`, which knows
 #   how to compute them, and the arrays that are needed for it. Leaves have no node.
 # - `backward_order` is your `order`, by counting. The first loop counts uses, the second lists.
-# - `chain_rule` is your `backward`. Its inner function `add` is the answer to mistake 1, the line
+# - `backpropagate` is your `backward`. Its last line is the answer to mistake 1, the line
 #   `for node in order` to mistake 2. Its gradients are kept in a dictionary of its own, and only
-#   leaves have a `grad` that lasts. `Tensor.backward` then adds to it, so mistake 3 is still yours
-#   to make; in a training loop `optimizer.zero_grad()` is the reset. Skip its targets,
-#   `create_graph` and `retain_graph` for now; chapter 4 comes to them.
+#   leaves have a `grad` that lasts. `accumulate` in
+#   [`engine/tensor.py`](../tinyfractal/engine/tensor.py) then adds to it, so mistake 3 is still
+#   yours to make; in a training loop `zero_grad` of the
+#   [optimizer](../tinyfractal/optim/optimizer.py) is the reset. What stands below
+#   `gradients_of` is the subject of chapter 4.
 #
 # What `sum_to` and the gradient rules do is the subject of chapter 3, where the numbers become
 # arrays.

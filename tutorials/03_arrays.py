@@ -12,7 +12,7 @@
 # # 3. How do gradients pass through arrays?
 #
 # *45 minutes. Afterwards you can read `sum_to` in
-# [`engine/tensor.py`](../tinyfractal/engine/tensor.py), and
+# [`engine/backward.py`](../tinyfractal/engine/backward.py), and
 # [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py),
 # [`ops/reduce.py`](../tinyfractal/ops/reduce.py), [`ops/shape.py`](../tinyfractal/ops/shape.py),
 # [`ops/matmul.py`](../tinyfractal/ops/matmul.py).*
@@ -654,9 +654,9 @@ plt.show()
 # %% [markdown]
 # ## Now read the source
 #
-# - `sum_to` in [`engine/tensor.py`](../tinyfractal/engine/tensor.py) is your `unbroadcast`. It
+# - `sum_to` in [`engine/backward.py`](../tinyfractal/engine/backward.py) is your `unbroadcast`. It
 #   leaves alone what has the right shape already. The engine calls it in one place, in
-#   `chain_rule`, after every rule; it is also the rule of `broadcast_to` in `ops/shape.py`.
+#   `backpropagate`, after every rule; it is also the rule of `broadcast_to` in `ops/shape.py`.
 # - [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py) is the table of elementwise rules.
 #   Above each function stands its rule, or one for each argument, in your form `g, y, x`. An
 #   underscore, as in `_y`, says that the rule does not need it. (`raw(x)` is the array inside a

@@ -38,7 +38,7 @@ import tinyfractal as tf
 from tinyfractal.engine.backward import backward_order
 from tinyfractal.engine.node import Node
 from tinyfractal.engine.operators import PRIMITIVES
-from tinyfractal.engine.primitive import Forgotten, Primitive, primitive
+from tinyfractal.engine.primitive import NotSaved, Primitive, primitive
 from tinyfractal.errors import AnomalyError, GraphError
 
 from exercises.engine import check_count, check_hvp, check_noticed, check_rule
@@ -170,16 +170,16 @@ for function in (tf.mul, tf.add, tf.exp, tf.sin):
     source(function, "@primitive", "@primitive")
 
 # %% [markdown]
-# An output that nobody asked for is not kept at all. Of an input, a `Forgotten` is left: its shape
-# and its type. And where no rule asks for anything, as in `a + b`, not even that.
+# An output that nobody asked for is not kept at all. Of an input, only a `NotSaved` is left: its
+# shape and its type. And where no rule asks for anything, as in `a + b`, not even that.
 
 # %%
 a = tf.Tensor([1.0, 2.0], requires_grad=True)
 b = tf.Tensor([3.0, 4.0], requires_grad=True)
 for node in ((a * b).node, (a + b).node, tf.exp(a).node, tf.sin(a).node):
-    kept = ["-" if isinstance(array, Forgotten) else str(array) for array in node.inputs]
+    kept = ["-" if isinstance(array, NotSaved) else str(array) for array in node.inputs]
     print(f"{node.primitive.__name__}: inputs {', '.join(kept):18} output {node.output}")
-assert isinstance(tf.exp(a).node.inputs[0], Forgotten) and (a + b).node.inputs == ()
+assert isinstance(tf.exp(a).node.inputs[0], NotSaved) and (a + b).node.inputs == ()
 
 # %% [markdown]
 # ## Predict, then run
@@ -694,11 +694,13 @@ tf.plot.plot_graph(full)
 #
 # - [`engine/modes.py`](../tinyfractal/engine/modes.py): the three switches, and `setting`, which
 #   sets them back.
-# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor`, `Node`, then `backward_order`
-#   and `chain_rule`. The last is chapter 2's backward with everything you saw added: it frees, it
-#   checks the versions, and `sum_to` undoes broadcasting for all primitives in one place.
+# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor`, with `backward`; and
+#   [`engine/node.py`](../tinyfractal/engine/node.py), with `check_unchanged`.
+# - [`engine/backward.py`](../tinyfractal/engine/backward.py): `backpropagate` is chapter 2's
+#   backward; `sum_to` in it undoes broadcasting for all primitives. Everything else you saw here is
+#   wrapped around that loop by `gradients_of`: `freeing`, `noting` of targets, `looking_for_nan`.
 # - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__`, `on_tensors`,
-#   `keep`; `names_used` reads the underscores. `with_history` gives the rules Tensors when they
+#   `save_for_backward`; `names_used` reads the underscores. `with_history` gives the rules Tensors when they
 #   are to be recorded.
 # - [`engine/definition.py`](../tinyfractal/engine/definition.py): how a quicker rule takes the
 #   place of a definition.
@@ -706,7 +708,8 @@ tf.plot.plot_graph(full)
 #   `gradients_of_reference` is the subtlest page of the library; come back to it last.
 # - [`engine/anomaly.py`](../tinyfractal/engine/anomaly.py): how the line of your code is found.
 #
-# What is new there are the checks at the door: `operands` refuses to mix float32 with float64, and
+# What is new there are the checks: `one_type` in
+# [`engine/operands.py`](../tinyfractal/engine/operands.py) refuses to mix float32 with float64, and
 # arrays of two libraries. To put a primitive into the library itself and not into a notebook,
 # follow the recipe in `CONTRIBUTING.md`: a row, a name, and one line of
 # tests. The counting order is Kahn's (*Topological sorting of large networks*, Communications of

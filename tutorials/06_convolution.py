@@ -564,7 +564,8 @@ plt.show()
 # - [`ops/conv.py`](../tinyfractal/ops/conv.py): `_conv2d` is the definition. It does not
 #   make windows. For each **tap** $(u, v)$ of the kernel it takes all the pixels that this tap
 #   meets, as one slice, times the `(C, C_out)` matrix of the tap: nine 1 × 1 convolutions of
-#   shifted images, added up. (`with tf.reference():` runs it in the place of the fast one.)
+#   shifted images, added up. (Inside `with reference():` it runs in place of the fast one;
+#   [`engine/modes.py`](../tinyfractal/engine/modes.py) has the switch.)
 # - [`fast/conv.py`](../tinyfractal/fast/conv.py): `_conv2d` chooses a way by the shape.
 # - [`fast/patches.py`](../tinyfractal/fast/patches.py) is your `conv`, for images with few
 #   channels: `windows` makes the view (with `as_strided`, so that stride and dilation cost

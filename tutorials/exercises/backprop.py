@@ -147,4 +147,4 @@ def check_twice(my_backward: Callable) -> str:
                         f"After walk {times} a leaf has grad {leaf.grad:.6g}, and {times} times its"
                         f" gradient is {times * g:.6g}: {hint}"
                     )
-    return "This is why `chain_rule` has a dictionary of its own."
+    return "This is why `backpropagate` has a dictionary of its own."

@@ -42,7 +42,7 @@ def _try_rule(cube_root: Primitive) -> None:
         except GradientError as error:
             raise NotYet(str(error)) from error
         except (AttributeError, TypeError) as error:
-            if "Forgotten" in str(error) or "NoneType" in str(error):
+            if "NotSaved" in str(error) or "NoneType" in str(error):
                 raise NotYet(
                     "It looks at an array whose name says that it need not be kept, and finds "
                     f"nothing there ({error})."
