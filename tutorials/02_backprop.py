@@ -634,8 +634,8 @@ tf.plot.plot_graph(y)
 #
 # ## Now read the source
 #
-# You can now read three things: [`engine/node.py`](../tinyfractal/engine/node.py), and the first two
-# functions of [`engine/backward.py`](../tinyfractal/engine/backward.py).
+# You can now read [`engine/node.py`](../tinyfractal/engine/node.py), and the first two functions of
+# [`engine/backward.py`](../tinyfractal/engine/backward.py).
 #
 # - `Node` is what a `Value` remembers. It is kept apart from the number: a `Tensor` points to its
 #   node and a node to its parents. In the place of slopes a node has its `primitive`, which knows

@@ -700,8 +700,8 @@ tf.plot.plot_graph(full)
 #   backward; `sum_to` in it undoes broadcasting for all primitives. Everything else you saw here is
 #   wrapped around that loop by `gradients_of`: `freeing`, `noting` of targets, `looking_for_nan`.
 # - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__`, `on_tensors`,
-#   `save_for_backward`; `names_used` reads the underscores. `with_history` gives the rules Tensors when they
-#   are to be recorded.
+#   `save_for_backward`; `names_used` reads the underscores. `with_history` gives the rules Tensors
+#   when they are to be recorded.
 # - [`engine/definition.py`](../tinyfractal/engine/definition.py): how a quicker rule takes the
 #   place of a definition.
 # - [`fast/fused.py`](../tinyfractal/fast/fused.py): `Fused` holds the two twins. Its
