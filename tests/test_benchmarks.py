@@ -11,9 +11,10 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import backend
+from tinyfractal.engine.definition import RULES
 
 from .benchmarks import __main__ as benchmarks
-from .benchmarks import errors, memory, scaling
+from .benchmarks import errors, in_tinyfractal, memory, rules, scaling
 from .benchmarks.libraries import PEERS, build, find
 from .benchmarks.measure import Times, disagreements, distance, measure, row
 from .benchmarks.workloads import MLP, NETWORKS, WORKLOADS, Chain, Layer, Network, Step
@@ -253,3 +254,25 @@ def test_growth_is_drawn():
     }
     assert chart.lines(found).startswith(b"\x89PNG")
     assert "time ~ batch^k, all: k =" in scaling.report(found)
+
+
+# ----- What each rule brings -----
+
+
+def test_every_quick_rule_is_left_out_once_and_put_back():
+    before = dict(RULES)
+    step = in_tinyfractal.network(deepcopy(TINY["network"]).draw())["inference"]
+    expected = step.run(None)
+    contexts = rules.variants("inference")
+    assert len(contexts) >= len(RULES)
+    for name, context in contexts.items():
+        with context():
+            if name == "all of fast/fractal.py":
+                assert len(RULES) == len(before) - 3
+            np.testing.assert_allclose(step.run(None), expected, rtol=1e-3, atol=1e-5, err_msg=name)
+        assert before == RULES
+
+
+def test_each_turn_without_a_rule_stands_beside_one_with_it():
+    times = rules.measure(Step(lambda _: time.sleep(0.002)), {"nothing": rules.without}, 0.1)
+    assert len(times["nothing"].seconds) == len(times["nothing"].beside) >= 3
