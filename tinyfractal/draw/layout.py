@@ -192,23 +192,23 @@ def layout_graph(tensor: Tensor, limit: Count = 60) -> GraphLayout:
             "plot_graph: nothing was recorded behind this Tensor. Set requires_grad=True on an "
             "input, compute outside `no_grad()`, and draw before backward frees the graph."
         )
-    places: dict[int, Node | Tensor] = {id(tensor.node): tensor.node}
+    nodes: dict[int, Node | Tensor] = {id(tensor.node): tensor.node}
     shapes, depth = {id(tensor.node): tensor.shape}, {id(tensor.node): 0}
     uses: dict[tuple[int, int], int] = {}
     for node in backward_order([tensor.node]):  # each after all the nodes that use it
         for parent in node.parents or ():
             if parent is not None:
-                places[id(parent)], shapes[id(parent)] = parent, parent.shape
+                nodes[id(parent)], shapes[id(parent)] = parent, parent.shape
                 depth[id(parent)] = max(depth.get(id(parent), 0), depth[id(node)] + 1)
                 uses[id(parent), id(node)] = uses.get((id(parent), id(node)), 0) + 1
-    if len(places) > limit:
+    if len(nodes) > limit:
         raise ValueError(
-            f"plot_graph: {len(places)} operations and leaves are too many to read, at most "
+            f"plot_graph: {len(nodes)} operations and leaves are too many to read, at most "
             f"{limit} can be drawn; draw a smaller computation, or pass a larger limit"
         )
     names = {
-        key: (place.primitive if isinstance(place, Node) else type(place)).__name__
-        for key, place in places.items()
+        key: (node.primitive if isinstance(node, Node) else type(node)).__name__
+        for key, node in nodes.items()
     }
     width: dict[Any, float] = {
         key: 0.35 + 0.08 * max(len(name), len(str(shapes[key]))) for key, name in names.items()
@@ -216,7 +216,7 @@ def layout_graph(tensor: Tensor, limit: Count = 60) -> GraphLayout:
     # An edge that skips layers holds a place in each of them, so that no box comes to lie on it.
     routes = []
     rows: list[list[Any]] = [[] for _ in range(max(depth.values()) + 1)]
-    for key in places:
+    for key in nodes:
         rows[depth[key]].append(key)
     for above, below in uses:
         between = [(above, below, d) for d in range(depth[above] - 1, depth[below], -1)]
@@ -225,14 +225,14 @@ def layout_graph(tensor: Tensor, limit: Count = 60) -> GraphLayout:
             width[point] = 0.3
         routes.append([above, *between, below])
     weight = {
-        key: 0.02 if isinstance(places.get(key), Tensor) else 1.0 if key in places else 0.6
+        key: 0.02 if isinstance(nodes.get(key), Tensor) else 1.0 if key in nodes else 0.6
         for key in width
     }
     x = _settle(rows, routes, width, weight)
     y = {key: len(rows) - 1 - d for d, row in enumerate(rows) for key in row}
     nodes = [
-        GraphNode(names[k], shapes[k], isinstance(place, Tensor), x[k], y[k], width[k])
-        for k, place in places.items()
+        GraphNode(names[k], shapes[k], isinstance(node, Tensor), x[k], y[k], width[k])
+        for k, node in nodes.items()
     ]
     lines: list[list[tuple[float, float]]] = [
         [(x[key], y[key]) for key in route] for route in routes

@@ -110,8 +110,8 @@ def gradients_of(
             rule = noting(asked, leading, gradient_rule(create_graph, leading), found)
         if mode.anomaly:
             rule = looking_for_nan(rule)
-        if when_complete is not None:
-            order = reporting(order, gradients, when_complete)
+        if when_complete is not None and (complete := completed_by(order)):
+            order = reporting(order, complete, gradients, when_complete)
         if not retain_graph:
             order = freeing(order)
         backpropagate(gradients, order, rule)
@@ -172,10 +172,8 @@ def looking_for_nan(rule: Rule) -> Rule:
     return checked_rule
 
 
-def reporting(
-    order: Sequence[Node], gradients: Gradients, when_complete: Callable[[Leaf, Any], None]
-) -> Iterator[Node]:
-    """The same order; a leaf with hooks is handed over after the last node that adds to it."""
+def completed_by(order: Sequence[Node]) -> dict[Node, list[Leaf]]:
+    """The leaves with hooks, each under the last node that adds to its gradient."""
     last = {
         parent: node
         for node in order
@@ -185,10 +183,20 @@ def reporting(
     complete: dict[Node, list[Leaf]] = {}
     for leaf, node in last.items():
         complete.setdefault(node, []).append(leaf)
+    return complete
+
+
+def reporting(
+    order: Sequence[Node],
+    complete: dict[Node, list[Leaf]],
+    gradients: Gradients,
+    report: Callable[[Leaf, Any], None],
+) -> Iterator[Node]:
+    """The same order; each leaf with hooks is reported once its gradient is complete."""
     for node in order:
         yield node
         for leaf in complete.get(node, ()):
-            when_complete(leaf, 0 + gradients.pop(leaf))  # a copy: the rule may have g elsewhere
+            report(leaf, 0 + gradients.pop(leaf))  # a copy: the rule may have given g to others too
 
 
 def freeing(order: Iterable[Node]) -> Iterator[Node]:

@@ -50,8 +50,7 @@ class Tensor(Operators):
         if requires_grad and self.data.dtype.kind != "f":
             raise DTypeError(
                 f"Tensor: data needs floating-point numbers to have a gradient, got "
-                f"{self.data.dtype}; "
-                "pass dtype=xp.float32 or leave requires_grad out"
+                f"{self.data.dtype}; pass dtype=xp.float32 or leave requires_grad out"
             )
         self.grad: Tensor | None = None
         self.requires_grad = requires_grad
@@ -84,7 +83,6 @@ class Tensor(Operators):
         Raises `GraphError` if nothing was recorded, if the graph was freed by an earlier
         backward, or if an array it needs was changed in place since.
         """
-
         seed = first_gradient(self, gradient, "backward")
         found = gradients_of(
             [self.node or self], [seed if create_graph else seed.data],
