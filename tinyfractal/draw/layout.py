@@ -192,23 +192,23 @@ def layout_graph(tensor: Tensor, limit: Count = 60) -> GraphLayout:
             "plot_graph: nothing was recorded behind this Tensor. Set requires_grad=True on an "
             "input, compute outside `no_grad()`, and draw before backward frees the graph."
         )
-    nodes: dict[int, Node | Tensor] = {id(tensor.node): tensor.node}
+    drawn: dict[int, Node | Tensor] = {id(tensor.node): tensor.node}
     shapes, depth = {id(tensor.node): tensor.shape}, {id(tensor.node): 0}
     uses: dict[tuple[int, int], int] = {}
     for node in backward_order([tensor.node]):  # each after all the nodes that use it
         for parent in node.parents or ():
             if parent is not None:
-                nodes[id(parent)], shapes[id(parent)] = parent, parent.shape
+                drawn[id(parent)], shapes[id(parent)] = parent, parent.shape
                 depth[id(parent)] = max(depth.get(id(parent), 0), depth[id(node)] + 1)
                 uses[id(parent), id(node)] = uses.get((id(parent), id(node)), 0) + 1
-    if len(nodes) > limit:
+    if len(drawn) > limit:
         raise ValueError(
-            f"plot_graph: {len(nodes)} operations and leaves are too many to read, at most "
+            f"plot_graph: {len(drawn)} operations and leaves are too many to read, at most "
             f"{limit} can be drawn; draw a smaller computation, or pass a larger limit"
         )
     names = {
-        key: (node.primitive if isinstance(node, Node) else type(node)).__name__
-        for key, node in nodes.items()
+        key: (thing.primitive if isinstance(thing, Node) else type(thing)).__name__
+        for key, thing in drawn.items()
     }
     width: dict[Any, float] = {
         key: 0.35 + 0.08 * max(len(name), len(str(shapes[key]))) for key, name in names.items()
@@ -216,7 +216,7 @@ def layout_graph(tensor: Tensor, limit: Count = 60) -> GraphLayout:
     # An edge that skips layers holds a place in each of them, so that no box comes to lie on it.
     routes = []
     rows: list[list[Any]] = [[] for _ in range(max(depth.values()) + 1)]
-    for key in nodes:
+    for key in drawn:
         rows[depth[key]].append(key)
     for above, below in uses:
         between = [(above, below, d) for d in range(depth[above] - 1, depth[below], -1)]
@@ -225,14 +225,14 @@ def layout_graph(tensor: Tensor, limit: Count = 60) -> GraphLayout:
             width[point] = 0.3
         routes.append([above, *between, below])
     weight = {
-        key: 0.02 if isinstance(nodes.get(key), Tensor) else 1.0 if key in nodes else 0.6
+        key: 0.02 if isinstance(drawn.get(key), Tensor) else 1.0 if key in drawn else 0.6
         for key in width
     }
     x = _settle(rows, routes, width, weight)
     y = {key: len(rows) - 1 - d for d, row in enumerate(rows) for key in row}
     nodes = [
-        GraphNode(names[k], shapes[k], isinstance(node, Tensor), x[k], y[k], width[k])
-        for k, node in nodes.items()
+        GraphNode(names[k], shapes[k], isinstance(thing, Tensor), x[k], y[k], width[k])
+        for k, thing in drawn.items()
     ]
     lines: list[list[tuple[float, float]]] = [
         [(x[key], y[key]) for key in route] for route in routes
