@@ -13,7 +13,7 @@ from ..backend import xp
 from ..check import Axis, checked
 from ..engine.operators import FUNCTIONS, raw
 from ..engine.primitive import primitive
-from ..errors import ShapeError
+from ..guards.arrays import check_ddof
 from .elementwise import exp, sqrt
 from .shape import broadcast_to, concatenate, expand_dims, reshape, transpose
 
@@ -64,11 +64,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any
 
     Raises `ShapeError` where there are no more numbers than `ddof`.
     """
-    count = _count(x.shape, axis)
-    if 0 < ddof >= count:
-        raise ShapeError(
-            f"var: ddof={ddof} needs more than {ddof} numbers, got {count} of x {x.shape}"
-        )
+    check_ddof(x, ddof, _count(x.shape, axis))
     return xp.var(x, axis=axis, keepdims=keepdims, ddof=ddof)
 
 

@@ -16,8 +16,7 @@ from ..check import Axis, Shape, Size, checked
 from ..engine.operators import plain_index
 from ..engine.primitive import primitive
 from ..engine.tensor import Tensor, sum_to
-from ..errors import OutOfRangeError, ShapeError
-from ..guards.arrays import check_arrays
+from ..guards.arrays import check_sections, check_widths
 
 
 @primitive(lambda g, _y, _x, shape: reshape(g, shape=_x.shape), view=True)
@@ -92,16 +91,9 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
 
     Raises `ShapeError` where the parts cannot be equal.
     """
-    check_arrays("split", x=x)
-    if not -x.ndim <= axis < x.ndim:
-        raise OutOfRangeError(f"split: axis {axis} is not one of x {x.shape}")
+    check_sections(x, sections, axis)
     length = x.shape[axis]
     if not isinstance(sections, Sequence):
-        if sections < 1 or length % sections:
-            raise ShapeError(
-                f"split: axis {axis} of {x.shape} has length {length}, which does not divide into "
-                f"{sections} equal parts; give the places to cut at instead"
-            )
         sections = [i * (length // sections) for i in range(1, sections)]
     places = [0, *sections, length]
     before = (slice(None),) * (axis % x.ndim)
@@ -167,21 +159,12 @@ def pad(
     are not repeated: (1 2 3) with 2 on each side is (3 2 1 2 3 2 1).
     Raises `ShapeError` for a wrong number of widths, or a reflection wider than the inside.
     """
-    check_arrays("pad", x=x)
-    if len(widths) != x.ndim:
-        raise ShapeError(
-            f"pad: widths needs (before, after) for each axis of x {x.shape}, got {widths!r}"
-        )
+    check_widths(x, widths, mode)
     if mode == "zeros":
         return _pad(x, widths=tuple(tuple(pair) for pair in widths), value=value)
     for axis, (before, after) in enumerate(widths):
-        length = x.shape[axis]
-        if max(before, after) >= max(length, 1):
-            raise ShapeError(
-                f"pad: cannot reflect {max(before, after)} numbers at the edge of axis {axis} of "
-                f"{x.shape}, which has {length - 1} besides the edge; pad with zeros, or less"
-            )
         if before or after:
+            length = x.shape[axis]
             distance = xp.abs(xp.arange(-before, length + after))
             places = (length - 1) - xp.abs((length - 1) - distance)
             x = getitem(x, (slice(None),) * axis + (places,))
