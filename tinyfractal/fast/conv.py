@@ -60,8 +60,8 @@ def conv2d_each(
         return [
             _conv2d(padded, w, *(() if b is None else (b,)), kernels=1, **given) for w, b in each
         ]
-    those = [] if biases[0] is None else biases
-    ys = _conv2d(padded, *weights, *those, kernels=len(weights), **given)
+    all_biases = [] if biases[0] is None else biases
+    ys = _conv2d(padded, *weights, *all_biases, kernels=len(weights), **given)
     return [_row(ys, k=k) for k in range(len(weights))]
 
 

@@ -53,9 +53,9 @@ def conv2d(
 
 
 class Plan(NamedTuple):
-    """How a kernel moves over an image: of each pair the first is for rows, then for columns."""
+    """How a kernel moves over an image. Pairs are (for rows, for columns)."""
 
-    border: tuple[Pair, ...]  # zeros (before, after) around the image
+    border: tuple[Pair, ...]  # how many zeros (before, after) along either axis
     stride: Pair
     dilation: Pair
     groups: int

@@ -37,7 +37,7 @@ def cross_entropy(
     """
     labels, weight = checked_labels(logits, labels, weight, ignore_index, reduction)
     classes = logits.shape[1]
-    right = asarray(labels)[:, None] == xp.arange(classes)  # (N, K): one place in each row
+    right = asarray(labels)[:, None] == xp.arange(classes)  # (N, K): True at each label
     q = right.astype(logits.dtype)
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / classes

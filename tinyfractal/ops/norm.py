@@ -43,8 +43,8 @@ def batch_norm(
     In training the statistics are those of the batch, and the running ones, if given, move towards
     them in place: running ← (1 - momentum) · running + momentum · batch, the variance taken with
     n - 1. Otherwise the running ones are used. With `relu` the result is max(y, 0), in one go.
-    Raises `ShapeError` where the channels do not fit, or for a single number per channel, whose
-    variance is nothing.
+    Raises `ShapeError` where the channels do not fit, or for a single number per channel, which
+    has no variance.
     """
     vectors = {"running_mean": running_mean, "running_var": running_var}
     check_batch_norm(x, training, weight=weight, bias=bias, **vectors)
@@ -70,7 +70,7 @@ def move(running: Any, momentum: float, batch: Array) -> None:
 
 @definition
 def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[Any, Array, Array]:
-    """Normalized by its own mean and variance, which come back too."""
+    """Normalized by the mean and the variance of x, which come back too."""
     axes = tuple(range(x.ndim - 1))
     center, variance = mean(x, axis=axes), var(x, axis=axes)
     y = as_written(_by_statistics)(x, weight, bias, center, variance, eps, relu)

@@ -61,11 +61,11 @@ def _max_pool2d(x: Any, *, size: Pair, stride: Pair, widths: Any) -> Any:
     """The pixels at each tap of the window, side by side; of them the first largest."""
     inside = xp.pad(xp.ones(x.shape, bool), widths)
     x = pad(x, widths, value=-xp.inf)
-    places = [tap for _, _, tap in taps(x.shape, size, stride)]
-    candidates = stack([x[tap] for tap in places])
+    all_taps = [tap for _, _, tap in taps(x.shape, size, stride)]
+    candidates = stack([x[tap] for tap in all_taps])
     values = raw(candidates)
     largest = (values == values.max(axis=0)) | (values != values)  # NaN wins, as in NumPy
-    first = xp.argmax(largest & xp.stack([inside[tap] for tap in places]), axis=0)
+    first = xp.argmax(largest & xp.stack([inside[tap] for tap in all_taps]), axis=0)
     chosen = xp.arange(len(values)).reshape(-1, 1, 1, 1, 1) == first
     return sum(where(chosen, candidates, 0.0), axis=0)
 

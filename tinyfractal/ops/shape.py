@@ -8,7 +8,7 @@ repeated is summed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 from ..backend import xp
@@ -35,8 +35,7 @@ def _inverse(axes: Sequence[int] | None) -> list[int] | None:
     """The order of axes that undoes `axes`."""
     if axes is None:
         return None
-    places = [axis % len(axes) for axis in axes]
-    return sorted(range(len(axes)), key=places.__getitem__)
+    return sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
 
 
 @primitive(lambda g, _y, _x, shape: sum_to(g, _x.shape), view=True)
@@ -74,7 +73,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 @primitive(lambda g, _y, _x, index, shape: getitem(g, index=index))
 def scatter(x: Any, index: Any, shape: Shape) -> Any:
-    """Zeros of `shape` with x added at `index`: what undoes getitem. Repeated places add up."""
+    """Zeros of `shape` with x added at `index`: what undoes getitem. Repeated indices add up."""
     index = plain_index(index)
     out = xp.zeros(shape, x.dtype)
     parts = index if isinstance(index, tuple) else (index,)
@@ -87,27 +86,25 @@ def scatter(x: Any, index: Any, shape: Shape) -> Any:
 
 @checked
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """x cut along `axis` into that many equal parts, or before each of the given places.
+    """x cut along `axis` into that many equal parts, or before each of the given indices.
 
     Raises `ShapeError` where the parts cannot be equal.
     """
     check_sections(x, sections, axis)
     length = x.shape[axis]
-    if not isinstance(sections, Sequence):
+    if not isinstance(sections, Sequence):  # cuts at each multiple of the parts' length
         sections = [i * (length // sections) for i in range(1, sections)]
-    places = [0, *sections, length]
+    cuts = [0, *sections, length]
     before = (slice(None),) * (axis % x.ndim)
-    return [getitem(x, (*before, slice(a, b))) for a, b in pairwise(places)]
+    return [getitem(x, (*before, slice(a, b))) for a, b in pairwise(cuts)]
 
 
 # ----- Putting together -----
 
 
 def _cut(g: Any, _y: Any, *_xs: Any, axis: int) -> list[Any]:
-    ends = [0]
-    for x in _xs:
-        ends.append(ends[-1] + x.shape[axis])
-    return split(g, ends[1:-1], axis)
+    ends = accumulate(x.shape[axis] for x in _xs)
+    return split(g, list(ends)[:-1], axis)
 
 
 @primitive(_cut)
@@ -166,6 +163,6 @@ def pad(
         if before or after:
             length = x.shape[axis]
             distance = xp.abs(xp.arange(-before, length + after))
-            places = (length - 1) - xp.abs((length - 1) - distance)
-            x = getitem(x, (slice(None),) * axis + (places,))
+            mirrored = (length - 1) - xp.abs((length - 1) - distance)
+            x = getitem(x, (slice(None),) * axis + (mirrored,))
     return x
