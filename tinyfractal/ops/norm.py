@@ -46,8 +46,8 @@ def batch_norm(
     Raises `ShapeError` where the channels do not fit, or for a single number per channel, which
     has no variance.
     """
-    vectors = {"running_mean": running_mean, "running_var": running_var}
-    check_batch_norm(x, training, weight=weight, bias=bias, **vectors)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    check_batch_norm(x, training, weight=weight, bias=bias, **running)
     if not training:
         # copies, since a later training step moves the running ones in place, before backward maybe
         center, variance = raw(running_mean).copy(), raw(running_var).copy()
