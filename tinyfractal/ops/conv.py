@@ -114,9 +114,9 @@ def pair(value: int | Pair) -> Pair:
     return index(rows), index(columns)
 
 
-def _border(padding: Any, length: int, extent: int, stride: int) -> Pair:
+def _border(padding: Any, length: int, size: int, stride: int) -> Pair:
     """Pixels (before, after) along one axis."""
     if padding == "same":
-        total = max(0, (-(-length // stride) - 1) * stride + extent - length)
+        total = max(0, (-(-length // stride) - 1) * stride + size - length)
         return total // 2, total - total // 2
     return (0, 0) if padding == "valid" else (padding, padding)
