@@ -215,6 +215,7 @@ def test_the_right_class_masked_out_is_infinitely_wrong():
         (np.array([0, -100, 1]), {}, DataError, "classes 0 to 2, but the labels range from -100"),
         (np.array([0, 1, 2]), {"weight": [1.0, 2.0]}, ShapeError, r"weight has shape \(2,\)"),
         (np.array([0, 1, 2]), {"weight": [1.0, -2.0, 1.0]}, DataError, "of at least 0"),
+        (np.array([0, 1, 2]), {"weight": [1.0, 0, 0], "ignore_index": 0}, DataError, "weight is 0"),
     ],
 )
 def test_mistakes_with_labels_are_explained(labels, settings, error, text):
@@ -225,15 +226,18 @@ def test_mistakes_with_labels_are_explained(labels, settings, error, text):
 @pytest.mark.torch
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_weight_and_ignore_index_are_pytorchs(reduction, smoothing):
+@pytest.mark.parametrize("ignored", [-100, 1])  # 1 is a class as well
+@pytest.mark.parametrize("weight", [None, np.array([1.0, 2.0, 3.0])])
+def test_weight_and_ignore_index_are_pytorchs(reduction, smoothing, ignored, weight):
     import torch
 
-    weight, labels = np.array([1.0, 2.0, 3.0]), np.array([0, -100, 2])
+    labels = np.array([0, ignored, 2])
     x, twin = leaf(*LOGITS), torch.tensor(LOGITS, requires_grad=True)
-    settings = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": -100}
+    settings = {"reduction": reduction, "label_smoothing": smoothing, "ignore_index": ignored}
     loss = tf.cross_entropy(x, labels, weight=weight, **settings)
+    weights = None if weight is None else torch.tensor(weight)
     theirs = torch.nn.functional.cross_entropy(
-        twin, torch.tensor(labels), weight=torch.tensor(weight), **settings
+        twin, torch.tensor(labels), weight=weights, **settings
     )
     np.testing.assert_allclose(loss.data, theirs.detach().numpy())
     loss.sum().backward()

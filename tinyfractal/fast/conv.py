@@ -20,6 +20,7 @@ from ..engine.tensor import Tensor
 from ..errors import ShapeError
 from ..guards.arrays import check_arrays
 from ..ops import conv
+from ..ops.conv import Plan
 from ..ops.elementwise import relu as max_with_zero
 from ..ops.shape import scatter, stack
 from . import direct, patches, winograd
@@ -51,27 +52,27 @@ def conv2d_each(
     relu = settings.pop("relu", False)
     biases = [None] * len(weights) if biases is None else biases
     for weight, bias in zip(weights, biases):
-        padded, plan = conv._plan(x, weight, bias, **settings)
-    plan |= {"relu": relu, "statistics": statistics}
+        padded, plan = conv.planned(x, weight, bias, **settings)
+    given: dict[str, Any] = {"plan": plan, "relu": relu, "statistics": statistics}
     alike = len({bias is None for bias in biases}) == 1
-    if mode.reference or len(weights) < 2 or not (alike and _sharing(padded, weight, **plan)):
+    if mode.reference or len(weights) < 2 or not (alike and _sharing(padded, weight, plan)):
         each = zip(weights, biases)
         return [
-            _conv2d(padded, w, *(() if b is None else (b,)), kernels=1, **plan) for w, b in each
+            _conv2d(padded, w, *(() if b is None else (b,)), kernels=1, **given) for w, b in each
         ]
-    given = [] if biases[0] is None else biases
-    ys = _conv2d(padded, *weights, *given, kernels=len(weights), **plan)
+    all_biases = [] if biases[0] is None else biases
+    ys = _conv2d(padded, *weights, *all_biases, kernels=len(weights), **given)
     return [_row(ys, k=k) for k in range(len(weights))]
 
 
 # ----- The definition, for several kernels -----
 
 
-def _reference(*arrays: Any, kernels: int, relu: bool, statistics: Any, **plan: Any) -> Any:
+def _reference(*arrays: Any, kernels: int, plan: Plan, relu: bool, statistics: Any) -> Any:
     """The definition, for each kernel."""
     x, weights, biases = _sorted(arrays, kernels)
     define = as_written(conv._conv2d)
-    ys = [define(x, w, *(() if b is None else (b,)), **plan) for w, b in zip(weights, biases)]
+    ys = [define(x, w, *(() if b is None else (b,)), plan=plan) for w, b in zip(weights, biases)]
     ys = [max_with_zero(y) for y in ys] if relu else ys
     return ys[0] if kernels == 1 else stack(ys)
 
@@ -85,13 +86,19 @@ def _sorted(arrays: Sequence[Any], kernels: int) -> tuple[Any, Sequence[Any], Se
 # ----- The fast rules: which way, by the shape -----
 
 
-def _sharing(
-    x: Any, weight: Any, border: Any, stride: Pair, dilation: Pair, groups: int, **_: Any
-) -> bool:
+def _sharing(x: Any, weight: Any, plan: Plan) -> bool:
     """Whether the way to go does something to x alone, which several kernels can share."""
-    return patches.suits(weight, groups) or winograd.suits(
-        x, weight, border, stride, dilation, groups
-    )
+    return patches.suits(weight, plan.groups) or winograd.suits(x, weight, *plan)
+
+
+def _size(shape: tuple[int, ...], kernel: tuple[int, ...], plan: Plan) -> Pair:
+    """(OH, OW), the rows and columns of the output."""
+    per_axis = zip(shape[1:], kernel, plan.border, plan.stride, plan.dilation)
+    rows, columns = [
+        (n + sum(border) - (k - 1) * dilation - 1) // stride + 1
+        for n, k, border, stride, dilation in per_axis
+    ]
+    return rows, columns
 
 
 def _gradient(
@@ -100,10 +107,7 @@ def _gradient(
     wanted: list[bool],
     *arrays: Array,
     kernels: int,
-    border: Any,
-    stride: Pair,
-    dilation: Pair,
-    groups: int,
+    plan: Plan,
     relu: bool,
     statistics: Any,
 ) -> Sequence[Array | None]:
@@ -118,16 +122,13 @@ def _gradient(
     gws: Any = [None] * kernels
     if not any(wants):
         pass
-    elif winograd.suits(x, weights[0], border, stride, dilation, groups):
-        gx, gws = winograd.backward(gs, x, weights, border, wants)
-    elif patches.suits(weights[0], groups) and not wants[0]:  # x is the images, mostly
-        gws = patches.kernel_gradients(gs, x, weights, border, stride, dilation)
+    elif winograd.suits(x, weights[0], *plan):
+        gx, gws = winograd.backward(gs, x, weights, plan.border, wants)
+    elif patches.suits(weights[0], plan.groups) and not wants[0]:  # x is the images, mostly
+        gws = patches.kernel_gradients(gs, x, weights, *plan[:3])
     else:
         gxs, gws = zip(
-            *(
-                direct.backward(g, x, weight, border, stride, dilation, groups, wants)
-                for g, weight in zip(gs, weights)
-            )
+            *(direct.backward(g, x, weight, *plan, wants) for g, weight in zip(gs, weights))
         )
         gx = functools.reduce(xp.add, gxs) if wants[0] else None
     return [gx, *gws, *g_biases]
@@ -137,10 +138,7 @@ def _gradient(
 def _conv2d(
     *arrays: Array,
     kernels: int,
-    border: Any,
-    stride: Pair,
-    dilation: Pair,
-    groups: int,
+    plan: Plan,
     relu: bool,
     statistics: list | None,
 ) -> tuple[Array, Sequence[Array] | None]:
@@ -148,23 +146,19 @@ def _conv2d(
     # `finish` is done to some pixels of the output as soon as they are there, in the cache.
     x, weights, biases = _sorted(arrays, kernels)
     weight = weights[0]
-    shared = _sharing(x, weight, border, stride, dilation, groups)
+    shared = _sharing(x, weight, plan)
     watch = shared and statistics is not None and backend.current() == "numpy"
     finishes = [Finish(bias, relu, watch) for bias in biases]
     ys: Any
-    if winograd.suits(x, weight, border, stride, dilation, groups):
-        ys = winograd.forward(x, weights, border, finishes)
+    if winograd.suits(x, weight, *plan):
+        ys = winograd.forward(x, weights, plan.border, finishes)
     else:
-        size = tuple(
-            (x.shape[1 + a] + sum(border[a]) - (weight.shape[a] - 1) * dilation[a] - 1) // stride[a]
-            + 1
-            for a in (0, 1)
-        )
+        size = _size(x.shape, weight.shape, plan)
         if shared:
-            ys = patches.forward(x, weights, size, border, stride, dilation, finishes)
+            ys = patches.forward(x, weights, size, *plan[:3], finishes)
         else:
             ys = [
-                direct.forward(x, weight, size, border, stride, dilation, groups, finish)
+                direct.forward(x, weight, size, *plan, finish)
                 for weight, finish in zip(weights, finishes)
             ]
     if statistics is not None:
@@ -207,9 +201,9 @@ class Rows:
         return self.rows[k]
 
 
-def one_kernel(x: Any, weight: Any, *bias: Any, **plan: Any) -> Any:
+def one_kernel(x: Any, weight: Any, *bias: Any, plan: Plan) -> Any:
     """What takes the place of the definition."""
-    return _conv2d(x, weight, *bias, kernels=1, relu=False, statistics=None, **plan)
+    return _conv2d(x, weight, *bias, kernels=1, plan=plan, relu=False, statistics=None)
 
 
 RULES[conv._conv2d] = one_kernel

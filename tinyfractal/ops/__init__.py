@@ -4,34 +4,13 @@ Read `elementwise` first; then `shape` and `reduce`, `matmul`, `conv` and `pool`
 and `join`.
 """
 
+# isort: off
 from ..engine.primitive import identity
 from .conv import conv2d
 from .elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    clone,
-    cos,
-    div,
-    exp,
-    gelu,
-    leaky_relu,
-    log,
-    maximum,
-    minimum,
-    mul,
-    neg,
-    pow,
-    relu,
-    sigmoid,
-    sin,
-    softplus,
-    sqrt,
-    sub,
-    tanh,
-    where,
-)
+    abs, add, astype, clip, clone, cos, div, exp, gelu, leaky_relu, log, maximum, minimum, mul,
+    neg, pow, relu, sigmoid, sin, softplus, sqrt, sub, tanh, where,
+)  # fmt: skip
 from .join import dropout, join
 from .loss import cross_entropy, mse_loss
 from .matmul import linear, matmul
@@ -39,20 +18,9 @@ from .norm import batch_norm, layer_norm
 from .pool import avg_pool2d, global_avg_pool, max_pool2d
 from .reduce import log_softmax, logsumexp, max, mean, min, prod, softmax, std, sum, var
 from .shape import (
-    broadcast_to,
-    cat,
-    concatenate,
-    expand_dims,
-    flip,
-    getitem,
-    pad,
-    reshape,
-    scatter,
-    split,
-    squeeze,
-    stack,
-    transpose,
-)
+    broadcast_to, cat, concatenate, expand_dims, flip, getitem, pad, reshape, scatter, split,
+    squeeze, stack, transpose,
+)  # fmt: skip
 
 __all__ = [
     "abs", "add", "astype", "avg_pool2d", "batch_norm", "broadcast_to", "cat", "clip", "clone",

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import index
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..check import Count, CountOrPair, Pair, SizeOrPair, checked
 from ..engine.definition import definition
 from ..engine.tensor import Tensor
-from ..errors import ShapeError
-from ..guards.arrays import check_arrays, check_features
+from ..guards.images import check_images, check_kernel, check_room
 from .shape import concatenate, pad, split
 
 Padding = Literal["same", "valid"] | SizeOrPair
@@ -48,70 +47,24 @@ def conv2d(
     (The layer `nn.Conv2d` pads with "same" unless told otherwise.)
     Raises `ShapeError` where channels and kernel do not fit or nothing would come out.
     """
-    x, plan = _plan(x, weight, bias, stride, padding, padding_mode, dilation, groups)
+    x, plan = planned(x, weight, bias, stride, padding, padding_mode, dilation, groups)
     given = () if bias is None else (bias,)
-    return _conv2d(x, weight, *given, **plan)
+    return _conv2d(x, weight, *given, plan=plan)
 
 
-def _plan(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    stride: CountOrPair = 1,
-    padding: Padding = "valid",
-    padding_mode: Literal["zeros", "reflect"] = "zeros",
-    dilation: CountOrPair = 1,
-    groups: Count = 1,
-) -> tuple[Any, dict[str, Any]]:
-    """The arguments checked: x, with its border where that is a reflection, and the settings."""
-    check_images("conv2d", x)
-    check_features("conv2d", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
-    if weight.ndim != 4:
-        raise ShapeError(f"conv2d: weight needs (kh, kw, C_in, C_out), got {weight.shape}")
-    kh, kw, channels, out_channels = weight.shape
-    if min(weight.shape) < 1:
-        raise ShapeError(f"conv2d: weight {weight.shape} has nothing in it")
-    if x.shape[3] != channels * groups:
-        raise ShapeError(
-            f"conv2d: x has {x.shape[3]} channels (last axis of {x.shape}) but the kernel "
-            f"{weight.shape} expects {channels * groups}"
-            + (f" ({channels} in each of {groups} groups)" if groups > 1 else "")
-        )
-    if out_channels % groups:
-        raise ShapeError(f"conv2d: {out_channels} output channels do not divide into {groups}")
-    if bias is not None and bias.shape != (out_channels,):
-        raise ShapeError(
-            f"conv2d: bias has shape {bias.shape}, but the kernel {weight.shape} gives "
-            f"{out_channels} channels"
-        )
-    stride, dilation = pair(stride), pair(dilation)
-    sizes = ((kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1)  # of the spread-out kernel
-    border = tuple(
-        _border(padding, axis, x.shape[1 + axis], sizes[axis], stride[axis]) for axis in (0, 1)
-    )
-    for axis, name in enumerate(("high", "wide")):
-        room = x.shape[1 + axis] + sum(border[axis])
-        if room < sizes[axis]:
-            raise ShapeError(
-                f"conv2d: the kernel {weight.shape}"
-                + (f" with dilation {dilation[axis]}" if dilation[axis] > 1 else "")
-                + f" is {sizes[axis]} {name} but x {x.shape} with its padding only {room}; "
-                'use padding="same" or a smaller kernel'
-            )
-    if padding_mode == "reflect" and border != ((0, 0), (0, 0)):
-        x = pad(x, ((0, 0), *border, (0, 0)), mode="reflect")
-        border = ((0, 0), (0, 0))
-    return x, {"border": border, "stride": stride, "dilation": dilation, "groups": groups}
+class Plan(NamedTuple):
+    """How a kernel moves over an image. Pairs are (for rows, for columns)."""
 
-
-# ----- The definition -----
+    border: tuple[Pair, ...]  # how many zeros (before, after) along either axis
+    stride: Pair
+    dilation: Pair
+    groups: int
 
 
 @definition
-def _conv2d(
-    x: Any, weight: Any, *bias: Any, border: Any, stride: Pair, dilation: Pair, groups: int
-) -> Any:
+def _conv2d(x: Any, weight: Any, *bias: Any, plan: Plan) -> Any:
     """For each tap of the kernel: the pixels it meets, times its matrix of weights; summed."""
+    border, stride, dilation, groups = plan
     x = pad(x, ((0, 0), *border, (0, 0)))
     parts = []
     for xg, wg in zip(split(x, groups, axis=3), split(weight, groups, axis=3)):
@@ -135,17 +88,24 @@ def taps(
             yield u, v, (slice(None), rows, columns)
 
 
-# ----- Arguments -----
+# ----- From what was asked to a plan -----
 
 
-def check_images(name: str, x: Any) -> None:
-    """Raise `ShapeError` unless x has the four axes of a batch of images."""
-    check_arrays(name, x=x)
-    if x.ndim != 4:
-        raise ShapeError(
-            f"{name}: x needs four axes (N, H, W, C), got {x.shape}"
-            + ("; add the batch axis with x[None]" if x.ndim == 3 else "")
-        )
+def planned(
+    x: Any, weight: Any, bias: Any, stride: Any = 1, padding: Any = "valid",
+    padding_mode: str = "zeros", dilation: Any = 1, groups: int = 1,
+) -> tuple[Any, Plan]:  # fmt: skip
+    """x, mirrored at its edges already if that is the padding; and the plan. See `conv2d`."""
+    check_images("conv2d", x)
+    check_kernel(x, weight, bias, groups)
+    stride, dilation = pair(stride), pair(dilation)
+    extent = tuple((k - 1) * step + 1 for k, step in zip(weight.shape, dilation))
+    sides = (padding, padding) if isinstance(padding, str) else pair(padding)
+    border = tuple(map(_border, sides, x.shape[1:3], extent, stride))
+    check_room(x, weight, border, extent, dilation)
+    if padding_mode == "reflect" and any(map(any, border)):
+        x, border = pad(x, ((0, 0), *border, (0, 0)), mode="reflect"), ((0, 0), (0, 0))
+    return x, Plan(border, stride, dilation, groups)
 
 
 def pair(value: int | Pair) -> Pair:
@@ -154,12 +114,9 @@ def pair(value: int | Pair) -> Pair:
     return index(rows), index(columns)
 
 
-def _border(padding: Padding, axis: int, length: int, size: int, stride: int) -> Pair:
+def _border(padding: Any, length: int, size: int, stride: int) -> Pair:
     """Pixels (before, after) along one axis."""
-    if padding == "valid":
-        return 0, 0
     if padding == "same":
         total = max(0, (-(-length // stride) - 1) * stride + size - length)
         return total // 2, total - total // 2
-    pixels = pair(padding)[axis]
-    return pixels, pixels
+    return (0, 0) if padding == "valid" else (padding, padding)

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from operator import add
 from typing import Any
 
-import numpy
-
-from ..backend import asarray, on_gpu, own, uniform, whole
+from ..backend import asarray, own, uniform, whole
 from ..check import Below1, checked
 from ..engine.definition import definition
-from ..engine.operators import raw
 from ..engine.tensor import Tensor
-from ..errors import DTypeError, ShapeError
+from ..errors import ShapeError
 from ..guards.arrays import check_arrays
+from ..guards.images import check_branches, checked_mask
 
 
 @definition
@@ -36,25 +34,14 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
     Raises `ShapeError` for branches of different shapes, or a sample with no branch alive. (A mask
     that is on a GPU already is not looked at; such a sample then becomes NaN.)
     """
-    if not xs:
-        raise ShapeError("join: xs is empty: there is no branch to join")
-    for position, x in enumerate(xs):
-        check_arrays("join", **{f"xs[{position}]": x})
-        if x.shape != xs[0].shape:
-            raise ShapeError(f"join: xs[{position}] has shape {x.shape}, xs[0] has {xs[0].shape}")
-    if mask is None:
-        return xs[0] if len(xs) == 1 else _join(*xs, weights=1 / len(xs))
-    mask = raw(mask)
-    mask = mask if on_gpu(mask) else numpy.asarray(mask)
-    if mask.dtype.kind != "b":
-        raise DTypeError(f"join: mask says alive or not, so it must be bool, got {mask.dtype}")
-    if mask.shape != (len(xs[0]), len(xs)):
-        raise ShapeError(f"join: mask has shape {mask.shape}, expected {(len(xs[0]), len(xs))}")
-    alive = mask.sum(axis=1, keepdims=True)
-    if not on_gpu(alive) and not alive.all():
-        raise ShapeError(f"join: no branch is alive for sample {int(alive[:, 0].argmin())}")
+    check_branches(xs)
+    if mask is not None:
+        mask = checked_mask(mask, xs)
     if len(xs) == 1:
         return xs[0]  # since it is alive in every sample
+    if mask is None:
+        return _join(*xs, weights=1 / len(xs))
+    alive = mask.sum(axis=1, keepdims=True)
     weights = asarray((mask / alive).astype(xs[0].dtype).T)  # (k, N)
     by_sample = (len(xs[0]),) + (1,) * (xs[0].ndim - 1)
     return _join(*xs, weights=[weight.reshape(by_sample) for weight in weights])

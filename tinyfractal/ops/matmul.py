@@ -12,8 +12,7 @@ from ..backend import xp
 from ..check import checked
 from ..engine.primitive import primitive
 from ..engine.tensor import Tensor
-from ..errors import ShapeError
-from ..guards.arrays import check_features
+from ..guards.arrays import check_linear, check_product
 from .shape import expand_dims
 
 
@@ -45,16 +44,7 @@ def matmul(a: Any, b: Any) -> Any:
     A vector on the left counts as a row and on the right as a column, and that axis is dropped
     from the result, as in NumPy. Raises `ShapeError` where the k differ.
     """
-    if xp.ndim(a) == 0 or xp.ndim(b) == 0:
-        raise ShapeError(
-            f"matmul: a {xp.shape(a)} and b {xp.shape(b)} need an axis; use * for a number"
-        )
-    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
-        raise ShapeError(
-            f"matmul: the last axis of a {a.shape} must be as long as the "
-            f"{'second last' if b.ndim > 1 else 'only'} axis of b {b.shape}: {a.shape[-1]} is not "
-            f"{b.shape[-2 if b.ndim > 1 else -1]}; transpose one of them?"
-        )
+    check_product(a, b)
     return xp.matmul(a, b)
 
 
@@ -64,20 +54,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
     Raises `ShapeError` where x, weight and bias do not fit.
     """
-    check_features("linear", x=x, weight=weight)
-    if x.ndim == 0 or x.shape[-1] != weight.shape[0]:
-        raise ShapeError(
-            f"linear: x has {x.shape[-1] if x.ndim else 'no'} features (last axis of {x.shape}) "
-            f"but the weight {weight.shape} expects {weight.shape[0]}"
-        )
-    if bias is None:
-        return _product(x, weight)
-    if bias.shape != weight.shape[1:]:
-        raise ShapeError(
-            f"linear: bias has shape {bias.shape}, but the weight {weight.shape} gives "
-            f"{weight.shape[1]} features"
-        )
-    return _linear(x, weight, bias)
+    check_linear(x, weight, bias)
+    return _product(x, weight) if bias is None else _linear(x, weight, bias)
 
 
 def _rows(x: Any) -> Any:

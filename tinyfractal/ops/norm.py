@@ -20,8 +20,7 @@ from ..check import Amount, Probability, checked
 from ..engine.definition import as_written, definition
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
-from ..errors import ShapeError
-from ..guards.arrays import check_features
+from ..guards.images import check_batch_norm, check_layer_norm
 from .elementwise import relu as max_with_zero
 from .elementwise import sqrt
 from .reduce import mean, var
@@ -44,35 +43,20 @@ def batch_norm(
     In training the statistics are those of the batch, and the running ones, if given, move towards
     them in place: running ← (1 - momentum) · running + momentum · batch, the variance taken with
     n - 1. Otherwise the running ones are used. With `relu` the result is max(y, 0), in one go.
-    Raises `ShapeError` where the channels do not fit, or for a single number per channel, whose
-    variance is nothing.
+    Raises `ShapeError` where the channels do not fit, or for a single number per channel, which
+    has no variance.
     """
-    given = {"weight": weight, "bias": bias}
     running = {"running_mean": running_mean, "running_var": running_var}
-    given |= {name: value for name, value in running.items() if value is not None}
-    check_features("batch_norm", x=x, **given)
-    for name, value in given.items():
-        if value.shape != x.shape[-1:]:
-            raise ShapeError(
-                f"batch_norm: x has {x.shape[-1]} channels (last axis of {x.shape}) but "
-                f"{name} has shape {value.shape}"
-            )
+    check_batch_norm(x, training, weight=weight, bias=bias, **running)
     if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: outside training it needs running_mean and running_var")
         # copies, since a later training step moves the running ones in place, before backward maybe
         center, variance = raw(running_mean).copy(), raw(running_var).copy()
         return _by_statistics(x, weight, bias, center, variance, eps, relu)
-    count = x.size // x.shape[-1]
-    if count == 1:
-        raise ShapeError(
-            f"batch_norm: x {x.shape} has one number per channel, which has no variance; use "
-            "larger batches or images in training, or call eval() first"
-        )
     y, center, variance = _by_batch(x, weight, bias, eps, relu)
+    count = x.size // x.shape[-1]
     if count:
         move(running_mean, momentum, center)
-        move(running_var, momentum, variance * (count / max(1, count - 1)))
+        move(running_var, momentum, variance * (count / (count - 1)))
     return y
 
 
@@ -86,7 +70,7 @@ def move(running: Any, momentum: float, batch: Array) -> None:
 
 @definition
 def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[Any, Array, Array]:
-    """Normalized by its own mean and variance, which come back too."""
+    """Normalized by the mean and the variance of x, which come back too."""
     axes = tuple(range(x.ndim - 1))
     center, variance = mean(x, axis=axes), var(x, axis=axes)
     y = as_written(_by_statistics)(x, weight, bias, center, variance, eps, relu)
@@ -117,10 +101,5 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: Amount = 1e-5) -> Tensor:
 
     Raises `ShapeError` where the channels do not fit.
     """
-    check_features("layer_norm", x=x, weight=weight, bias=bias)
-    if weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
-        raise ShapeError(
-            f"layer_norm: x has {x.shape[-1]} channels (last axis of {x.shape}) but weight has "
-            f"shape {weight.shape} and bias {bias.shape}"
-        )
+    check_layer_norm(x, weight, bias)
     return _layer_norm(x, weight, bias, eps=eps)

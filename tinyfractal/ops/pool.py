@@ -12,8 +12,8 @@ from ..check import CountOrPair, Pair, SizeOrPair, checked
 from ..engine.definition import definition
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
-from ..errors import ShapeError
-from .conv import check_images, pair, taps
+from ..guards.images import check_images, check_window
+from .conv import pair, taps
 from .elementwise import where
 from .reduce import mean, sum
 from .shape import pad, stack
@@ -50,39 +50,24 @@ def global_avg_pool(x: Any) -> Tensor:
 
 
 def _settings(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> dict[str, Any]:
-    check_images(name, x)
-    size = pair(kernel_size)
-    padding = pair(padding)
-    for axis in (0, 1):
-        if 2 * padding[axis] > size[axis]:
-            raise ShapeError(f"{name}: padding {padding} is more than half the window {size}")
-        if x.shape[1 + axis] + 2 * padding[axis] < size[axis]:
-            raise ShapeError(f"{name}: a window of {size} does not fit into x {x.shape}")
-    return {
-        "size": size,
-        "stride": size if stride is None else pair(stride),
-        "widths": ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)),
-    }
-
-
-# ----- The largest -----
+    size, (rows, columns) = pair(kernel_size), pair(padding)
+    check_window(name, x, size, (rows, columns))
+    widths = ((0, 0), (rows, rows), (columns, columns), (0, 0))
+    return {"size": size, "stride": size if stride is None else pair(stride), "widths": widths}
 
 
 @definition
 def _max_pool2d(x: Any, *, size: Pair, stride: Pair, widths: Any) -> Any:
-    """The pixels under each place of the window, side by side; of them the first largest."""
+    """The pixels at each tap of the window, side by side; of them the first largest."""
     inside = xp.pad(xp.ones(x.shape, bool), widths)
     x = pad(x, widths, value=-xp.inf)
-    places = [tap for _, _, tap in taps(x.shape, size, stride)]
-    candidates = stack([x[tap] for tap in places])
+    all_taps = [tap for _, _, tap in taps(x.shape, size, stride)]
+    candidates = stack([x[tap] for tap in all_taps])
     values = raw(candidates)
     largest = (values == values.max(axis=0)) | (values != values)  # NaN wins, as in NumPy
-    first = xp.argmax(largest & xp.stack([inside[tap] for tap in places]), axis=0)
+    first = xp.argmax(largest & xp.stack([inside[tap] for tap in all_taps]), axis=0)
     chosen = xp.arange(len(values)).reshape(-1, 1, 1, 1, 1) == first
     return sum(where(chosen, candidates, 0.0), axis=0)
-
-
-# ----- The mean -----
 
 
 @definition

@@ -13,17 +13,17 @@ from ..backend import xp
 from ..check import Axis, checked
 from ..engine.operators import FUNCTIONS, raw
 from ..engine.primitive import primitive
-from ..errors import ShapeError
+from ..guards.arrays import check_ddof
 from .elementwise import exp, sqrt
 from .shape import broadcast_to, concatenate, expand_dims, reshape, transpose
 
 
-def _spread(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
-    """Give the gradient of a reduction the shape from before it, each number repeated."""
+def _spread(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """Give the gradient of a reduction the shape of x again, each number repeated."""
     if not keepdims:
-        axes = _axes(axis, len(shape))
-        g = reshape(g, shape=tuple(1 if i in axes else n for i, n in enumerate(shape)))
-    return broadcast_to(g, shape=shape)
+        axes = _axes(axis, x.ndim)
+        g = reshape(g, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+    return broadcast_to(g, shape=x.shape)
 
 
 def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -33,42 +33,36 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def _count(shape: tuple[int, ...], axis: Axis) -> int:
+def _count(x: Any, axis: Axis) -> int:
     """How many numbers become one."""
-    return math.prod(shape[i] for i in _axes(axis, len(shape)))
+    return math.prod(x.shape[i] for i in _axes(axis, x.ndim))
 
 
-@primitive(lambda g, _y, _x, axis, keepdims: _spread(g, _x.shape, axis, keepdims))
+@primitive(lambda g, _y, _x, axis, keepdims: _spread(g, _x, axis, keepdims))
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Σ x."""
     return xp.sum(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(
-    lambda g, _y, _x, axis, keepdims: _spread(g / _count(_x.shape, axis), _x.shape, axis, keepdims)
-)
+@primitive(lambda g, _y, _x, axis, keepdims: _spread(g / _count(_x, axis), _x, axis, keepdims))
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Σ x / n, n being how many numbers become one. Of integers or booleans: float32."""
     x = x if x.dtype.kind == "f" else x.astype(xp.float32)
-    return xp.sum(x, axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+    return xp.sum(x, axis=axis, keepdims=keepdims) / _count(x, axis)
 
 
-@primitive(
-    lambda g, _y, x, axis, keepdims, ddof: (
-        _spread(g * 2 / (_count(x.shape, axis) - ddof), x.shape, axis, keepdims)
-        * (x - mean(x, axis=axis, keepdims=True))
-    )
-)
+def _var_gradient(g: Any, _y: Any, x: Any, axis: Axis, keepdims: bool, ddof: int) -> Any:
+    centered = x - mean(x, axis=axis, keepdims=True)
+    return _spread(g * 2 / (_count(x, axis) - ddof), x, axis, keepdims) * centered
+
+
+@primitive(_var_gradient)
 def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
     """Variance, Σ (x - mean)² / (n - ddof). NumPy's ddof = 0; PyTorch's default is 1.
 
     Raises `ShapeError` where there are no more numbers than `ddof`.
     """
-    count = _count(x.shape, axis)
-    if 0 < ddof >= count:
-        raise ShapeError(
-            f"var: ddof={ddof} needs more than {ddof} numbers, got {count} of x {x.shape}"
-        )
+    check_ddof(x, ddof, _count(x, axis))
     return xp.var(x, axis=axis, keepdims=keepdims, ddof=ddof)
 
 
@@ -84,30 +78,26 @@ def prod(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
     It needs no gradient of its own: that of each multiplication is enough, zeros included.
     """
-    ndim = x.ndim
+    order = list(range(x.ndim))
     if axis is None:
         x = reshape(x, shape=(x.size,))
     else:
-        order = list(range(ndim))
-        order.insert(0, order.pop(axis))  # that axis first
-        x = transpose(x, axes=tuple(order))
+        x = transpose(x, axes=(order.pop(axis), *order))  # that axis first
     while len(x) > 1:
         half = len(x) // 2
         pairs = x[:half] * x[half : 2 * half]
         x = concatenate([pairs, x[2 * half :]]) if len(x) % 2 else pairs
     y = x[0] if len(x) else xp.ones(x.shape[1:], x.dtype)
-    if not keepdims:
-        return y
-    return reshape(y, shape=(1,) * ndim) if axis is None else expand_dims(y, axis=axis)
+    return expand_dims(y, axis=tuple(order) if axis is None else axis) if keepdims else y
 
 
 FUNCTIONS["prod"] = prod  # for the method x.prod()
 
 
 def _extreme_gradient(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    hit = (raw(x) == raw(_spread(y, x.shape, axis, keepdims))).astype(x.dtype)
+    hit = (raw(x) == raw(_spread(y, x, axis, keepdims))).astype(x.dtype)
     share = hit / hit.sum(axis=axis, keepdims=True)  # equal numbers share the gradient
-    return _spread(g, x.shape, axis, keepdims) * share
+    return _spread(g, x, axis, keepdims) * share
 
 
 @primitive(_extreme_gradient)
@@ -124,7 +114,7 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 @primitive(
     lambda g, y, x, axis, keepdims: (
-        _spread(g, x.shape, axis, keepdims) * exp(x - _spread(y, x.shape, axis, keepdims))
+        _spread(g, x, axis, keepdims) * exp(x - _spread(y, x, axis, keepdims))
     )
 )
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:

@@ -8,7 +8,7 @@ repeated is summed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 from ..backend import xp
@@ -17,8 +17,7 @@ from ..engine.arraylike import plain_index
 from ..engine.backward import sum_to
 from ..engine.primitive import primitive
 from ..engine.tensor import Tensor
-from ..errors import OutOfRangeError, ShapeError
-from ..guards.arrays import check_arrays
+from ..guards.arrays import check_sections, check_widths
 
 
 @primitive(lambda g, _y, _x, shape: reshape(g, shape=_x.shape), view=True)
@@ -37,8 +36,7 @@ def _inverse(axes: Sequence[int] | None) -> list[int] | None:
     """The order of axes that undoes `axes`."""
     if axes is None:
         return None
-    places = [axis % len(axes) for axis in axes]
-    return sorted(range(len(axes)), key=places.__getitem__)
+    return sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
 
 
 @primitive(lambda g, _y, _x, shape: sum_to(g, _x.shape), view=True)
@@ -76,7 +74,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 @primitive(lambda g, _y, _x, index, shape: getitem(g, index=index))
 def scatter(x: Any, index: Any, shape: Shape) -> Any:
-    """Zeros of `shape` with x added at `index`: what undoes getitem. Repeated places add up."""
+    """Zeros of `shape` with x added at `index`: what undoes getitem. Repeated indices add up."""
     index = plain_index(index)
     out = xp.zeros(shape, x.dtype)
     parts = index if isinstance(index, tuple) else (index,)
@@ -89,34 +87,25 @@ def scatter(x: Any, index: Any, shape: Shape) -> Any:
 
 @checked
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """x cut along `axis` into that many equal parts, or before each of the given places.
+    """x cut along `axis` into that many equal parts, or before each of the given indices.
 
     Raises `ShapeError` where the parts cannot be equal.
     """
-    check_arrays("split", x=x)
-    if not -x.ndim <= axis < x.ndim:
-        raise OutOfRangeError(f"split: axis {axis} is not one of x {x.shape}")
+    check_sections(x, sections, axis)
     length = x.shape[axis]
-    if not isinstance(sections, Sequence):
-        if sections < 1 or length % sections:
-            raise ShapeError(
-                f"split: axis {axis} of {x.shape} has length {length}, which does not divide into "
-                f"{sections} equal parts; give the places to cut at instead"
-            )
+    if not isinstance(sections, Sequence):  # cuts at each multiple of the parts' length
         sections = [i * (length // sections) for i in range(1, sections)]
-    places = [0, *sections, length]
+    cuts = [0, *sections, length]
     before = (slice(None),) * (axis % x.ndim)
-    return [getitem(x, (*before, slice(a, b))) for a, b in pairwise(places)]
+    return [getitem(x, (*before, slice(a, b))) for a, b in pairwise(cuts)]
 
 
 # ----- Putting together -----
 
 
 def _cut(g: Any, _y: Any, *_xs: Any, axis: int) -> list[Any]:
-    ends = [0]
-    for x in _xs:
-        ends.append(ends[-1] + x.shape[axis])
-    return split(g, ends[1:-1], axis)
+    ends = accumulate(x.shape[axis] for x in _xs)
+    return split(g, list(ends)[:-1], axis)
 
 
 @primitive(_cut)
@@ -168,22 +157,13 @@ def pad(
     are not repeated: (1 2 3) with 2 on each side is (3 2 1 2 3 2 1).
     Raises `ShapeError` for a wrong number of widths, or a reflection wider than the inside.
     """
-    check_arrays("pad", x=x)
-    if len(widths) != x.ndim:
-        raise ShapeError(
-            f"pad: widths needs (before, after) for each axis of x {x.shape}, got {widths!r}"
-        )
+    check_widths(x, widths, mode)
     if mode == "zeros":
         return _pad(x, widths=tuple(tuple(pair) for pair in widths), value=value)
     for axis, (before, after) in enumerate(widths):
-        length = x.shape[axis]
-        if max(before, after) >= max(length, 1):
-            raise ShapeError(
-                f"pad: cannot reflect {max(before, after)} numbers at the edge of axis {axis} of "
-                f"{x.shape}, which has {length - 1} besides the edge; pad with zeros, or less"
-            )
         if before or after:
+            length = x.shape[axis]
             distance = xp.abs(xp.arange(-before, length + after))
-            places = (length - 1) - xp.abs((length - 1) - distance)
-            x = getitem(x, (slice(None),) * axis + (places,))
+            mirrored = (length - 1) - xp.abs((length - 1) - distance)
+            x = getitem(x, (slice(None),) * axis + (mirrored,))
     return x
