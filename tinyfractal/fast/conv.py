@@ -62,7 +62,7 @@ def conv2d_each(
         ]
     all_biases = [] if biases[0] is None else biases
     ys = _conv2d(padded, *weights, *all_biases, kernels=len(weights), **given)
-    return [_row(ys, k=k) for k in range(len(weights))]
+    return [_output_of(ys, k=k) for k in range(len(weights))]
 
 
 # ----- The definition, for several kernels -----
@@ -173,32 +173,32 @@ def _conv2d(
 def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:
     if isinstance(g, Tensor) or mode.anomaly:  # anomaly mode looks at every array
         return scatter(g, index=k, shape=_ys.shape)
-    return Rows(_ys.shape, {k: g})
+    return GradientByKernel(_ys.shape, {k: g})
 
 
 @primitive(_put_back, view=True)
-def _row(ys: Any, k: int) -> Any:
+def _output_of(ys: Any, k: int) -> Any:
     """ys[k]: what kernel k gave. Its gradient is not put back among zeros."""
     return ys[k]
 
 
-class Rows:
-    """The gradient of several arrays in one, row by row: {k: gradient}.
+class GradientByKernel:
+    """The gradient of the outputs of several kernels: {k: gradient of the output of kernel k}.
 
-    The rows come from different places, one after the other, and `_conv2d`, for which alone they
-    are meant, takes them as they come; so they are never copied together.
+    The parts come from different branches, one after the other, and `_conv2d`, for which alone they
+    are meant, takes them one by one; so they are never copied into one array.
     """
 
-    def __init__(self, shape: tuple[int, ...], rows: dict[int, Array]) -> None:
-        self.shape, self.rows = shape, rows
+    def __init__(self, shape: tuple[int, ...], parts: dict[int, Array]) -> None:
+        self.shape, self.parts = shape, parts
 
-    def __add__(self, other: Rows) -> Rows:
-        return Rows(self.shape, self.rows | other.rows)  # each row comes once
+    def __add__(self, other: GradientByKernel) -> GradientByKernel:
+        return GradientByKernel(self.shape, self.parts | other.parts)  # each comes once
 
     def __getitem__(self, k: int) -> Array:
-        if k not in self.rows:  # nobody used it
-            return xp.zeros_like(next(iter(self.rows.values())))
-        return self.rows[k]
+        if k not in self.parts:  # nobody used that output
+            return xp.zeros_like(next(iter(self.parts.values())))
+        return self.parts[k]
 
 
 def one_kernel(x: Any, weight: Any, *bias: Any, plan: Plan) -> Any:

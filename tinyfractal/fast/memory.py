@@ -63,16 +63,16 @@ class Finish:
     def __call__(self, y: Array, number: int, channels: slice = slice(None)) -> None:
         """Piece `number` of y: (…, N, C), whose channels and images lie side by side in memory."""
         n, c = y.shape[-2:]
-        lines = y.reshape(*y.shape[:-2], n * c)
+        rows = y.reshape(*y.shape[:-2], n * c)
         if self.bias is not None:
-            lines += repeated(self.bias[channels], n)
+            rows += repeated(self.bias[channels], n)
         if self.relu:
-            xp.maximum(lines, 0, out=lines)
+            xp.maximum(rows, 0, out=rows)
         if self.sums is not None:
-            lines = lines.reshape(-1, n * c)
+            rows = rows.reshape(-1, n * c)
             sums = xp.empty((2, n * c), y.dtype)
-            xp.matmul(xp.ones(len(lines), y.dtype), lines, out=sums[0])
-            xp.einsum("ij,ij->j", lines, lines, out=sums[1])
+            xp.matmul(xp.ones(len(rows), y.dtype), rows, out=sums[0])
+            xp.einsum("ij,ij->j", rows, rows, out=sums[1])
             self.sums[number] = sums.reshape(2, n, c).sum(axis=1, dtype=xp.float64)
 
     def statistics(self, y: Array) -> tuple[Array, Array] | None:
@@ -97,8 +97,8 @@ def repeated(vector: Array, times: int) -> Array:
     return vector.reshape(1, -1).repeat(times, axis=0).reshape(-1)
 
 
-class Lines:
-    """Arrays (…, C) seen as a matrix whose lines are several pixels long, for quick passes.
+class WideRows:
+    """Arrays (…, C) seen as a matrix whose rows are several pixels wide, for quick passes.
 
     The pixels are in the order in which they lie in the memory of `x`. Where they lie side by side
     the matrix is a view; what lies otherwise is copied.
@@ -126,17 +126,17 @@ class Lines:
         return matrix.reshape(*lengths, self.c).transpose(*back, len(back))
 
     def spread(self, vector: Array) -> Array:
-        """Numbers of the channels (C,), as one line."""
+        """Numbers of the channels (C,), as one row."""
         return repeated(vector, self.side_by_side)
 
-    def gathered(self, line: Array) -> Array:
-        """Sums over a line, channel by channel: (side_by_side · C,) → (C,)."""
-        return line.reshape(-1, self.c).sum(axis=0)
+    def gathered(self, row: Array) -> Array:
+        """Sums over a row, channel by channel: (side_by_side · C,) → (C,)."""
+        return row.reshape(-1, self.c).sum(axis=0)
 
     def runs(self, where: slice) -> list[slice]:
-        """Runs of lines that stay in the processor's cache from one step to the next; at least one.
+        """Runs of rows that stay in the processor's cache from one step to the next; at least one.
 
-        (Of no lines, sums are zeros.)
+        (Of no rows, sums are zeros.)
         """
         return runs(where, RUN // max(1, self.side_by_side * self.c)) or [where]
 

@@ -10,7 +10,7 @@ from ..engine.definition import RULES, as_written
 from ..engine.operators import raw
 from ..ops import norm
 from .fused import fused, quicker
-from .memory import Lines
+from .memory import WideRows
 from .parallel import parts, run
 
 # ----- Batch norm -----
@@ -19,65 +19,63 @@ from .parallel import parts, run
 def _statistics(x: Array) -> tuple[Array, Array]:
     """Mean and variance of each channel, (C,) each, in one pass.
 
-    With c a first guess at the mean, from some of the lines, and d = x - c,
+    With c a first guess at the mean, from some of the rows, and d = x - c,
 
         mean = c + Σ d / n,    variance = Σ d² / n - (Σ d / n)²
 
     (Chan et al. 1983). Without c the variance would be a small difference of large numbers.
     """
-    lines = Lines(x)
-    numbers = lines.of(x)
-    some = numbers[:: max(1, lines.count // 16)]
-    guess = lines.gathered(some.sum(axis=0)) / max(1, len(some) * lines.side_by_side)
-    line = lines.spread(guess)
+    wide = WideRows(x)
+    numbers = wide.of(x)
+    some = numbers[:: max(1, wide.count // 16)]
+    guess = wide.gathered(some.sum(axis=0)) / max(1, len(some) * wide.side_by_side)
+    line = wide.spread(guess)
 
     def part(where: slice) -> tuple[Any, Any]:
         total: Any = 0.0
         squares: Any = 0.0
-        for some in lines.runs(where):
+        for some in wide.runs(where):
             d = numbers[some] - line
             total += xp.ones(len(d), x.dtype) @ d  # a product sums quicker than sum()
             squares += xp.einsum("ij,ij->j", d, d)
         return total, squares
 
-    found = run(part, parts(lines.count, 4 * x.size))
-    apart, squares = (
-        lines.gathered(sum(several)) / max(1, lines.pixels) for several in zip(*found)
-    )
+    found = run(part, parts(wide.count, 4 * x.size))
+    apart, squares = (wide.gathered(sum(several)) / max(1, wide.pixels) for several in zip(*found))
     return guess + apart, xp.maximum(squares - apart * apart, 0)  # rounding may go below
 
 
-# ----- A multiple of each channel, and ReLU: passes over lines of pixels -----
+# ----- A multiple of each channel, and ReLU: passes over wide rows of pixels -----
 
 
 def _scaled(x: Array, scale: Array, shift: Array, rectify: bool) -> Array:
     """x · scale + shift, or max(that, 0)."""
-    lines = Lines(x)
-    source, target = lines.of(x), lines.new()
-    scale, shift = lines.spread(scale), lines.spread(shift)
+    wide = WideRows(x)
+    source, target = wide.of(x), wide.new()
+    scale, shift = wide.spread(scale), wide.spread(shift)
     zeros = xp.zeros_like(shift)  # a maximum with an array is quicker than with a number
 
     def part(where: slice) -> None:
-        for some in lines.runs(where):
+        for some in wide.runs(where):
             out = xp.multiply(source[some], scale, out=target[some])
             out += shift
             if rectify:
                 xp.maximum(out, zeros, out=out)
 
-    run(part, parts(lines.count, 2 * x.size))
-    return lines.array(target)
+    run(part, parts(wide.count, 2 * x.size))
+    return wide.array(target)
 
 
 def _rectified_sums(
-    lines: Lines, g: Array, x: Array, y: Array, rectify: bool
+    wide: WideRows, g: Array, x: Array, y: Array, rectify: bool
 ) -> tuple[Array, Array, Array]:
-    """The gradient of what ReLU was given, as lines; of each channel Σ of it, and Σ of it · x."""
-    g_in, x_in, y_in, out = lines.of(g), lines.of(x), lines.of(y), lines.new()
+    """The gradient of what ReLU was given, as wide rows; of each channel Σ of it, and Σ of it · x."""
+    g_in, x_in, y_in, out = wide.of(g), wide.of(x), wide.of(y), wide.new()
 
     def part(where: slice) -> tuple[Any, Any]:
         total: Any = 0.0
         total_x: Any = 0.0
-        for some in lines.runs(where):
+        for some in wide.runs(where):
             masked = out[some]
             if rectify:
                 xp.greater(y_in[some], 0, out=masked, casting="unsafe")
@@ -88,8 +86,8 @@ def _rectified_sums(
             total_x += xp.einsum("ij,ij->j", masked, x_in[some])
         return total, total_x
 
-    found = run(part, parts(lines.count, 4 * x.size))
-    return out, *(lines.gathered(sum(several)) for several in zip(*found))
+    found = run(part, parts(wide.count, 4 * x.size))
+    return out, *(wide.gathered(sum(several)) for several in zip(*found))
 
 
 def _batch_reference(
@@ -113,18 +111,18 @@ def _batch_gradient(
     fixed: bool,
 ) -> tuple[Array, Array, Array]:
     y, center, scale = saved  # scale = 1 / √(variance + eps)
-    lines = Lines(x)
-    target, g_bias, g_x = _rectified_sums(lines, g, x, y, relu)
+    wide = WideRows(x)
+    target, g_bias, g_x = _rectified_sums(wide, g, x, y, relu)
     g_weight = (g_x - g_bias * center) * scale
     # gx = weight · scale · (g - mean(g) - x̂ · mean(g·x̂)), as one multiple of g, one of x, and rest
     a = weight * scale
     b = a * scale * g_weight / -max(x.size // x.shape[-1], 1)
     c = a * g_bias / -max(x.size // x.shape[-1], 1) - b * center
-    source = lines.of(x)
-    a, b, c = lines.spread(a), lines.spread(b), lines.spread(c)
+    source = wide.of(x)
+    a, b, c = wide.spread(a), wide.spread(b), wide.spread(c)
 
     def part(where: slice) -> None:
-        for some in lines.runs(where):
+        for some in wide.runs(where):
             out = target[some]
             out *= a
             if not fixed:  # the statistics depend on x
@@ -132,8 +130,8 @@ def _batch_gradient(
                 of_x += c
                 out += of_x
 
-    run(part, parts(lines.count, 2 * x.size))
-    return lines.array(target), g_weight, g_bias
+    run(part, parts(wide.count, 2 * x.size))
+    return wide.array(target), g_weight, g_bias
 
 
 @fused(_batch_gradient, _batch_reference)
