@@ -23,8 +23,9 @@ import numpy
 
 from ..backend import Array, asnumpy, xp
 from ..check import Amount, Below1, checked
+from ..guards.optimizers import check_finite, check_gradient, tensors_of
 from ..nn.module import Module
-from .optimizer import Optimizer, Setting, check_gradient, tensors_of
+from .optimizer import Optimizer, Setting
 
 
 class SGD(Optimizer):
@@ -155,18 +156,12 @@ def clip_grad_norm_(parameters: Any, max_norm: Amount) -> float:
 
 def careful_length(gradients: Mapping[int, Any]) -> float:
     """√ Σ g² where g² is too large or too small for its type: √ Σ (g / top)² · top."""
-    arrays = {i: asnumpy(g) for i, g in gradients.items()}
-    for i, array in arrays.items():
-        if not numpy.isfinite(array).all():
-            raise FloatingPointError(
-                f"clip_grad_norm_: the gradient of parameter {i}, of shape {array.shape}, is not "
-                "finite; all gradients are left as they are. Try a smaller learning rate; "
-                "`with tinyfractal.detect_anomaly():` finds the place."
-            )
-    top = max((float(abs(array).max(initial=0)) for array in arrays.values()), default=0.0)
+    check_finite("clip_grad_norm_", gradients)
+    arrays = [asnumpy(g) for g in gradients.values()]
+    top = max((float(abs(array).max(initial=0)) for array in arrays), default=0.0)
     if not top:
         return 0.0
-    scaled = (array.astype(numpy.float64) / top for array in arrays.values())
+    scaled = (array.astype(numpy.float64) / top for array in arrays)
     length = top * math.sqrt(sum(float((array * array).sum()) for array in scaled))
     if length == math.inf:
         raise FloatingPointError("clip_grad_norm_: the gradients together are longer than 1e308")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ..check import Amount, Count, Probability, Size, checked, need
-from ..errors import CheckpointError
-from .optimizer import Optimizer, as_list
+from ..check import Count, Probability, Size, checked
+from ..guards.states import check_schedule
+from .optimizer import Optimizer
 
 
 class Schedule:
@@ -77,23 +77,11 @@ class Schedule:
     @checked
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`. Raises `CheckpointError` where it does not fit."""
-        name, groups = type(self).__name__, self.optimizer.param_groups
-        try:
-            need(name, "epoch", state["epoch"], Size)
-            rates = as_list(state["base_lr"])
-            need(name, "base_lr", rates, Sequence[Amount])
-        except KeyError as error:
-            raise CheckpointError(f"{name}: the saved state has no {error}") from error
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{error} in the saved state") from error
-        if len(rates) != len(groups):
-            raise CheckpointError(
-                f"{name}: the saved state has {len(rates)} learning rates, the optimizer "
-                f"{len(groups)} groups"
-            )
+        groups = self.optimizer.param_groups
+        rates = check_schedule(type(self).__name__, state, len(groups))
         self.epoch = int(state["epoch"])
         for group, rate in zip(groups, rates):
-            group["lr"] = float(rate)
+            group["lr"] = rate
         self._apply()
 
 
