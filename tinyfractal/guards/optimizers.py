@@ -103,8 +103,8 @@ SYNONYMS = {"learning_rate": "lr", "decay": "weight_decay", "epsilon": "eps"}  #
 def check_spelling(optimizer: Any, name: str) -> None:
     """Raise `AttributeError` for an attribute that looks like a setting and is none."""
     ours = type(optimizer).__module__.startswith(PACKAGE)  # a subclass may have what it likes
-    if ours and not hasattr(optimizer, name) and name not in optimizer.hints():
-        alike = get_close_matches(name, [*optimizer.hints(), *SYNONYMS], 1, 0.85)
+    if ours and not hasattr(optimizer, name) and name not in optimizer.hints:
+        alike = get_close_matches(name, [*optimizer.hints, *SYNONYMS], 1, 0.85)
         if alike:
             raise AttributeError(
                 f"{type(optimizer).__name__}: there is no {name}, and setting it would change "

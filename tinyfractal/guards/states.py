@@ -100,28 +100,41 @@ def in_words(name: str, own: Tensor, saved: Any) -> str:
 UNSIGNED = ("steps", "counts", "lr", "initial_lr", "square")  # never below 0
 
 
-def check_optimizer(name: str, own: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` unless a saved state can take the place of an optimizer's own."""
-    missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+def fitting_optimizer(
+    name: str, own: Mapping[str, Any], state: Mapping[str, Any]
+) -> dict[str, numpy.ndarray]:
+    """A saved state as arrays. Raises `CheckpointError` unless it can take the place of `own`.
+
+    An older state has a single rate, and a single count of steps for all parameters.
+    """
+    given = {key: asnumpy(value) for key, value in state.items()}
+    if "steps" in given and "counts" not in given:
+        given["counts"] = numpy.full(len(own["counts"]), given["steps"])
+        given["initial_lr"] = own["initial_lr"]
+    if "lr" in given and given["lr"].shape == ():
+        given["lr"] = given["lr"].reshape(1)
+    missing, unexpected = sorted(set(own) - set(given)), sorted(set(given) - set(own))
     if missing or unexpected:
         raise CheckpointError(
             f"{name}: the saved state is of another optimizer or network: "
             f"missing {missing}, unexpected {unexpected}"
         )
-    for key, ours in own.items():
-        ours, saved = numpy.asarray(ours), state[key]
-        if key.endswith("lr") and saved.dtype.kind in "iu":  # a rate of 1
-            saved = saved.astype(ours.dtype)
-        wrong = misfit(ours, saved)
-        if wrong == "shape":
-            told = f"has shape {ours.shape}, the saved state {saved.shape}"
-        elif wrong == "type":
-            told = f"has type {ours.dtype}, the saved state {saved.dtype}"
-        elif wrong or (key.partition(".")[0] in UNSIGNED and (saved < 0).any()):
-            told = "has numbers in the saved state that cannot be right"
-        else:
-            continue
-        raise CheckpointError(f"{name}: {key} {told}")
+    for key, value in own.items():
+        check_entry(f"{name}: {key}", key, numpy.asarray(value), given[key])
+    return given
+
+
+def check_entry(where: str, key: str, own: numpy.ndarray, saved: numpy.ndarray) -> None:
+    """Raise `CheckpointError` unless this saved entry can take the place of an optimizer's own."""
+    if key.endswith("lr") and saved.dtype.kind in "iu":  # a rate of 1
+        saved = saved.astype(own.dtype)
+    wrong = misfit(own, saved)
+    if wrong == "shape":
+        raise CheckpointError(f"{where} has shape {own.shape}, the saved state {saved.shape}")
+    if wrong == "type":
+        raise CheckpointError(f"{where} has type {own.dtype}, the saved state {saved.dtype}")
+    if wrong or (key.partition(".")[0] in UNSIGNED and (saved < 0).any()):
+        raise CheckpointError(f"{where} has numbers in the saved state that cannot be right")
 
 
 def check_schedule(name: str, state: Mapping[str, Any], groups: int) -> list[float]:

@@ -1,7 +1,4 @@
-"""What all optimizers have: parameters in groups, steps in pieces, and a state to save.
-
-[{"params": weights, "weight_decay": 1e-4}, {"params": biases, "lr": 0.01}]
-"""
+"""What all optimizers have: parameters in groups, a step for each gradient, and a state to save."""
 
 from __future__ import annotations
 
@@ -15,16 +12,8 @@ from ..backend import Array, asarray, asnumpy, xp
 from ..check import Amount, checked
 from ..engine.definition import definition
 from ..engine.tensor import Tensor
-from ..guards.optimizers import (
-    Networks,
-    check_leaves,
-    check_same,
-    check_spelling,
-    check_step,
-    groups_of,
-    setting,
-)
-from ..guards.states import check_optimizer
+from ..guards import optimizers as guard
+from ..guards.states import fitting_optimizer
 from ..nn.module import Parameter
 
 
@@ -42,7 +31,7 @@ class ParamGroup(UserDict[str, Any]):
                 self[key] = value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self.data[key] = value = setting(self.owner, self.hints, key, value)
+        self.data[key] = value = guard.setting(self.owner, self.hints, key, value)
         if key == "lr":
             self.data["initial_lr"] = value
 
@@ -57,14 +46,15 @@ class Setting:
     def __init__(self, hint: Any) -> None:
         self.hint = hint
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __set_name__(self, owner: type[Optimizer], name: str) -> None:
         self.name = name
+        owner.hints = {**owner.hints, name: self.hint}
 
     def __get__(self, optimizer: Any, owner: type) -> Any:
         return self if optimizer is None else optimizer.param_groups[0][self.name]
 
     def __set__(self, optimizer: Any, value: Any) -> None:
-        check_same(type(optimizer).__name__, self.name, optimizer.param_groups)
+        guard.check_same(type(optimizer).__name__, self.name, optimizer.param_groups)
         for group in optimizer.param_groups:
             group[self.name] = value
 
@@ -77,6 +67,7 @@ class Optimizer:
     """
 
     memories: tuple[str, ...] = ()  # names of the arrays kept for each parameter
+    hints: dict[str, Any] = {}  # what each setting has to be
     lr = Setting(Amount)
     weight_decay = Setting(Amount)
 
@@ -85,13 +76,13 @@ class Optimizer:
         name = type(self).__name__
         defaults = {"lr": lr, "weight_decay": weight_decay, **more}
         self.param_groups = [
-            ParamGroup(name, self.hints(), {**defaults, **group})
-            for group in groups_of(name, parameters)
+            ParamGroup(name, self.hints, {**defaults, **group})
+            for group in guard.groups_of(name, parameters)
         ]
         self.parameters: list[Tensor] = [p for group in self.param_groups for p in group["params"]]
         self.group_of = [group for group in self.param_groups for _ in group["params"]]
-        check_leaves(name, self.parameters, learned=Parameter)
-        self.networks = Networks(parameters)
+        guard.check_leaves(name, self.parameters, learned=Parameter)
+        self.networks = guard.Networks(parameters)
         self.steps = 0
         self.counts = [0] * len(self.parameters)  # the steps of each: gradients may come late
         self.size = sum(p.size for p in self.parameters)
@@ -103,18 +94,8 @@ class Optimizer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute. Raises `AttributeError` for what looks like a setting and is none."""
-        check_spelling(self, name)
+        guard.check_spelling(self, name)
         super().__setattr__(name, value)
-
-    @classmethod
-    def hints(cls) -> dict[str, Any]:
-        """{setting: what it has to be}."""
-        return {
-            name: value.hint
-            for kind in reversed(cls.__mro__)
-            for name, value in vars(kind).items()
-            if isinstance(value, Setting)
-        }
 
     def step(self) -> None:
         """Change every parameter that has a gradient, and is not frozen.
@@ -126,7 +107,7 @@ class Optimizer:
         moving = [
             i for i, p in enumerate(self.parameters) if p.grad is not None and p.requires_grad
         ]
-        check_step(name, self, moving)
+        guard.check_step(name, self, moving)
         self.steps += 1
         for i in moving:
             self.counts[i] += 1
@@ -165,18 +146,8 @@ class Optimizer:
 
     @checked
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`. Raises `CheckpointError` where it does not fit.
-
-        An older one has a single rate, and a single count of steps for all parameters.
-        """
-        own = self.state_dict()
-        given = {key: asnumpy(value) for key, value in state.items()}
-        if "steps" in given and "counts" not in given:
-            given["counts"] = numpy.full(len(self.counts), given["steps"])
-            given["initial_lr"] = own["initial_lr"]
-        if "lr" in given and given["lr"].shape == ():
-            given["lr"] = given["lr"].reshape(1)
-        check_optimizer(type(self).__name__, own, given)
+        """Go on from a `state_dict`. Raises `CheckpointError` where it does not fit."""
+        given = fitting_optimizer(type(self).__name__, self.state_dict(), state)
         self.steps, self.counts = int(given["steps"]), given["counts"].tolist()
         rates = zip(given["lr"].tolist(), given["initial_lr"].tolist())
         for group, (lr, initial_lr) in zip(self.param_groups, rates):
