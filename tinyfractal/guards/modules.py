@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, MappingView
 from contextlib import contextmanager
 from functools import partial
 from inspect import ismodule
+from operator import index as whole_number
 from threading import local
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,7 @@ import numpy
 
 from ..check import PACKAGE, got, need
 from ..engine.tensor import Tensor
+from ..errors import OutOfRangeError
 
 W = TypeVar("W", bound=Tensor)
 CONTAINERS = (list, tuple, set, frozenset, deque, Mapping, MappingView)
@@ -151,6 +153,34 @@ def held(holder: Any) -> list[Any]:
         return list(vars(holder).values())
     inside: list[Any] = [*cast(Any, holder)]  # of a mapping, its keys
     return inside + list(holder.values()) if isinstance(holder, Mapping) else inside
+
+
+# ----- Containers -----
+
+
+def check_held(row: Guarded, kind: type, thing: Any) -> None:
+    """Raise `TypeError` for what does not belong into a ModuleList or the like."""
+    if not isinstance(thing, kind):
+        raise TypeError(
+            f"{type(row).__name__}: expected {kind.__name__.lower()}s, got "
+            f"{got(thing)}; Sequential takes them one by one, the others in a list"
+        )
+
+
+def index_of(row: str, index: Any, length: int) -> int:
+    """The index from 0 on; it may be negative. Raises `OutOfRangeError` where nothing is there."""
+    need(row, "index", index, int)
+    i = whole_number(index)
+    if not -length <= i < length:
+        raise OutOfRangeError(f"{row}: index {index} is out of range, there are {length}")
+    return i % length
+
+
+def check_name(modules: Any, name: Any) -> None:
+    """Raise `ValueError` for what cannot be the name of a module in a ModuleDict."""
+    need("ModuleDict", "the name", name, str)
+    if not name or "." in name or (name not in modules and hasattr(modules, name)):
+        raise ValueError(f"ModuleDict: {name!r} cannot be a name here; choose another")
 
 
 # ----- Modules that know the one they are in -----

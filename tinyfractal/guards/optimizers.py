@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -112,7 +113,26 @@ def check_spelling(optimizer: Any, name: str) -> None:
             )
 
 
+def known_epochs(schedule: str, epochs: int | None) -> int:
+    """How many epochs a schedule has. Raises `ValueError` where nobody said it."""
+    if epochs is None:
+        raise ValueError(
+            f"{schedule}: how many epochs are there? {schedule}(optimizer, …, epochs=25) says it, "
+            "or, for a schedule without an end, fit(…, epochs=25)"
+        )
+    return epochs
+
+
 # ----- Each step -----
+
+
+def check_newest(schedule: str, replaced: bool) -> None:
+    """Raise `ValueError` where a newer schedule has taken over."""
+    if replaced:
+        raise ValueError(
+            f"{schedule}.step: a newer schedule was made for this optimizer, and "
+            "both would set its rates; step that one, or make it when this one is over"
+        )
 
 
 class Networks:
@@ -188,12 +208,37 @@ def check_gradient(name: str, i: int, parameter: Tensor, memory: Sequence[Array]
         )
 
 
-def check_finite(name: str, gradients: Mapping[int, Tensor]) -> None:
-    """Raise `FloatingPointError` for a gradient, {its parameter's number: it}, with NaN or ∞."""
-    for i, g in gradients.items():
-        if not numpy.isfinite(asnumpy(g)).all():
+# ----- Clipping -----
+
+
+def gradients_of(name: str, parameters: Any) -> dict[int, Tensor]:
+    """{number of a parameter: its gradient}, each once. Raises where one does not fit."""
+    gradients = {}
+    for i, parameter in enumerate(dict.fromkeys(tensors_of(name, parameters))):
+        if parameter.grad is not None:
+            check_gradient(name, i, parameter)
+            gradients[i] = parameter.grad
+    return gradients
+
+
+def careful_length(name: str, gradients: Mapping[int, Tensor]) -> float:
+    """√ Σ g² where g² is too large or too small for its type: √ Σ (g / top)² · top.
+
+    Raises `FloatingPointError` where a gradient, or the length, is not finite.
+    """
+    arrays = {i: asnumpy(g) for i, g in gradients.items()}
+    for i, array in arrays.items():
+        if not numpy.isfinite(array).all():
             raise FloatingPointError(
-                f"{name}: the gradient of parameter {i}, of shape {g.shape}, is not "
+                f"{name}: the gradient of parameter {i}, of shape {array.shape}, is not "
                 "finite; all gradients are left as they are. Try a smaller learning rate; "
                 "`with tinyfractal.detect_anomaly():` finds the place."
             )
+    top = max((float(abs(array).max(initial=0)) for array in arrays.values()), default=0.0)
+    if not top:
+        return 0.0
+    scaled = (array.astype(numpy.float64) / top for array in arrays.values())
+    length = top * math.sqrt(sum(float((array * array).sum()) for array in scaled))
+    if length == math.inf:
+        raise FloatingPointError(f"{name}: the gradients together are longer than 1e308")
+    return length

@@ -7,14 +7,15 @@ words of its own, and before anything has changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy
 
 from ..backend import asnumpy
-from ..check import Amount, Size, need
+from ..check import Amount, Count, Size, need
 from ..engine.tensor import Tensor
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ShapeError
 from .optimizers import as_list
 
 
@@ -93,6 +94,24 @@ def in_words(name: str, own: Tensor, saved: Any) -> str:
     if wrong == "type":
         return f"wrong type: {name} is {own.dtype}, the state has {saved.dtype}"
     return f"not finite: {name} has NaN or infinity in the state" if wrong else ""
+
+
+Flattened = Mapping[str, tuple[Count, Count, Count]]  # {name of a Linear's weight: (H, W, C)}
+
+
+def flattened_shapes(
+    function: str, state: Mapping[str, Any], flattened: Flattened | None, axis: int
+) -> Flattened:
+    """{name: (H, W, C)} of what was flattened. Raises for one that no weight of the state fits."""
+    for name, shape in (flattened or {}).items():
+        need(function, f"flattened[{name!r}]", shape, tuple[Count, Count, Count])
+        found = tuple(getattr(state.get(name), "shape", ()))
+        if len(found) != 2 or found[axis] != prod(shape):
+            raise ShapeError(
+                f"{function}: flattened names {name!r} with (H, W, C) = {tuple(shape)}, which is a "
+                f"weight of {prod(shape)} inputs; the state has {found or 'no such weight'}"
+            )
+    return flattened or {}
 
 
 # ----- Of an optimizer and a schedule -----

@@ -16,14 +16,14 @@ Parameters may come in groups with settings of their own, such as no weight deca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy
 
 from ..backend import Array, asnumpy, xp
 from ..check import Amount, Below1, checked
-from ..guards.optimizers import check_finite, check_gradient, tensors_of
+from ..guards.optimizers import careful_length, gradients_of
 from ..nn.module import Module
 from .optimizer import Optimizer, Setting
 
@@ -135,32 +135,17 @@ def clip_grad_norm_(parameters: Any, max_norm: Amount) -> float:
     Returns the length before, √ Σ g². Raises `FloatingPointError` for a gradient that is not finite
     and leaves them all as they are.
     """
-    tensors = dict.fromkeys(tensors_of("clip_grad_norm_", parameters))  # each of them once
-    gradients = {}
-    for i, parameter in enumerate(tensors):
-        if parameter.grad is not None:
-            check_gradient("clip_grad_norm_", i, parameter)
-            gradients[i] = parameter.grad
+    gradients = gradients_of("clip_grad_norm_", parameters)
     with numpy.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients.values())
     total = float(asnumpy(squares))  # here a GPU is waited for, once
-    length = math.sqrt(total) if 1e-30 < total < math.inf else careful_length(gradients)
+    length = (
+        math.sqrt(total)
+        if 1e-30 < total < math.inf
+        else careful_length("clip_grad_norm_", gradients)
+    )
     if length > max_norm:
         for g in gradients.values():
             g.data *= max_norm / length
             g.changed("clip_grad_norm_")
-    return length
-
-
-def careful_length(gradients: Mapping[int, Any]) -> float:
-    """√ Σ g² where g² is too large or too small for its type: √ Σ (g / top)² · top."""
-    check_finite("clip_grad_norm_", gradients)
-    arrays = [asnumpy(g) for g in gradients.values()]
-    top = max((float(abs(array).max(initial=0)) for array in arrays), default=0.0)
-    if not top:
-        return 0.0
-    scaled = (array.astype(numpy.float64) / top for array in arrays)
-    length = top * math.sqrt(sum(float((array * array).sum()) for array in scaled))
-    if length == math.inf:
-        raise FloatingPointError("clip_grad_norm_: the gradients together are longer than 1e308")
     return length

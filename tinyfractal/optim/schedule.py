@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..check import Count, Probability, Size, checked
+from ..guards.optimizers import check_newest, known_epochs
 from ..guards.states import check_schedule
 from .optimizer import Optimizer
 
@@ -29,13 +30,7 @@ class Schedule:
     @property
     def epochs(self) -> int:
         """How many epochs there are. Raises `ValueError` where nobody said it."""
-        if self._epochs is None:
-            name = type(self).__name__
-            raise ValueError(
-                f"{name}: how many epochs are there? {name}(optimizer, …, epochs=25) says it, or, "
-                "for a schedule without an end, fit(…, epochs=25)"
-            )
-        return self._epochs
+        return known_epochs(type(self).__name__, self._epochs)
 
     @property
     def base_lr(self) -> float:
@@ -54,11 +49,7 @@ class Schedule:
 
     def step(self) -> None:
         """Go on to the next epoch. Raises `ValueError` where a newer schedule has taken over."""
-        if self.replaced:
-            raise ValueError(
-                f"{type(self).__name__}.step: a newer schedule was made for this optimizer, and "
-                "both would set its rates; step that one, or make it when this one is over"
-            )
+        check_newest(type(self).__name__, self.replaced)
         self.epoch += 1
         self._apply()
 
@@ -103,8 +94,7 @@ class StepLR(Schedule):
         gamma: Probability = 0.1,
         epochs: Count | None = None,
     ) -> None:
-        self.step_size = step_size
-        self.gamma = gamma
+        self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, epochs)
 
     @checked
