@@ -8,17 +8,18 @@ optimizer would train that weight, and no file would hold it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, MappingView
+from collections.abc import Generator, Iterable, Iterator, Mapping, MappingView, Sequence
 from contextlib import contextmanager
 from functools import partial
 from inspect import ismodule
+from math import prod
 from operator import index as whole_number
 from threading import local
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import numpy
 
-from ..check import PACKAGE, got, need
+from ..check import PACKAGE, Count, got, need
 from ..engine.tensor import Tensor
 from ..errors import OutOfRangeError
 
@@ -158,13 +159,14 @@ def held(holder: Any) -> list[Any]:
 # ----- Containers -----
 
 
-def check_held(row: Guarded, kind: type, thing: Any) -> None:
+def check_held(row: Guarded, kind: type, *things: Any) -> None:
     """Raise `TypeError` for what does not belong into a ModuleList or the like."""
-    if not isinstance(thing, kind):
-        raise TypeError(
-            f"{type(row).__name__}: expected {kind.__name__.lower()}s, got "
-            f"{got(thing)}; Sequential takes them one by one, the others in a list"
-        )
+    for thing in things:
+        if not isinstance(thing, kind):
+            raise TypeError(
+                f"{type(row).__name__}: expected {kind.__name__.lower()}s, got "
+                f"{got(thing)}; Sequential takes them one by one, the others in a list"
+            )
 
 
 def index_of(row: str, index: Any, length: int) -> int:
@@ -181,6 +183,31 @@ def check_name(modules: Any, name: Any) -> None:
     need("ModuleDict", "the name", name, str)
     if not name or "." in name or (name not in modules and hasattr(modules, name)):
         raise ValueError(f"ModuleDict: {name!r} cannot be a name here; choose another")
+
+
+# ----- First weights -----
+
+
+class OfWeights:
+    """What the shape of a weight has to be, besides whole numbers."""
+
+    def __contains__(self, shape: Sequence[int]) -> bool:
+        return len(shape) >= 2 and prod(shape) <= 1 << 27  # drawn in float64: 1 GB
+
+    def __str__(self) -> str:
+        return ", as (in, out) or (kh, kw, C_in, C_out) and of at most 2^27 weights"
+
+
+WeightShape = Annotated[Sequence[Count], OfWeights()]
+
+
+def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
+    """Raise `ValueError` unless the channels of a Conv2d divide into groups."""
+    if in_channels % groups or out_channels % groups:
+        raise ValueError(
+            f"Conv2d: in_channels {in_channels} and out_channels {out_channels} must both "
+            f"divide into groups {groups}"
+        )
 
 
 # ----- Modules that know the one they are in -----

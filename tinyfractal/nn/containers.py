@@ -23,6 +23,7 @@ class Row(Module, Generic[T]):
 
     def _fill(self, things: list[T]) -> None:
         """Hold exactly these."""
+        check_held(self, self.holds, *things)
         for name in [name for name in vars(self) if name.isdecimal()]:
             delattr(self, name)
         for i, thing in enumerate(things):
@@ -64,15 +65,11 @@ class Row(Module, Generic[T]):
     def extend(self, things: Iterable[T]) -> None:
         """Add several at the end."""
         need(type(self).__name__, f"{self.holds.__name__.lower()}s", things, Iterable)
-        listed = list(things)
-        for thing in listed:
-            check_held(self, self.holds, thing)
-        self._fill([*self, *listed])
+        self._fill([*self, *things])
 
     def insert(self, index: int, thing: T) -> None:
         """Put one in before number `index`; the later ones move on."""
         need(f"{type(self).__name__}.insert", "index", index, int)
-        check_held(self, self.holds, thing)
         things = list(self)
         things.insert(max(-len(things), min(index, len(things))), thing)  # as lists do, without end
         self._fill(things)

@@ -28,6 +28,7 @@ from ..check import (
 )
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
+from ..guards.modules import check_groups
 from .init import Initializer, xavier_uniform
 from .module import Buffer, Module, Parameter
 
@@ -86,11 +87,7 @@ class Conv2d(Module):
         init: Initializer = xavier_uniform,
     ) -> None:
         kh, kw = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size, kernel_size)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2d: in_channels {in_channels} and out_channels {out_channels} must both "
-                f"divide into groups {groups}"
-            )
+        check_groups(in_channels, out_channels, groups)
         self.weight = first_weight(self, init, kh, kw, in_channels // groups, out_channels)
         self.bias = Parameter(xp.zeros(out_channels, xp.float32)) if bias else None
         self.settings: dict[str, Any] = {
