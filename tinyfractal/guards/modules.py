@@ -58,10 +58,9 @@ class Weights(list[W]):
         self.module = module
 
 
-FOUND = (Guarded, Tensor)  # a Parameter is a Tensor of a class of its own, and so is a Buffer
-
-
 # ----- What is lost -----
+
+FOUND = (Guarded, Tensor)  # Parameter and Buffer are classes of Tensors; a plain Tensor is no state
 
 
 def is_found(value: Any) -> bool:
@@ -83,7 +82,8 @@ def check_attribute(module: Guarded, name: str, value: Any) -> None:
             f"{kind}.requires_grad: a module has none, and setting it would "
             f"freeze nothing; write `for p in net.parameters(): p.requires_grad = {value}`"
         )
-    a_method = any(callable(getattr(base, name, None)) for base in Guarded.__subclasses__())
+    bases = Guarded.__subclasses__()  # only Module
+    a_method = any(callable(getattr(base, name, None)) for base in bases)
     if a_method and (is_found(value) or not callable(value)):
         raise TypeError(
             f"{kind}.{name} is a method of every module; call net.{name}(…), "
