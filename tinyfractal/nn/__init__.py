@@ -1,8 +1,8 @@
 """Modules: functions with weights, and the layers to build networks from.
 
 Read `module` first, then `layers`; `init` says where the first weights come from. `containers` hold
-several modules, `torch_layout` turns weights to PyTorch's layout and back. `state` asks whether
-saved weights fit, `summary` prints the table of a network.
+several modules, `torch_layout` turns weights to PyTorch's layout and back, `summary` prints the
+table of a network.
 """
 
 from . import init

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from operator import index as whole_number
 from typing import Any, Generic, TypeVar
 
 from ..check import got, need
 from ..errors import OutOfRangeError
+from ..guards.modules import check_held, check_name, index_of
 from .module import Module, Parameter
 
 T = TypeVar("T")
@@ -23,27 +23,15 @@ class Row(Module, Generic[T]):
 
     def _fill(self, things: list[T]) -> None:
         """Hold exactly these."""
+        check_held(self, self.holds, *things)
         for name in [name for name in vars(self) if name.isdecimal()]:
             delattr(self, name)
         for i, thing in enumerate(things):
             setattr(self, str(i), thing)
 
-    def _check(self, thing: Any) -> None:
-        if not isinstance(thing, self.holds):
-            raise TypeError(
-                f"{type(self).__name__}: expected {self.holds.__name__.lower()}s, got "
-                f"{got(thing)}; Sequential takes them one by one, the others in a list"
-            )
-
     def _name(self, index: Any) -> str:
         """The name of the one at `index`, which may be negative."""
-        need(type(self).__name__, "index", index, int)
-        i, length = whole_number(index), len(self)
-        if not -length <= i < length:
-            raise OutOfRangeError(
-                f"{type(self).__name__}: index {index} is out of range, there are {length}"
-            )
-        return str(i % length)
+        return str(index_of(type(self).__name__, index, len(self)))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -61,7 +49,7 @@ class Row(Module, Generic[T]):
         return type(self)(things)
 
     def __setitem__(self, index: int, thing: T) -> None:
-        self._check(thing)
+        check_held(self, self.holds, thing)
         setattr(self, self._name(index), thing)
 
     def __delitem__(self, index: int | slice) -> None:
@@ -71,21 +59,17 @@ class Row(Module, Generic[T]):
 
     def append(self, thing: T) -> None:
         """Add one at the end. Raises `TypeError` for what does not belong here."""
-        self._check(thing)
+        check_held(self, self.holds, thing)
         setattr(self, str(len(self)), thing)
 
     def extend(self, things: Iterable[T]) -> None:
         """Add several at the end."""
         need(type(self).__name__, f"{self.holds.__name__.lower()}s", things, Iterable)
-        listed = list(things)
-        for thing in listed:
-            self._check(thing)
-        self._fill([*self, *listed])
+        self._fill([*self, *things])
 
     def insert(self, index: int, thing: T) -> None:
         """Put one in before number `index`; the later ones move on."""
         need(f"{type(self).__name__}.insert", "index", index, int)
-        self._check(thing)
         things = list(self)
         things.insert(max(-len(things), min(index, len(things))), thing)  # as lists do, without end
         self._fill(things)
@@ -130,10 +114,8 @@ class ModuleDict(Module):
             self[name] = module
 
     def __setitem__(self, name: str, module: Module) -> None:
-        need("ModuleDict", "the name", name, str)
+        check_name(self, name)
         need(f"ModuleDict[{name!r}]", "the value", module, Module)
-        if not name or "." in name or (name not in self and hasattr(self, name)):
-            raise ValueError(f"ModuleDict: {name!r} cannot be a name here; choose another")
         setattr(self, name, module)
 
     def __getitem__(self, name: str) -> Module:

@@ -13,56 +13,43 @@ numbers are drawn on the host, so every backend starts from the same weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Callable
 
 from ..backend import Array, asarray, rng, xp
-from ..check import Count, checked
+from ..check import checked
+from ..guards.modules import WeightShape
 
 Initializer = Callable[[tuple[int, ...]], Array]
 
 
-class Weights:
-    """What the shape of a weight has to be, besides whole numbers."""
-
-    def __contains__(self, shape: Sequence[int]) -> bool:
-        return len(shape) >= 2 and math.prod(shape) <= 1 << 27  # drawn in float64: 1 GB
-
-    def __str__(self) -> str:
-        return ", as (in, out) or (kh, kw, C_in, C_out) and of at most 2^27 weights"
-
-
-Shape = Annotated[Sequence[Count], Weights()]
-
-
 @checked
-def fans(shape: Shape) -> tuple[int, int]:
+def fans(shape: WeightShape) -> tuple[int, int]:
     """(fan_in, fan_out): how many numbers each output is a sum of, and each input goes into."""
     taps = math.prod(shape[:-2])
     return taps * shape[-2], taps * shape[-1]
 
 
 @checked
-def xavier_uniform(shape: Shape) -> Array:
+def xavier_uniform(shape: WeightShape) -> Array:
     """Uniform in ±√(6 / (fan_in + fan_out))."""
     limit = math.sqrt(6 / sum(fans(shape)))
     return asarray(rng().uniform(-limit, limit, shape), xp.float32)
 
 
 @checked
-def xavier_normal(shape: Shape) -> Array:
+def xavier_normal(shape: WeightShape) -> Array:
     """Normal with variance 2 / (fan_in + fan_out)."""
     return asarray(rng().normal(0, math.sqrt(2 / sum(fans(shape))), shape), xp.float32)
 
 
 @checked
-def he_uniform(shape: Shape) -> Array:
+def he_uniform(shape: WeightShape) -> Array:
     """Uniform in ±√(6 / fan_in), for layers followed by a ReLU."""
     limit = math.sqrt(6 / fans(shape)[0])
     return asarray(rng().uniform(-limit, limit, shape), xp.float32)
 
 
 @checked
-def he_normal(shape: Shape) -> Array:
+def he_normal(shape: WeightShape) -> Array:
     """Normal with variance 2 / fan_in, for layers followed by a ReLU."""
     return asarray(rng().normal(0, math.sqrt(2 / fans(shape)[0]), shape), xp.float32)

@@ -28,6 +28,7 @@ from ..check import (
 )
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
+from ..guards.modules import check_groups
 from .init import Initializer, xavier_uniform
 from .module import Buffer, Module, Parameter
 
@@ -86,11 +87,7 @@ class Conv2d(Module):
         init: Initializer = xavier_uniform,
     ) -> None:
         kh, kw = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size, kernel_size)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"Conv2d: in_channels {in_channels} and out_channels {out_channels} must both "
-                f"divide into groups {groups}"
-            )
+        check_groups(in_channels, out_channels, groups)
         self.weight = first_weight(self, init, kh, kw, in_channels // groups, out_channels)
         self.bias = Parameter(xp.zeros(out_channels, xp.float32)) if bias else None
         self.settings: dict[str, Any] = {
@@ -103,15 +100,11 @@ class Conv2d(Module):
 
     def describe(self) -> str:
         kh, kw, channels, out_channels = self.weight.shape
-        usual = {
-            "stride": 1, "padding": "same", "padding_mode": "zeros", "dilation": 1, "groups": 1,
-        }  # fmt: skip
-        unusual = [f"{k}={v!r}" for k, v in self.settings.items() if v != usual[k]]
-        if self.bias is None:
-            unusual.append("bias=False")
-        size = str(kh) if kh == kw else f"({kh}, {kw})"
-        numbers = f"{channels * self.settings['groups']}, {out_channels}, {size}"
-        return ", ".join([numbers, *unusual])
+        size = kh if kh == kw else (kh, kw)
+        shown = [f"{channels * self.settings['groups']}, {out_channels}, {size}"]
+        usual = (1, "same", "zeros", 1, 1)
+        shown += [f"{k}={v!r}" for (k, v), u in zip(self.settings.items(), usual) if v != u]
+        return ", ".join([*shown, *(["bias=False"] if self.bias is None else [])])
 
 
 class BatchNorm2d(Module):
@@ -122,11 +115,7 @@ class BatchNorm2d(Module):
 
     @checked
     def __init__(
-        self,
-        channels: Width,
-        eps: Amount = 1e-5,
-        momentum: Probability = 0.1,
-        relu: bool = False,
+        self, channels: Width, eps: Amount = 1e-5, momentum: Probability = 0.1, relu: bool = False
     ) -> None:
         self.weight = Parameter(xp.ones(channels, xp.float32))
         self.bias = Parameter(xp.zeros(channels, xp.float32))
@@ -223,10 +212,7 @@ class Pool(Module):
 
     @checked
     def __init__(
-        self,
-        kernel_size: CountOrPair,
-        stride: CountOrPair | None = None,
-        padding: SizeOrPair = 0,
+        self, kernel_size: CountOrPair, stride: CountOrPair | None = None, padding: SizeOrPair = 0
     ) -> None:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 

@@ -14,26 +14,20 @@ set. What it could not find (a weight inside a dict, say) it refuses. There is n
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping, MappingView, Sequence
-from functools import partial
-from inspect import ismodule
+from collections.abc import Iterator, Mapping, Sequence
 from reprlib import recursive_repr
-from threading import local
-from typing import Any, TypeVar, cast
-
-import numpy
+from typing import Any, TypeVar
 
 from ..backend import asarray, asnumpy, xp
-from ..check import PACKAGE, Count, checked, got, need
+from ..check import Count, checked, need
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor
-from ..errors import CheckpointError, DTypeError
-from .state import LeftOut, as_array, misfit, missing_or_unexpected
+from ..errors import DTypeError
+from ..guards.modules import Guarded, Weights, asking, check_inside
+from ..guards.states import LeftOut, fitting
 from .summary import table
 
 M = TypeVar("M", bound="Module")
-_switching = local()  # "modules": those whose `train` is running, for each thread
 
 
 class Parameter(Tensor):
@@ -51,58 +45,10 @@ class Buffer(Tensor):
     __slots__ = ()
 
 
-class Weights(list["Parameter"]):
-    """The weights of a module, which knows whether others came later: see `Optimizer.step`."""
-
-    def __init__(self, module: Module) -> None:
-        super().__init__(parameter for _, parameter in module.named_parameters())
-        self.module = module
-
-
-class Module:
+class Module(Guarded):
     """A function with weights. Subclasses write `forward`; calling the module runs it."""
 
     training = True
-
-    def __init_subclass__(cls) -> None:
-        """Refuse weights of the class: all objects would share them, and none would find them."""
-        super().__init_subclass__()
-        if vars(cls).get("__slots__"):
-            raise TypeError(f"{cls.__name__}.__slots__: weights in slots are lost; leave it out")
-        for name, value in vars(cls).items():
-            if is_weight(value):
-                raise TypeError(
-                    f"{cls.__name__}.{name}: this {type(value).__name__} belongs to the class and "
-                    "is not found; set it in __init__, as self." + name
-                )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. Raises `TypeError` where a weight would be lost without a word."""
-        if type(value) is Tensor and is_leaf(value):
-            raise TypeError(unlisted(self, name))
-        if name == "requires_grad":
-            raise TypeError(
-                f"{type(self).__name__}.requires_grad: a module has none, and setting it would "
-                f"freeze nothing; write `for p in net.parameters(): p.requires_grad = {value}`"
-            )
-        if callable(getattr(Module, name, None)) and (
-            isinstance(value, FOUND) or not callable(value)
-        ):
-            raise TypeError(
-                f"{type(self).__name__}.{name} is a method of every module; call net.{name}(…), "
-                "or choose another name for the attribute"
-            )
-        if name == "training":
-            need(type(self).__name__, name, value, bool)
-        if isinstance(value, ONCE):
-            raise TypeError(
-                f"{type(self).__name__}.{name}: a {type(value).__name__} can be gone through once, "
-                "and weights in it are not found; put modules into a ModuleList, others into a list"
-            )
-        before = self.__dict__.get(name)
-        if isinstance(before, FOUND) and not (value is None or isinstance(value, FOUND)):
-            raise TypeError(overwritten(self, name, before, value))
-        object.__setattr__(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
@@ -121,10 +67,8 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
-            elif is_leaf(value):
-                raise TypeError(unlisted(self, name))
-            elif isinstance(value, HOLDERS) or is_plain_object(value):
-                check_container(self, name, value)
+            else:
+                check_inside(self, name, value)
 
     def named_modules(
         self, prefix: str = "", remove_duplicate: bool = True
@@ -136,17 +80,17 @@ class Module:
         a path ends.)
         """
         seen: set[int] = set()
-        stack: list[tuple[str, Module, frozenset[int]]] = [(prefix, self, frozenset())]
-        while stack:
-            path, module, above = stack.pop()
+
+        def walk(path: str, module: Module, above: frozenset[int]) -> Iterator[tuple[str, Module]]:
             if id(module) in (seen if remove_duplicate else above):
-                continue
+                return
             yield path, module
             seen.add(id(module))
-            above |= {id(module)}
-            start = f"{path}." if path else ""
-            inside = [(start + name, child, above) for name, child in module.children()]
-            stack += reversed(inside)
+            for name, child in list(module.children()):
+                inside = f"{path}.{name}" if path else name
+                yield from walk(inside, child, above | {id(module)})
+
+        return walk(prefix, self, frozenset())
 
     def _named(self, kind: type[Tensor], remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen = set()
@@ -164,9 +108,9 @@ class Module:
         """(path, Buffer) of all other state inside; shared ones once, if `remove_duplicate`."""
         return self._named(Buffer, remove_duplicate)
 
-    def parameters(self) -> Weights:
+    def parameters(self) -> Weights[Parameter]:
         """A list of all weights inside; shared ones once."""
-        return Weights(self)
+        return Weights(self, (parameter for _, parameter in self.named_parameters()))
 
     def buffers(self) -> list[Buffer]:
         """All other state inside."""
@@ -188,16 +132,11 @@ class Module:
                     return super().train(False)
         """
         need(f"{type(self).__name__}.train", "training", training, bool)
-        running = vars(_switching).setdefault("modules", set())
-        if id(self) in running:  # a child that knows its parent has asked back
-            return self
-        running.add(id(self))
-        try:
-            self.training = bool(training)
-            for _, child in list(self.children()):
-                child.train(training)
-        finally:
-            running.discard(id(self))
+        with asking(self) as first:
+            if first:
+                self.training = bool(training)
+                for _, child in list(self.children()):
+                    child.train(training)
         return self
 
     def eval(self: M) -> M:
@@ -243,25 +182,7 @@ class Module:
         numbers and, where `strict`, every missing and unexpected one.
         """
         own = self._state()
-        given = {name: as_array(state[name]) for name in own if name in state}
-        left_out = missing_or_unexpected(own, state)
-        problems = [f"missing: {name}" for name in left_out.missing_keys] if strict else []
-        problems += [f"unexpected: {name}" for name in left_out.unexpected_keys if strict]
-        if own and not given and not strict:
-            problems.append(f"it has no entry of this module, such as {next(iter(own))}")
-        first: dict[Tensor, str] = {}
-        for name, array in given.items():
-            problem = misfit(name, own[name], array)
-            other = first.setdefault(own[name], name)
-            if not problem and not numpy.array_equal(array, given[other]):
-                problem = f"contradiction: {other} and {name} are one weight here, but differ"
-            if problem:
-                problems.append(problem)
-        if problems:
-            raise CheckpointError(
-                f"load_state_dict: the state does not fit this {type(self).__name__}:\n  "
-                + "\n  ".join(problems)
-            )
+        given, left_out = fitting(type(self).__name__, own, state, strict)
         with no_grad():
             for name, array in given.items():
                 own[name].copy_(asarray(array, own[name].dtype))
@@ -289,77 +210,3 @@ class Module:
         inference; a layer that is run several times has ×n beside it, and its parameters once.
         """
         return table(self, input_shape)
-
-
-# ----- Weights that would be lost -----
-
-FOUND = (Module, Parameter, Buffer)
-CONTAINERS = (list, tuple, set, frozenset, deque, Mapping, MappingView)
-HOLDERS = (*CONTAINERS, partial, numpy.ndarray)
-ONCE = (Generator, map, filter, zip, reversed, enumerate)
-
-
-def is_leaf(value: Any) -> bool:
-    """Whether this is a leaf that wants a gradient, and no Parameter: nobody would train it."""
-    return type(value) is Tensor and value.requires_grad and value.node is None
-
-
-def is_weight(value: Any) -> bool:
-    """Whether this is something that a module should find."""
-    return isinstance(value, FOUND) or is_leaf(value)
-
-
-def unlisted(module: Module, name: str) -> str:
-    """What to say of a weight that is no Parameter."""
-    return (
-        f"{type(module).__name__}.{name}: a Tensor with requires_grad is not found by parameters(),"
-        " so no optimizer would train it; use Parameter(…), or detach() what is no weight"
-    )
-
-
-def overwritten(module: Module, name: str, before: Any, value: Any) -> str:
-    """What to say where something else would take the place of a weight."""
-    kind = type(before).__name__
-    mend = f"change its numbers with `with no_grad(): self.{name}.copy_(…)`, or assign a {kind}"
-    if isinstance(before, Module):
-        mend = "assign another Module, or None"
-    return (
-        f"{type(module).__name__}.{name} is a {kind}, and the module would lose it for "
-        f"{got(value)}; {mend}"
-    )
-
-
-def check_container(module: Module, name: str, value: Any) -> None:
-    """Raise `TypeError` if a list, a dict or the like has a module or a weight in it."""
-    kind, top, stack, seen = type(value).__name__, value, [value], set()
-    where = "it an attribute" if isinstance(value, HOLDERS) else f"{kind} a Module"
-    while stack:
-        value = stack.pop()
-        if is_weight(value) and value is not module:
-            is_module = isinstance(value, Module)
-            mend = "a ModuleList or a ModuleDict" if is_module else "a ParameterList"
-            raise TypeError(
-                f"{type(module).__name__}.{name}: the {type(value).__name__} in this {kind} is not "
-                f"found; put it into {mend}, or make {where}"
-            )
-        if (value is top or isinstance(value, HOLDERS)) and id(value) not in seen:
-            seen.add(id(value))
-            stack += held(value)
-
-
-def is_plain_object(value: Any) -> bool:
-    """Whether it is of a user's class, which may have forgotten to be a Module."""
-    ours = type(value).__module__.startswith(PACKAGE)
-    return hasattr(value, "__dict__") and not (ours or callable(value) or ismodule(value))
-
-
-def held(holder: Any) -> list[Any]:
-    """What is in a container, or in something else that holds values for later."""
-    if isinstance(holder, partial):
-        return [holder.func, *holder.args, *holder.keywords.values()]
-    if isinstance(holder, numpy.ndarray):
-        return list(holder.flat) if holder.dtype == object else []
-    if not isinstance(holder, CONTAINERS):
-        return list(vars(holder).values())
-    inside: list[Any] = [*cast(Any, holder)]  # of a mapping, its keys
-    return inside + list(holder.values()) if isinstance(holder, Mapping) else inside

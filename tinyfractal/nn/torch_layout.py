@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import numpy
 
 from ..backend import asnumpy
-from ..check import Count, checked, got, need
-from ..errors import DTypeError, ShapeError
-
-Flattened = Mapping[str, tuple[Count, Count, Count]]
+from ..check import checked, got
+from ..errors import DTypeError
+from ..guards.states import Flattened, flattened_shapes
 
 
 @checked
@@ -25,7 +23,7 @@ def to_torch(
     (out, in). A Linear behind a Flatten needs more, since PyTorch flattens channels first: name
     its weight in `flattened` with the (H, W, C) that was flattened.
     """
-    shapes = _flattened("to_torch", state, flattened, axis=0)
+    shapes = flattened_shapes("to_torch", state, flattened, axis=0)
     result = {}
     for name, value in state.items():
         value = _numbers("to_torch", name, value)
@@ -48,7 +46,7 @@ def from_torch(
 
     PyTorch's `num_batches_tracked` counters have no counterpart and are left out.
     """
-    shapes = _flattened("from_torch", state, flattened, axis=1)
+    shapes = flattened_shapes("from_torch", state, flattened, axis=1)
     result = {}
     for name, value in state.items():
         if str(name).endswith("num_batches_tracked"):
@@ -74,18 +72,3 @@ def _numbers(function: str, name: str, value: Any) -> numpy.ndarray:
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{function}: {name} needs an array of numbers, got {got(value)}")
     return array
-
-
-def _flattened(
-    function: str, state: Mapping[str, Any], flattened: Flattened | None, axis: int
-) -> Flattened:
-    """{name: (H, W, C)} of what was flattened. Raises for one that no weight of the state fits."""
-    for name, shape in (flattened or {}).items():
-        need(function, f"flattened[{name!r}]", shape, tuple[Count, Count, Count])
-        found = tuple(getattr(state.get(name), "shape", ()))
-        if len(found) != 2 or found[axis] != prod(shape):
-            raise ShapeError(
-                f"{function}: flattened names {name!r} with (H, W, C) = {tuple(shape)}, which is a "
-                f"weight of {prod(shape)} inputs; the state has {found or 'no such weight'}"
-            )
-    return flattened or {}

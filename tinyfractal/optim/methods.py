@@ -16,15 +16,16 @@ Parameters may come in groups with settings of their own, such as no weight deca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy
 
 from ..backend import Array, asnumpy, xp
 from ..check import Amount, Below1, checked
+from ..guards.optimizers import careful_length, gradients_of
 from ..nn.module import Module
-from .optimizer import Optimizer, Setting, check_gradient, tensors_of
+from .optimizer import Optimizer, Setting
 
 
 class SGD(Optimizer):
@@ -120,11 +121,9 @@ def param_groups_weight_decay(net: Module, weight_decay: Amount) -> list[dict[st
 
     optimizer = SGD(param_groups_weight_decay(net, 5e-4), lr=0.1)
     """
-    weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 
@@ -136,38 +135,17 @@ def clip_grad_norm_(parameters: Any, max_norm: Amount) -> float:
     Returns the length before, √ Σ g². Raises `FloatingPointError` for a gradient that is not finite
     and leaves them all as they are.
     """
-    tensors = dict.fromkeys(tensors_of("clip_grad_norm_", parameters))  # each of them once
-    gradients = {}
-    for i, parameter in enumerate(tensors):
-        if parameter.grad is not None:
-            check_gradient("clip_grad_norm_", i, parameter)
-            gradients[i] = parameter.grad
+    gradients = gradients_of("clip_grad_norm_", parameters)
     with numpy.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients.values())
     total = float(asnumpy(squares))  # here a GPU is waited for, once
-    length = math.sqrt(total) if 1e-30 < total < math.inf else careful_length(gradients)
+    length = (
+        math.sqrt(total)
+        if 1e-30 < total < math.inf
+        else careful_length("clip_grad_norm_", gradients)
+    )
     if length > max_norm:
         for g in gradients.values():
             g.data *= max_norm / length
             g.changed("clip_grad_norm_")
-    return length
-
-
-def careful_length(gradients: Mapping[int, Any]) -> float:
-    """√ Σ g² where g² is too large or too small for its type: √ Σ (g / top)² · top."""
-    arrays = {i: asnumpy(g) for i, g in gradients.items()}
-    for i, array in arrays.items():
-        if not numpy.isfinite(array).all():
-            raise FloatingPointError(
-                f"clip_grad_norm_: the gradient of parameter {i}, of shape {array.shape}, is not "
-                "finite; all gradients are left as they are. Try a smaller learning rate; "
-                "`with tinyfractal.detect_anomaly():` finds the place."
-            )
-    top = max((float(abs(array).max(initial=0)) for array in arrays.values()), default=0.0)
-    if not top:
-        return 0.0
-    scaled = (array.astype(numpy.float64) / top for array in arrays.values())
-    length = top * math.sqrt(sum(float((array * array).sum()) for array in scaled))
-    if length == math.inf:
-        raise FloatingPointError("clip_grad_norm_: the gradients together are longer than 1e308")
     return length

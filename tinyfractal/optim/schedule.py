@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from ..check import Amount, Count, Probability, Size, checked, need
-from ..errors import CheckpointError
-from .optimizer import Optimizer, as_list
+from ..check import Count, Probability, Size, checked
+from ..guards.optimizers import check_newest, known_epochs
+from ..guards.states import check_schedule
+from .optimizer import Optimizer
 
 
 class Schedule:
@@ -29,13 +30,7 @@ class Schedule:
     @property
     def epochs(self) -> int:
         """How many epochs there are. Raises `ValueError` where nobody said it."""
-        if self._epochs is None:
-            name = type(self).__name__
-            raise ValueError(
-                f"{name}: how many epochs are there? {name}(optimizer, …, epochs=25) says it, or, "
-                "for a schedule without an end, fit(…, epochs=25)"
-            )
-        return self._epochs
+        return known_epochs(type(self).__name__, self._epochs)
 
     @property
     def base_lr(self) -> float:
@@ -54,11 +49,7 @@ class Schedule:
 
     def step(self) -> None:
         """Go on to the next epoch. Raises `ValueError` where a newer schedule has taken over."""
-        if self.replaced:
-            raise ValueError(
-                f"{type(self).__name__}.step: a newer schedule was made for this optimizer, and "
-                "both would set its rates; step that one, or make it when this one is over"
-            )
+        check_newest(type(self).__name__, self.replaced)
         self.epoch += 1
         self._apply()
 
@@ -77,23 +68,11 @@ class Schedule:
     @checked
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`. Raises `CheckpointError` where it does not fit."""
-        name, groups = type(self).__name__, self.optimizer.param_groups
-        try:
-            need(name, "epoch", state["epoch"], Size)
-            rates = as_list(state["base_lr"])
-            need(name, "base_lr", rates, Sequence[Amount])
-        except KeyError as error:
-            raise CheckpointError(f"{name}: the saved state has no {error}") from error
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{error} in the saved state") from error
-        if len(rates) != len(groups):
-            raise CheckpointError(
-                f"{name}: the saved state has {len(rates)} learning rates, the optimizer "
-                f"{len(groups)} groups"
-            )
+        groups = self.optimizer.param_groups
+        rates = check_schedule(type(self).__name__, state, len(groups))
         self.epoch = int(state["epoch"])
         for group, rate in zip(groups, rates):
-            group["lr"] = float(rate)
+            group["lr"] = rate
         self._apply()
 
 
@@ -115,8 +94,7 @@ class StepLR(Schedule):
         gamma: Probability = 0.1,
         epochs: Count | None = None,
     ) -> None:
-        self.step_size = step_size
-        self.gamma = gamma
+        self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, epochs)
 
     @checked

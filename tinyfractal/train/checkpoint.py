@@ -22,6 +22,7 @@ from ..check import PathLike, checked
 from ..errors import CheckpointError, DataError, DTypeError
 from ..files import user_path, write_atomically
 from ..files.npz import read_npz
+from ..guards.states import misfit
 
 FORMAT = "tinyfractal checkpoint 1"
 Arrays = dict[str, np.ndarray]
@@ -138,11 +139,11 @@ def check_kinds(
         if name not in saved or np.ndim(value) == 0:
             continue
         array, dtype = saved[name], np.asarray(value).dtype
-        whole, expected = array.dtype.kind in "iu", "whole" if dtype.kind in "iu" else "decimal"
-        if array.dtype.kind == "b" or whole != (dtype.kind in "iu"):
+        wrong = misfit(np.asarray(value), array)
+        if wrong == "type":
+            kind = "whole" if dtype.kind in "iu" else "decimal"
             raise CheckpointError(
-                f"{path}: {part}/{name} should hold {expected} numbers ({dtype}), got {array.dtype}"
+                f"{path}: {part}/{name} should hold {kind} numbers ({dtype}), got {array.dtype}"
             )
-        with np.errstate(over="ignore"):
-            if not np.isfinite(array.astype(dtype)).all():
-                raise CheckpointError(f"{path}: {part}/{name} is too large for {dtype}")
+        if wrong == "values":
+            raise CheckpointError(f"{path}: {part}/{name} is too large for {dtype}")
