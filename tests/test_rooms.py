@@ -4,6 +4,7 @@ Whoever reads from the front then never needs a page that is still to come.
 """
 
 import ast
+import tomllib
 from graphlib import TopologicalSorter
 from inspect import ismodule
 from pathlib import Path
@@ -119,3 +120,10 @@ def test_dir_shows_public_names_only():
     for name in set(names) - {"plot", "__version__"}:  # plot needs Matplotlib
         value = getattr(tf, name)
         assert (value.__name__ if ismodule(value) else value.__module__).startswith("tinyfractal")
+
+
+def test_every_folder_is_installed():
+    settings = tomllib.loads((ROOT.parent / "pyproject.toml").read_text("utf-8"))
+    folders = {f"tinyfractal.{path.parent.name}" for path in ROOT.glob("*/__init__.py")}
+    listed = set(settings["tool"]["setuptools"]["packages"])
+    assert folders <= listed

@@ -69,7 +69,7 @@ def _scaled(x: Array, scale: Array, shift: Array, rectify: bool) -> Array:
 def _rectified_sums(
     wide: WideRows, g: Array, x: Array, y: Array, rectify: bool
 ) -> tuple[Array, Array, Array]:
-    """The gradient of what ReLU was given, as wide rows; of each channel Σ of it, and Σ of it · x."""
+    """The gradient of ReLU's input, as wide rows; for each channel its sum, and that of it · x."""
     g_in, x_in, y_in, out = wide.of(g), wide.of(x), wide.of(y), wide.new()
 
     def part(where: slice) -> tuple[Any, Any]:
