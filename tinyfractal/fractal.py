@@ -30,7 +30,7 @@ from typing import Annotated, Any
 import numpy
 
 from . import ops
-from .backend import own, rng, whole
+from .backend import by_sample, rng
 from .check import Below1, Count, Probability, Range, Size, Width, checked
 from .counting import Columns, check_column, check_fractal, fractal_depth, fractal_parameters
 from .engine.definition import definition
@@ -128,7 +128,7 @@ class FractalBlock(Module):
 def _join(branches: Sequence[Tensor | None], alive: numpy.ndarray) -> Tensor:
     """The mean of the branches that are computed, sample by sample where `alive` says so."""
     computed = [i for i, branch in enumerate(branches) if branch is not None]
-    mask = own(alive[:, computed]) if alive.ndim == 2 else None
+    mask = alive[:, computed] if alive.ndim == 2 else None
     return ops.join([branch for branch in branches if branch is not None], mask)
 
 
@@ -215,7 +215,7 @@ class FractalNet(Module):
         if not self.training or self.drop_path.p == 0 or n == 0:
             return keep_all
         if self.drop_path.per_sample:
-            return self.keep_by_sample(whole(n))
+            return by_sample(n, self.keep_by_sample)
         if rng().random() < self.global_ratio:
             return self.keep_column(int(rng().integers(self.columns)))
         return self.keep_local()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from operator import add
 from typing import Any
 
 import numpy
 
-from ..backend import asarray, on_gpu, own, uniform, whole
+from ..backend import asarray, by_sample, on_gpu, uniform
 from ..check import Below1, checked
 from ..engine.definition import definition
 from ..engine.operators import raw
@@ -74,6 +75,6 @@ def dropout(x: Any, p: Below1 = 0.5, training: bool = True, per_channel: bool = 
     if not training or p == 0:
         return x
     shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape
-    rows = map(whole, shape[:1])  # none for a single number
-    keep = own(uniform((*rows, *shape[1:])) >= p).astype(x.dtype)
-    return x * (keep / (1 - p))
+    samples = math.prod(shape[:1])  # 1 for a single number
+    keep = by_sample(samples, lambda n: uniform((n, *shape[1:])) >= p).reshape(shape)
+    return x * (keep.astype(x.dtype) / (1 - p))

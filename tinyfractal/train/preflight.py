@@ -165,7 +165,7 @@ def try_model(
 
     def answer(samples: int) -> None:
         images, _ = next(iter(Loader(train[:samples], samples, **prepare)))
-        with group.sharing(samples) as (part, _):
+        with group.sharing(samples) as part:
             logits = model(Tensor.of(backend.asarray(images[part])))
         highest = np.full(part.stop - part.start, train.labels.max())
         check_logits("fit", logits, highest)
