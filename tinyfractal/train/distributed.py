@@ -68,7 +68,7 @@ class ProcessGroup:
     """
 
     reads_device = False  # whether MPI says that it can read the memory of a GPU
-    samples: int | None = None  # in the whole batch, inside `sharing`
+    samples = 0  # in the whole batch, inside `sharing`
     weight = 1.0  # n_r / N there
 
     @checked
@@ -334,7 +334,7 @@ class Reducer:
         bucket = self.home[parameter]
         if parameter not in bucket.missing:
             raise DistributedError("distributed: a second backward before wait() of the first")
-        if self.group.samples is None:
+        if not self.group.samples:
             raise DistributedError("distributed: call backward inside group.sharing(n)")
         xp.multiply(raw(parameter.grad), self.group.weight, out=bucket.parts[parameter])
         del bucket.missing[parameter]
@@ -388,7 +388,7 @@ class SyncBatchNorm(BatchNorm2d):
     def forward(self, x: Any) -> Tensor:
         if not self.training or self.group.size == 1:
             return super().forward(x)
-        if self.group.samples is None:
+        if not self.group.samples:
             raise DistributedError("SyncBatchNorm: in training, call it inside group.sharing(n)")
         n, axes = self.group.samples * math.prod(x.shape[1:-1]), tuple(range(x.ndim - 1))
         if n < 2:

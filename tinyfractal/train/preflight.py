@@ -6,6 +6,7 @@ Nothing here changes a weight.
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -113,6 +114,16 @@ def check_unmoved(schedule: Schedule, epoch: int) -> None:
         raise ValueError(
             f"fit: schedule went on to epoch {schedule.epoch} while {epoch} was trained; fit steps "
             "it after each epoch, so leave schedule.step() out of on_epoch and the rest"
+        )
+
+
+def check_finite(record: Mapping[str, Any], epoch: str) -> None:
+    """Refuse losses that are no numbers; in testing too: the last step may spoil the weights."""
+    if not all(math.isfinite(value) for name, value in record.items() if name.endswith("loss")):
+        raise FloatingPointError(
+            f"fit: the loss became {record['train_loss']} in training and {record['test_loss']} in "
+            f"testing in {epoch}. Try a smaller learning rate or clip=1.0; "
+            "`with tinyfractal.detect_anomaly():` finds the place."
         )
 
 
