@@ -76,5 +76,6 @@ def dropout(x: Any, p: Below1 = 0.5, training: bool = True, per_channel: bool = 
         return x
     shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape
     samples = math.prod(shape[:1])  # 1 for a single number
-    keep = by_sample(samples, lambda n: uniform((n, *shape[1:])) >= p).reshape(shape)
-    return x * (keep.astype(x.dtype) / (1 - p))
+    drawn = by_sample(samples, lambda n: uniform((n, *shape[1:])))
+    keep = (drawn.reshape(shape) >= p).astype(x.dtype)
+    return x * (keep / (1 - p))
