@@ -37,6 +37,7 @@ def cupy(monkeypatch):
         if before == "numpy":
             monkeypatch.delitem(sys.modules, name)
     winograd._tiling.cache_clear()
+    winograd.matrices.cache_clear()
 
 
 # ----- The stand-in -----
