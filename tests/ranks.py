@@ -35,11 +35,11 @@ def step_by_step(net, group, batches, pretended=0):
         optimizer.zero_grad()
         losses.append(0.0)
         for one in [Pretended(r, pretended) for r in range(pretended)] or [group]:
-            with one.sharing(len(labels)) as (part, weight):
+            with one.sharing(len(labels)) as part:
                 net.group = one
                 loss = tf.cross_entropy(net(tf.Tensor.of(images[part])), labels[part])
-                loss.backward(weight)
-                losses[-1] += weight * loss.item()
+                loss.backward(one.weight if pretended else None)  # else the reducer does that
+                losses[-1] += one.weight * loss.item()
         reducer.wait()
         optimizer.step()
     losses = np.array([group.add_up(loss) for loss in losses])
@@ -115,8 +115,8 @@ def overlap(group):
         lambda _: sent.append(len(reducer.on_their_way))
     )
     reducer = Reducer(net.parameters(), group, bucket_bytes=10_000)
-    with group.sharing(4) as (part, weight):
-        net(np.ones((4, 50), np.float32)[part]).sum().backward(weight)
+    with group.sharing(4) as part:
+        net(np.ones((4, 50), np.float32)[part]).sum().backward()
     reducer.wait()
     return {"sent": np.array(sent), "buckets": len(reducer.buckets)}
 
@@ -127,7 +127,7 @@ def statistics(group):
     x = tf.Tensor(np.random.default_rng(0).normal(size=(6, 2, 2, 3)) + [0, 50, -3])
     norm = nn.Sequential(nn.BatchNorm2d(3).astype(np.float64))
     norm = SyncBatchNorm.convert_sync_batchnorm(norm, group)
-    with group.sharing(6) as (part, _):
+    with group.sharing(6) as part:
         norm(x[part])
     backend.seed(0)
     result = train.evaluate(tf.FractalNet(1, 10, 1, (4,)), data, group=group)

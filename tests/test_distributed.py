@@ -338,13 +338,22 @@ def test_options_that_only_make_sense_together(capsys):
 
 
 def test_a_second_backward_before_wait_is_refused(pretended_mpi):
+    layer, group = nn.Linear(2, 1), init_process_group()
+    reducer = Reducer(layer.parameters(), group)
+    with group.sharing(2) as part:
+        x = np.ones((2, 2), np.float32)[part]
+        layer(x).sum().backward()
+        with pytest.raises(DistributedError, match="a second backward before wait"):
+            layer(x).sum().backward()
+        reducer.wait()
+    np.testing.assert_array_equal(layer.bias.grad.data, [1])  # 1/2 of 1 from each
+
+
+def test_a_backward_that_does_not_know_its_weight_is_refused(pretended_mpi):
     layer = nn.Linear(2, 1)
-    reducer = Reducer(layer.parameters(), init_process_group())
-    layer(np.ones((1, 2), np.float32)).sum().backward()
-    with pytest.raises(DistributedError, match="a second backward before wait"):
+    Reducer(layer.parameters(), init_process_group())
+    with pytest.raises(DistributedError, match=r"call backward inside group.sharing\(n\)"):
         layer(np.ones((1, 2), np.float32)).sum().backward()
-    reducer.wait()
-    np.testing.assert_array_equal(layer.bias.grad.data, [2])
 
 
 def test_synchronized_batch_norm_asks_for_the_size_of_the_whole_batch(pretended_mpi):

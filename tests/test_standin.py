@@ -36,8 +36,8 @@ def cupy(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
         if before == "numpy":
             monkeypatch.delitem(sys.modules, name)
-    backend._constant.cache_clear()
     winograd._tiling.cache_clear()
+    winograd.matrices.cache_clear()
 
 
 # ----- The stand-in -----

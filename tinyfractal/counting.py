@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from numbers import Real
+from typing import Annotated, Any, cast
 
 from .check import Count, Range, checked, got, need
 from .errors import OutOfRangeError, ShapeError
+from .guards.images import check_images
 
 Columns = Annotated[int, Range(1, 62)]
 MOST_COLUMNS, MOST_WEIGHTS = 12, 1 << 29  # 4095 convolutions a block; 2 GB
@@ -85,3 +87,22 @@ def check_column(name: str, c: Any, columns: int) -> None:
     need(name, "column", c, int)
     if c not in range(columns):
         raise OutOfRangeError(f"{name}: column must be 0 to {columns - 1}, got {c}")
+
+
+def check_halving(name: str, x: Any, blocks: int) -> None:
+    """Raise `DTypeError` or `ShapeError` unless x is images that each block can halve."""
+    check_images(name, x)
+    least = 2**blocks
+    if min(x.shape[1:3]) < least:
+        raise ShapeError(
+            f"{name}: {blocks} blocks halve the image {blocks} times, so it must be at least "
+            f"{least}×{least}; got {x.shape}, read as (N, H, W, C). Use fewer blocks."
+        )
+
+
+def rate_of_each_block(name: str, dropout: Any, channels: Sequence[int]) -> Sequence[float]:
+    """The dropout of each block; one rate is for all. Raises `ValueError` for another number."""
+    rates = [dropout] * len(channels) if isinstance(dropout, Real) else dropout
+    if len(rates) != len(channels):
+        raise ValueError(f"{name}: dropout has {len(rates)} entries, channels has {len(channels)}")
+    return cast(Sequence[float], rates)

@@ -1,17 +1,15 @@
 """One name, `xp`, for the array library in use: NumPy on the CPU or CuPy on the GPU.
 
-The two libraries have the same functions under the same names, so the whole of tinyfractal
-is written once, against `xp`, and the switch is a single word:
+The two libraries have the same functions under the same names, so all of tinyfractal is written
+once, against `xp`, and one word switches it:
 
     from tinyfractal import backend
     backend.use("cupy")                 # from here on ("cupy:1" is the second GPU)
     with backend.using("numpy"): ...    # for a few lines
 
-or `TINYFRACTAL_BACKEND=cupy` in the environment. Arrays never move by
-themselves: `asarray` brings host data to the backend, `asnumpy` brings results home. A GPU works on
-while Python goes ahead, and `asnumpy` is also where Python waits for it.
-
-What is NVIDIA's in particular is in `cuda`.
+or `TINYFRACTAL_BACKEND=cupy` in the environment. Arrays never move by themselves: `asarray` brings
+host data to the backend, `asnumpy` brings results home. (A GPU works on while Python goes ahead;
+`asnumpy` waits for it.) What is NVIDIA's in particular is in `cuda`.
 
 Random draws that shape a model (initial weights, data order, which paths drop) come from one
 seeded generator on the host, so both backends make the same decisions.
@@ -19,12 +17,10 @@ seeded generator on the host, so both backends make the same decisions.
 
 from __future__ import annotations
 
-import functools
-import importlib
 import math
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,22 +111,14 @@ def _load(name: str) -> Any:
     return cuda.load(int(number or 0))
 
 
-def use_device(number: int) -> None:
-    """Take a GPU for this process: that of the number, counted round; nothing without GPUs."""
-    if current() == "cupy":
-        cuda = _library().cuda
-        cuda.Device(number % cuda.runtime.getDeviceCount()).use()
-
-
 # ----- Moving arrays, at named places only -----
 
 
 @checked
 def asarray(value: Any, dtype: Any = None) -> Array:
-    """Bring host data (numbers, lists, NumPy arrays) to the backend, as an array.
+    """Bring host data (numbers, lists, NumPy arrays) to the backend; an array there stays itself.
 
-    The identity for an array that is there already. This is one of the two places where data
-    crosses between host and device; the other is `asnumpy`.
+    Data crosses between host and device in two places: here and in `asnumpy`.
     """
     return xp.asarray(native(value), dtype=dtype)
 
@@ -160,22 +148,7 @@ def asnumpy(array: Any) -> numpy.ndarray:
 
 def on_gpu(array: Any) -> bool:
     """Whether `array` is on a GPU, so that looking at its numbers would mean waiting for it."""
-    return current() == "cupy" and isinstance(array, xp.ndarray)
-
-
-def constant(rows: Sequence[Any], dtype: Any) -> Array:
-    """A small matrix that nobody changes, on the backend: it is brought there only once."""
-    return _constant(tuple(map(tuple, rows)), xp.dtype(dtype), place())
-
-
-@functools.cache
-def _constant(rows: tuple[tuple[float, ...], ...], dtype: Any, where: str) -> Array:
-    return asarray(rows, dtype)
-
-
-def pinned(array: Array) -> numpy.ndarray:
-    """A copy of a GPU's array in host memory that it reaches without a detour (page-locked)."""
-    return array.get(out=importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype))
+    return current() == "cupy" and is_array(array)
 
 
 def is_array(array: Any) -> bool:
@@ -226,12 +199,23 @@ def set_random_state(state: dict[str, Any]) -> None:
     _rng.bit_generator.state = state
 
 
+draw_shared: Callable[[Callable[[int], Any]], Any] | None = None
+
+
+def by_sample(n: int, draw: Callable[[int], Any]) -> Any:
+    """`draw(n)`: n independent draws, one for each sample of a batch.
+
+    Where several processes share the batch, `train.distributed` sets `draw_shared`, which draws for
+    all of it and gives each process those of its own samples.
+    """
+    return draw(n) if draw_shared is None else draw_shared(draw)
+
+
 def uniform(shape: tuple[int, ...]) -> Array:
     """Random numbers in [0, 1), float32, computed on the backend from a seed drawn on the host.
 
-    For what is too large to be moved at each step. Number i is a hash of i and the seed (the mixing
-    function "lowbias32", Wellons 2018): integer steps that NumPy and CuPy take alike, so both make
-    the same decisions.
+    For draws too large to be moved at each step. Number i is a hash of i and the seed (the mixing
+    function "lowbias32", Wellons 2018), in integer steps that NumPy and CuPy take alike.
     """
     first, second = (int(key) for key in _rng.integers(1 << 32, size=2))
     x = xp.arange(math.prod(shape), dtype=xp.uint32)
@@ -248,35 +232,6 @@ def uniform(shape: tuple[int, ...]) -> Array:
     return u.reshape(shape)
 
 
-# ----- A batch that several processes share: see `distributed` -----
-#
-# What is random for each sample is drawn by every process for the whole batch, from the same seed,
-# and each takes its own rows: so together they make the decisions that one process would make.
-
-_shared: tuple[int, slice] | None = None
-
-
-@contextmanager
-def sharing(samples: int, own: slice) -> Iterator[None]:
-    """Inside this block the process works on the samples `own` of a batch of so many."""
-    global _shared
-    before, _shared = _shared, (samples, own)
-    try:
-        yield
-    finally:
-        _shared = before
-
-
-def whole(n: int) -> int:
-    """How many samples the whole batch has of which this process works on n; n if not shared."""
-    return n if _shared is None else _shared[0]
-
-
-def own(rows: Any) -> Any:
-    """Of what was drawn for the whole batch, the rows of this process; all if not shared."""
-    return rows if _shared is None else rows[_shared[1]]
-
-
 # ----- Facts -----
 
 
@@ -284,17 +239,14 @@ def info() -> dict[str, str]:
     """What runs here: versions, array backend, BLAS, threads, device and its memory."""
     build: Any = numpy.show_config(mode="dicts")
     blas = build.get("Build Dependencies", {}).get("blas", {})  # some builds have none
-    threads = [
-        f"{name}={os.environ[name]}"
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        if name in os.environ
-    ]
+    limits = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL")]
+    threads = [f"{name}={os.environ[name]}" for name in limits if name in os.environ]
     facts = {
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "backend": current(),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
-        "threads": f"{os.cpu_count()} cores" + (f", {', '.join(threads)}" if threads else ""),
+        "threads": ", ".join([f"{os.cpu_count()} cores", *threads]),
         "device": platform.processor() or platform.machine(),
     }
     if current() == "cupy":

@@ -48,7 +48,7 @@ from itertools import zip_longest
 from typing import Any
 
 from .. import backend
-from ..backend import Array, constant, xp
+from ..backend import Array, asarray, xp
 from . import parallel
 from .memory import Finish, batch_first, batch_inside
 from .parallel import at_a_time, at_once, parts, run
@@ -193,6 +193,12 @@ def _tiling(_place: str, _threads: int, *sizes: Any) -> Tiling:
     return Tiling(*sizes)
 
 
+@functools.cache
+def matrices(_place: str, dtype: Any) -> list[Array]:
+    """Bᵀ, G ⊗ G, the same turned by 180°, and Aᵀ: brought to the backend only once."""
+    return [asarray(matrix, dtype) for matrix in (BT, GG, [row[::-1] for row in GG], AT)]
+
+
 class Tiling:
     """How images are cut into tiles of 6×6 pixels, four apart, for outputs of 4×4.
 
@@ -206,8 +212,7 @@ class Tiling:
         (self.top, bottom), (self.left, right) = border
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
-        turned = [row[::-1] for row in GG]
-        self.bt, self.g, self.turned, self.at = (constant(m, dtype) for m in (BT, GG, turned, AT))
+        self.bt, self.g, self.turned, self.at = matrices(backend.place(), xp.dtype(dtype))
         self.numbers = 9 * self.n * self.h * self.w * self.c
         width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
         band = at_a_time(BAND, self.rows * width * self.n)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy
 
 from .. import ops
-from ..backend import own, rng, whole, xp
+from ..backend import by_sample, rng, xp
 from ..check import (
     Amount,
     Below1,
@@ -301,7 +301,7 @@ class DropPath(Module):
         if not self.training or self.p == 0:
             return ops.join(xs)
         if self.per_sample:
-            return ops.join(xs, own(self.sample(len(xs), rows=whole(len(xs[0])))))
+            return ops.join(xs, by_sample(len(xs[0]), lambda n: self.sample(len(xs), n)))
         (alive,) = self.sample(len(xs), rows=1)
         return ops.join([x for x, lives in zip(xs, alive) if lives])
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from operator import add
 from typing import Any
 
-from ..backend import asarray, own, uniform, whole
+from ..backend import asarray, by_sample, uniform
 from ..check import Below1, checked
 from ..engine.definition import definition
 from ..engine.tensor import Tensor
@@ -43,8 +44,8 @@ def join(xs: Sequence[Any], mask: Any = None) -> Tensor:
         return _join(*xs, weights=1 / len(xs))
     alive = mask.sum(axis=1, keepdims=True)
     weights = asarray((mask / alive).astype(xs[0].dtype).T)  # (k, N)
-    by_sample = (len(xs[0]),) + (1,) * (xs[0].ndim - 1)
-    return _join(*xs, weights=[weight.reshape(by_sample) for weight in weights])
+    lengths = (len(xs[0]),) + (1,) * (xs[0].ndim - 1)
+    return _join(*xs, weights=[weight.reshape(lengths) for weight in weights])
 
 
 @checked
@@ -61,6 +62,7 @@ def dropout(x: Any, p: Below1 = 0.5, training: bool = True, per_channel: bool = 
     if not training or p == 0:
         return x
     shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if per_channel else x.shape
-    rows = map(whole, shape[:1])  # none for a single number
-    keep = own(uniform((*rows, *shape[1:])) >= p).astype(x.dtype)
+    samples = math.prod(shape[:1])  # 1 for a single number
+    drawn = by_sample(samples, lambda n: uniform((n, *shape[1:])))
+    keep = (drawn.reshape(shape) >= p).astype(x.dtype)
     return x * (keep / (1 - p))

@@ -6,8 +6,8 @@ share each batch.
 """
 
 from .inference import Result, columns_of, evaluate, inference, predict
-from .loop import fit, restore, train_epoch
-from .run import BEST, CHECKPOINT, HISTORY, best_epoch
+from .loop import fit, train_epoch
+from .run import BEST, CHECKPOINT, HISTORY, best_epoch, restore
 
 __all__ = [
     "BEST", "CHECKPOINT", "HISTORY", "Result", "best_epoch", "columns_of", "evaluate", "fit",

@@ -10,9 +10,14 @@ sum of parts. Where rank r has n_r of the samples,
 
     mean over the batch  =  Σ_r  n_r / N · (mean over the samples of rank r)
 
-and the gradient of a sum is the sum of the gradients. So every rank starts from the same weights,
-works out the gradient of its own part of the loss, and all of them take the same step along the
-sum. Only the order of the additions is not that of one process: the numbers agree to rounding.
+and the gradient of a sum is the sum of the gradients. So every rank starts from the same weights
+and works out the gradient of its own mean; these are added up, each with its weight n_r / N, and
+all ranks take the same step along the sum. Only the order of the additions is not that of one
+process: the numbers agree to rounding.
+
+**What is random** for each sample, dropout and drop-path, every rank draws for the whole batch,
+from the same seed, and keeps what belongs to its own samples: together the ranks make the decisions
+that one process would make.
 
 **What batch norm changes.** It lets the samples of a batch see each other, through mean and
 variance, so that the loss is not a sum of parts any more. `SyncBatchNorm` takes the mean and the
@@ -38,8 +43,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from .. import backend
-from ..backend import Array, xp
+from ..backend import Array, asnumpy, xp
 from ..check import Count, Size, checked
 from ..engine.operators import raw
 from ..engine.primitive import primitive
@@ -61,6 +68,8 @@ class ProcessGroup:
     """
 
     reads_device = False  # whether MPI says that it can read the memory of a GPU
+    samples = 0  # in the whole batch, inside `sharing`
+    weight = 1.0  # n_r / N there
 
     @checked
     def __init__(self, comm: Any = None) -> None:
@@ -76,14 +85,32 @@ class ProcessGroup:
         return slice(samples * self.rank // self.size, samples * (self.rank + 1) // self.size)
 
     @contextmanager
-    def sharing(self, samples: int) -> Iterator[tuple[slice, float]]:
-        """Work on one batch together: this rank's part, and its weight n_r / N in the loss."""
+    def sharing(self, samples: int) -> Iterator[slice]:
+        """Work on one batch of so many samples together, on this rank's part of it.
+
+        Inside the block `weight` is n_r / N, of which the `Reducer` and `SyncBatchNorm` make use.
+        Raises `DistributedError` for fewer samples than processes.
+        """
+        if samples < self.size:
+            raise DistributedError(
+                f"sharing: {samples} samples are fewer than the {self.size} processes; use "
+                "larger batches"
+            )
         part = self.part(samples)
-        if self.size == 1:
-            yield part, 1.0
-        else:
-            with backend.sharing(samples, part):
-                yield part, (part.stop - part.start) / samples
+        before = self.samples, self.weight, backend.draw_shared
+        self.samples, self.weight = samples, (part.stop - part.start) / samples
+        if self.size > 1:
+            backend.draw_shared = lambda draw: _of_part(draw(samples), part)
+        try:
+            yield part
+        finally:
+            self.samples, self.weight, backend.draw_shared = before
+
+    def share(self, batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        """This rank's part of each batch (images, labels); the loop's body is inside `sharing`."""
+        for images, labels in batches:
+            with self.sharing(len(labels)) as part:
+                yield images[part], labels[part]
 
     def start_all_reduce(self, array: Array) -> Callable[[], Any]:
         """Begin to add up the arrays of all ranks, in place; what comes back waits for the end.
@@ -95,7 +122,8 @@ class ProcessGroup:
         if backend.current() == "cupy" and self.reads_device:
             xp.cuda.get_current_stream().synchronize()  # MPI does not wait for the GPU
         elif backend.current() == "cupy":
-            buffer = backend.pinned(array)
+            pinned = importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype)
+            buffer = array.get(out=pinned)  # in memory that the GPU reaches without a detour
         request = self.comm.Iallreduce(MPI.IN_PLACE, buffer)
 
         def wait() -> None:
@@ -185,6 +213,40 @@ class ProcessGroup:
             self.comm.Abort(status)
 
 
+class LocalRows(np.ndarray):
+    """Which branches live, for this rank's samples only; but `any` asks for the whole batch.
+
+    So a branch that only samples of another rank need is computed on this one too: the mean of
+    `SyncBatchNorm` is over all samples, and it waits for every rank.
+    """
+
+    batch: np.ndarray
+
+    @classmethod
+    def of(cls, batch: np.ndarray, rows: np.ndarray) -> LocalRows:
+        local = rows.view(cls)
+        local.batch = batch
+        return local
+
+    def __getitem__(self, key: Any) -> Any:
+        return LocalRows.of(self.batch[key], np.asarray(self)[key])
+
+    def any(self, *args: Any, **kwargs: Any) -> Any:
+        return self.batch.any(*args, **kwargs)
+
+
+def _of_part(drawn: Any, part: slice) -> Any:
+    """Of what was drawn for the whole batch, what belongs to the samples of one part."""
+    if not callable(drawn):
+        return drawn[part]
+
+    def keep(columns: int) -> np.ndarray:  # drop-path goes on drawing, at each join
+        alive = drawn(columns)
+        return LocalRows.of(alive, alive[part])
+
+    return keep
+
+
 def _outcome(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
     """What `make()` gives, or the error that it raises."""
     try:
@@ -214,7 +276,9 @@ def init_process_group() -> ProcessGroup:
             "tinyfractal … (if you did, that mpiexec is of another MPI than the one that mpi4py "
             f"found, {library})"
         )
-    backend.use_device(comm.Split_type(MPI.COMM_TYPE_SHARED).rank)
+    if backend.current() == "cupy":  # each process of a machine takes the next GPU
+        number = comm.Split_type(MPI.COMM_TYPE_SHARED).rank
+        xp.cuda.Device(number % xp.cuda.runtime.getDeviceCount()).use()
     return ProcessGroup(comm)
 
 
@@ -226,27 +290,31 @@ class Bucket:
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.missing = dict.fromkeys(parameters)  # a set that keeps its order
-        self.places: dict[Tensor, Array] = {}
+        self.parts: dict[Tensor, Array] = {}
         numbers = sum(parameter.size for parameter in parameters)
         self.array = xp.zeros(numbers + len(parameters), parameters[0].dtype)
         self.there = self.array[numbers:]
         start = 0
         for parameter in parameters:
             part = self.array[start : start + parameter.size]
-            self.places[parameter] = part.reshape(parameter.shape)
+            self.parts[parameter] = part.reshape(parameter.shape)
             start += parameter.size
 
 
 class Reducer:
     """Adds up the gradients of `parameters` over the ranks, while backward still runs.
 
-        with group.sharing(len(labels)) as (part, weight):
-            loss = cross_entropy(net(images[part]), labels[part])
-            loss.backward(weight)
-        reducer.wait()
+        for images, labels in group.share(loader):        # this rank's part of each batch
+            loss = cross_entropy(net(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            reducer.wait()
+            optimizer.step()
 
-    After that `grad` is the same on all ranks: that of the whole batch, or None where no rank has
-    one. About `bucket_bytes` travel together.
+    After `wait`, `grad` is the same on all ranks: that of the mean over the whole batch, or None
+    where no rank has one. About `bucket_bytes` travel together. For a batch by itself there is
+    `with group.sharing(len(labels)) as part:`, in which backward has to run too; the `Reducer`
+    gives each gradient its weight.
     """
 
     @checked
@@ -255,15 +323,15 @@ class Reducer:
     ) -> None:
         self.group = group
         self.on_their_way: list[Callable[[], Any]] = []
-        rows: list[list[Tensor]] = []
+        together: list[list[Tensor]] = []
         for parameter in reversed(list(parameters)):  # in backward the last come first
-            row = rows[-1] if rows else []
-            nbytes = sum(p.data.nbytes for p in row)
-            if not row or nbytes > bucket_bytes or row[0].dtype != parameter.dtype:
-                rows.append([])
-            rows[-1].append(parameter)
-        self.buckets = [Bucket(row) for row in rows] if group.size > 1 else []
-        self.home = {p: bucket for bucket in self.buckets for p in bucket.places}
+            last = together[-1] if together else []
+            nbytes = sum(p.data.nbytes for p in last)
+            if not last or nbytes > bucket_bytes or last[0].dtype != parameter.dtype:
+                together.append([])
+            together[-1].append(parameter)
+        self.buckets = [Bucket(each) for each in together] if group.size > 1 else []
+        self.home = {p: bucket for bucket in self.buckets for p in bucket.parts}
         for parameter in self.home:
             parameter.register_post_accumulate_grad_hook(self._arrived)
 
@@ -272,7 +340,9 @@ class Reducer:
         bucket = self.home[parameter]
         if parameter not in bucket.missing:
             raise DistributedError("distributed: a second backward before wait() of the first")
-        bucket.places[parameter][...] = raw(parameter.grad)
+        if not self.group.samples:
+            raise DistributedError("distributed: call backward inside group.sharing(n)")
+        xp.multiply(raw(parameter.grad), self.group.weight, out=bucket.parts[parameter])
         del bucket.missing[parameter]
         for bucket in self.buckets[len(self.on_their_way) :]:
             if bucket.missing:
@@ -280,9 +350,9 @@ class Reducer:
             self._send(bucket)
 
     def _send(self, bucket: Bucket) -> None:
-        bucket.there[...] = xp.asarray([p not in bucket.missing for p in bucket.places])
+        bucket.there[...] = xp.asarray([p not in bucket.missing for p in bucket.parts])
         for parameter in bucket.missing:
-            bucket.places[parameter][...] = 0
+            bucket.parts[parameter][...] = 0
         self.on_their_way.append(self.group.start_all_reduce(bucket.array))
 
     def wait(self) -> None:
@@ -291,20 +361,22 @@ class Reducer:
             self._send(bucket)
         for bucket, wait in zip(self.buckets, self.on_their_way):
             wait()
-            for (parameter, total), count in zip(
-                bucket.places.items(), backend.asnumpy(bucket.there)
-            ):
+            for (parameter, total), count in zip(bucket.parts.items(), asnumpy(bucket.there)):
                 parameter.grad = Tensor.of(total.copy()) if count else None
-            bucket.missing = dict.fromkeys(bucket.places)
+            bucket.missing = dict.fromkeys(bucket.parts)
         self.on_their_way = []
 
 
 # ----- Batch norm -----
 
 
-@primitive(lambda g, _y, _x, group: all_reduce(g, group=group))
+@primitive(lambda g, _y, _x, group: all_reduce(g * group.weight, group=group) / group.weight)
 def all_reduce(x: Any, *, group: ProcessGroup) -> Any:
-    """Σ x over the ranks. A loss on any rank depends on this x, so its gradient is Σ g."""
+    """Σ x over the ranks.
+
+    The loss of every rank depends on this x. Each has its weight w_r = n_r / N in the loss of the
+    batch, of which the gradient is Σ w_r g_r; this rank's own will get its weight in the `Reducer`.
+    """
     return group.all_reduce(x)
 
 
@@ -314,7 +386,7 @@ class SyncBatchNorm(BatchNorm2d):
         mean = Σ x / n,    variance = Σ (x - mean)² / n
 
     with the sums over the n images and pixels of all ranks. In training it is called inside
-    `group.sharing`.
+    `group.share` or `group.sharing`, and so is backward.
     """
 
     group = ProcessGroup()
@@ -322,15 +394,14 @@ class SyncBatchNorm(BatchNorm2d):
     def forward(self, x: Any) -> Tensor:
         if not self.training or self.group.size == 1:
             return super().forward(x)
-        pixels, axes = math.prod(x.shape[1:-1]), tuple(range(x.ndim - 1))
-        n = backend.whole(len(x)) * pixels
+        if not self.group.samples:
+            raise DistributedError("SyncBatchNorm: in training, call it inside group.sharing(n)")
+        n, axes = self.group.samples * math.prod(x.shape[1:-1]), tuple(range(x.ndim - 1))
         if n < 2:
             raise ShapeError(
                 f"SyncBatchNorm: x {x.shape} has {n} numbers per channel on all ranks together, "
                 "which have no variance; use larger batches"
             )
-        if n == len(x) * pixels:
-            raise DistributedError("SyncBatchNorm: in training, call it inside group.sharing(n)")
         mean = all_reduce(x.sum(axis=axes), group=self.group) / n
         centered = x - mean
         variance = all_reduce((centered * centered).sum(axis=axes), group=self.group) / n

@@ -6,6 +6,7 @@ Nothing here changes a weight.
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -116,6 +117,16 @@ def check_unmoved(schedule: Schedule, epoch: int) -> None:
         )
 
 
+def check_finite(record: Mapping[str, Any], epoch: str) -> None:
+    """Refuse losses that are no numbers; in testing too: the last step may spoil the weights."""
+    if not all(math.isfinite(value) for name, value in record.items() if name.endswith("loss")):
+        raise FloatingPointError(
+            f"fit: the loss became {record['train_loss']} in training and {record['test_loss']} in "
+            f"testing in {epoch}. Try a smaller learning rate or clip=1.0; "
+            "`with tinyfractal.detect_anomaly():` finds the place."
+        )
+
+
 def check_schedule(schedule: Schedule, done: int, epochs: int) -> None:
     """Refuse a schedule that was used before, or has run out, and would give other learning rates.
 
@@ -165,7 +176,7 @@ def try_model(
 
     def answer(samples: int) -> None:
         images, _ = next(iter(Loader(train[:samples], samples, **prepare)))
-        with group.sharing(samples) as (part, _):
+        with group.sharing(samples) as part:
             logits = model(Tensor.of(backend.asarray(images[part])))
         highest = np.full(part.stop - part.start, train.labels.max())
         check_logits("fit", logits, highest)

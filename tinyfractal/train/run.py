@@ -12,18 +12,22 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .. import backend
+from ..check import PathLike, checked
+from ..data import Dataset
 from ..errors import CheckpointError
-from ..files import acquire, cannot_write, release, remove, write_atomically
+from ..files import acquire, cannot_write, release, remove, user_path, write_atomically
 from ..nn.module import Module
 from ..optim import Optimizer, Schedule
-from .checkpoint import load_checkpoint, save_checkpoint
+from ..recipe import recipe_of
+from .checkpoint import check_kinds, load_checkpoint, naming, save_checkpoint
 from .distributed import ProcessGroup
+from .preflight import check_schedule, digest
 
 CHECKPOINT, BEST, HISTORY, LOCK = "checkpoint.npz", "best.npz", "history.jsonl", ".lock"
 LEFTOVER = re.compile(r"\.(checkpoint\.npz|best\.npz|history\.jsonl)\.\d+(-[0-9a-f]{8}\.tmp)?")
@@ -36,14 +40,24 @@ class RunFolder:
     Without a folder nothing is written; of the processes of a `group` the first writes for all.
     """
 
-    def __init__(self, folder: Path | None, group: ProcessGroup) -> None:
+    def __init__(self, folder: PathLike | None, group: ProcessGroup) -> None:
         self.group = group
         self.writes = folder is not None and group.rank == 0
-        self.folder = folder or Path()
+        self.folder = Path() if folder is None else user_path(folder)
         self.path, self.lock = self.folder / CHECKPOINT, self.folder / LOCK
         self.is_there = folder is not None
         self.file: int | None = None
         self.made = False
+        self.facts: dict[str, Any] = {}  # of every checkpoint: its recipe, and of which images
+
+    @contextmanager
+    def opened(self, resume: bool) -> Iterator[RunFolder]:
+        """Open inside a `with` block."""
+        self.open(resume)
+        try:
+            yield self
+        finally:
+            self.close()
 
     def open(self, resume: bool) -> None:
         """Lock the folder. Raises `CheckpointError` where another training writes there, or did."""
@@ -86,6 +100,41 @@ class RunFolder:
             with suppress(OSError):
                 self.folder.rmdir()  # where nothing was written
 
+    def begin(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        epochs: int,
+        train: Dataset,
+        transform: Any,
+        recipe: dict[str, Any] | None,
+    ) -> list[Record]:
+        """The history so far, with everything brought to where it ends, alike on all processes."""
+        facts = recipe_of(model, train, transform, recipe) if self.writes else {}
+        self.facts = {**facts, "digest": digest(train) if self.is_there else ""}
+        state = self.last()
+        history = [] if state is None else self._resume(state, model, optimizer, schedule)
+        check_schedule(schedule, len(history), epochs)
+        if state is None or state.get("recipe") != json.loads(json.dumps(facts.get("recipe"))):
+            # so that a run killed in its first epoch can be resumed too
+            self.save(history, model, optimizer, schedule)
+        self.group.broadcast([*model.parameters(), *model.buffers()])
+        return history
+
+    def _resume(
+        self, state: dict[str, Any], model: Module, optimizer: Optimizer, schedule: Schedule
+    ) -> list[Record]:
+        before = state.get("digest")  # older checkpoints have none
+        if before is not None and before != self.facts["digest"]:
+            raise CheckpointError(
+                f"{self.path}: was trained on other images or labels than train has; go on with "
+                "the same data, or begin a new run in another folder"
+            )
+        history = take_over(self.path, state, model, optimizer, schedule)
+        self.keep_best(history)
+        return history
+
     def last(self) -> dict[str, Any] | None:
         """The checkpoint from which to go on, if there is one, on all processes."""
         if not self.is_there:
@@ -95,12 +144,7 @@ class RunFolder:
         )
 
     def save(
-        self,
-        history: Sequence[Record],
-        model: Module,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        facts: Mapping[str, Any],
+        self, history: Sequence[Record], model: Module, optimizer: Optimizer, schedule: Schedule
     ) -> None:
         """Write all that is needed to go on from here, and keep it as the best if it is that."""
         if not self.writes:
@@ -115,7 +159,7 @@ class RunFolder:
             schedule=schedule.state_dict(),
             random=backend.random_state(),
             history=history,
-            **facts,
+            **self.facts,
         )
         self.keep_best(history)
 
@@ -126,6 +170,45 @@ class RunFolder:
             content = self.path.read_bytes()
             if not best.exists() or best.read_bytes() != content:
                 write_atomically(best, content)
+
+
+# ----- Back to where a checkpoint left it -----
+
+
+@checked
+def restore(
+    path: PathLike,
+    model: Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    group: ProcessGroup | None = None,
+) -> list[Record]:
+    """Bring everything to where a checkpoint left it, and return the history so far.
+
+    Of the processes of a `group` the first reads it for all. Raises `CheckpointError`, which names
+    the file and the entry, where the checkpoint does not fit.
+    """
+    path = user_path(path)
+    state = (group or ProcessGroup()).from_first(lambda: load_checkpoint(path))
+    return take_over(path, state, model, optimizer, schedule)
+
+
+def take_over(
+    path: Path, state: dict[str, Any], model: Module, optimizer: Optimizer, schedule: Schedule
+) -> list[Record]:
+    """The same, of a checkpoint that was read already."""
+    with naming(path):
+        check_history(path, state["history"], state["schedule"]["epoch"])
+        check_kinds(path, "model", state["model"], model.state_dict())
+        check_kinds(path, "optimizer", state["optimizer"], optimizer.state_dict())
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        backend.set_random_state(state["random"])
+    return list(state["history"])
+
+
+# ----- The records of a history -----
 
 
 def best_epoch(history: Sequence[Record]) -> Record:
@@ -140,6 +223,18 @@ def best_epoch(history: Sequence[Record]) -> Record:
 def chosen_by(history: Sequence[Record]) -> str:
     """On which images the best epoch is chosen: "validation" or "test"."""
     return "validation" if all("validation_accuracy" in r for r in history) else "test"
+
+
+def describe(record: Record) -> str:
+    """What one line says of an epoch."""
+    text = f"loss {record['train_loss']:.4f}"
+    for name in ("train", "validation", "test"):
+        if f"{name}_accuracy" in record:
+            text += f"  {name} {100 * record[f'{name}_accuracy']:.1f} %"
+    if record["columns"]:
+        columns = " ".join(f"{100 * accuracy:.1f}" for accuracy in record["columns"])
+        text += f"  columns {columns}"
+    return text
 
 
 def check_history(path: Path, history: Any, epoch: Any) -> None:
