@@ -195,4 +195,4 @@ CASES: dict[str, Case] = {
 CASES["cat"] = CASES["concatenate"]
 if RULES:  # `fast/` is there
     several_kernels = Case(conv2d_each_calls(), oracles.conv2d_each, conv2d_each)
-    CASES |= {"conv2d_each": several_kernels, "row": several_kernels}  # a row is one result
+    CASES |= {"conv2d_each": several_kernels, "output_of": several_kernels}  # of one kernel

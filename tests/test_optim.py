@@ -9,8 +9,6 @@ import pytest
 
 from tinyfractal import Tensor, nn
 from tinyfractal.errors import CheckpointError, DTypeError, GraphError, ShapeError
-from tinyfractal.fast import optim as fast_optim
-from tinyfractal.fast import parallel
 from tinyfractal.optim import (
     SGD,
     Adam,
@@ -138,35 +136,6 @@ def test_a_step_between_forward_and_backward_is_noticed(kind, settings):
     with pytest.raises(GraphError, match=rf"changed in place \({kind.__name__}\.step\)"):
         loss.backward()
     layer(x).sum().backward()  # a new forward pass is fine
-
-
-@every
-def test_threads_and_pieces_take_the_same_steps(kind, settings, monkeypatch):
-    def steps(small, run):
-        monkeypatch.setattr(parallel, "SMALL", small)
-        monkeypatch.setattr(fast_optim, "RUN", run)
-        parameters = weights()
-        optimizer = kind(parameters, **settings)
-        for step in range(3):
-            give_gradients(parameters, step)
-            if step == 1:
-                parameters[0].grad = None
-            optimizer.step()
-        return [p.data for p in parameters] + [p.version for p in parameters]
-
-    monkeypatch.setattr(parallel, "threads", lambda: 2)
-    alone, shared = steps(1 << 20, 1 << 20), steps(0, 2)
-    for a, b in zip(alone, shared):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_a_parameter_moves_whatever_its_order_in_memory(monkeypatch):
-    monkeypatch.setattr(fast_optim, "RUN", 2)
-    w = Tensor(np.zeros((3, 4)).T, requires_grad=True)
-    assert not w.data.flags.c_contiguous
-    w.grad = Tensor(np.ones((4, 3)))
-    SGD([w], lr=1).step()
-    np.testing.assert_array_equal(w.data, -np.ones((4, 3)))
 
 
 def test_descending_finds_the_least_squares():

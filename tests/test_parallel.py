@@ -11,7 +11,11 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import Tensor
+from tinyfractal.fast import optim as fast_optim
 from tinyfractal.fast import parallel
+from tinyfractal.optim import SGD
+
+from .test_optim import every, give_gradients, weights
 
 pytestmark = pytest.mark.usefixtures("on_numpy")
 
@@ -151,3 +155,35 @@ def test_overlapping_blocks_in_two_threads_give_blas_its_threads_back():
             thread.join()
     assert seen == [1, 1, 1]
     assert blas.num_threads == 4
+
+
+# ----- The optimizer's step in pieces -----
+
+
+@every
+def test_threads_and_pieces_take_the_same_steps(kind, settings, monkeypatch):
+    def steps(small, run):
+        monkeypatch.setattr(parallel, "SMALL", small)
+        monkeypatch.setattr(fast_optim, "RUN", run)
+        parameters = weights()
+        optimizer = kind(parameters, **settings)
+        for step in range(3):
+            give_gradients(parameters, step)
+            if step == 1:
+                parameters[0].grad = None
+            optimizer.step()
+        return [p.data for p in parameters] + [p.version for p in parameters]
+
+    monkeypatch.setattr(parallel, "threads", lambda: 2)
+    alone, shared = steps(1 << 20, 1 << 20), steps(0, 2)
+    for a, b in zip(alone, shared):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_parameter_moves_whatever_its_order_in_memory(monkeypatch):
+    monkeypatch.setattr(fast_optim, "RUN", 2)
+    w = Tensor(np.zeros((3, 4)).T, requires_grad=True)
+    assert not w.data.flags.c_contiguous
+    w.grad = Tensor(np.ones((4, 3)))
+    SGD([w], lr=1).step()
+    np.testing.assert_array_equal(w.data, -np.ones((4, 3)))

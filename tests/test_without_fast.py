@@ -62,8 +62,11 @@ def copy(tmp_path_factory):
 
 
 def test_the_tests_of_the_core_pass_on_the_library_without_fast(copy):
-    names = ("primitives", "engine", "tensor", "module", "nn", "fractal", "drop_path", "train")
-    files = [f"tests/test_{name}.py" for name in (*names, "checkpoint")]
+    names = (
+        "primitives", "engine", "tensor", "module", "nn", "fractal", "drop_path", "optim", "train",
+        "checkpoint", "cli",
+    )  # fmt: skip
+    files = [f"tests/test_{name}.py" for name in names]
     printed = run(copy, "-m", "pytest", "-m", "not slow", "-p", "no:cacheprovider", *files)
     passed = re.search(r"(\d+) passed", printed)
     assert passed, printed
@@ -85,14 +88,11 @@ def test_a_training_takes_the_same_steps_without_fast(copy):
 
 
 def test_the_main_job_runs_without_fast(copy):
-    """Four of its epochs, which take a minute here; `tests/test_golden.py` trains to the end."""
-    printed = run(
-        copy, "-m", "tinyfractal", "train", "--epochs", "4", "--out", "run", "--debug",
-        TINYFRACTAL_FAST="1",
-    )  # fmt: skip
+    """The whole of it: one seed, so a little less is asked than of three in `test_golden.py`."""
+    printed = run(copy, "-m", "tinyfractal", "train", "--out", "run", TINYFRACTAL_FAST="1")
     accuracy = re.findall(r"test (\d+\.\d) %", printed)
-    assert accuracy, printed
-    assert float(accuracy[-1]) > 90
+    assert len(accuracy) >= 25, printed
+    assert float(accuracy[-1]) > 97
 
 
 def test_the_core_knows_nothing_of_fast():

@@ -696,7 +696,7 @@ tf.plot.plot_mistakes(test.images, test.labels, said, test.classes, limit=16)
 #   of an array with any number of axes, and makes its first weights with `init`.
 # - [`optim/methods.py`](../tinyfractal/optim/methods.py): `SGD.update` and `Adam.adapt` are your
 #   rules, one parameter at a time and in place (`w -= …`), so that the network sees the new values.
-#   The schedules are at the end.
+#   The schedules are in [`optim/schedule.py`](../tinyfractal/optim/schedule.py).
 # - [`train/loop.py`](../tinyfractal/train/loop.py): `train_epoch` is the loop that you wrote. `fit`
 #   puts around it what a long run needs: a checkpoint after each epoch, and a clear message if the
 #   loss is no longer a number. `evaluate` and `predict` run the model without recording.
