@@ -14,6 +14,7 @@ import tinyfractal as tf
 from tinyfractal import Tensor, backend
 from tinyfractal.engine.backward import backward_order
 from tinyfractal.engine.node import Node
+from tinyfractal.engine.primitive import primitive
 from tinyfractal.errors import GraphError
 
 
@@ -428,3 +429,14 @@ def test_backward_normalization_in_evaluation_survives_a_training_step_in_betwee
     tf.batch_norm(x.detach() + 5.0, weight.detach(), bias.detach(), *running)  # moves `running`
     y.backward()
     close(weight.grad, [12, 16])
+
+
+def test_a_rule_may_take_g_alone_beside_one_that_takes_all():
+    @primitive(lambda g: 3 * g, lambda g, _y, a, _b, power: g * a**power)
+    def mixed(a, b, power=1):
+        return 3 * a + a**power * b
+
+    a, b = Tensor([1.0, 2.0], requires_grad=True), Tensor([5.0, 6.0], requires_grad=True)
+    mixed(a, b, power=2).sum().backward()
+    np.testing.assert_array_equal(a.grad.numpy(), [3, 3])
+    np.testing.assert_array_equal(b.grad.numpy(), [1, 4])

@@ -127,3 +127,36 @@ def test_every_folder_is_installed():
     folders = {f"tinyfractal.{path.parent.name}" for path in ROOT.glob("*/__init__.py")}
     listed = set(settings["tool"]["setuptools"]["packages"])
     assert folders <= listed
+
+
+# ----- Short enough to read in one sitting -----
+
+CORE = ["backend", "engine", "ops", "nn", "fractal.py", "optim", "train/loop.py"]
+
+
+def core_files():
+    for name in CORE:
+        path = ROOT / name
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def lines_of(function):
+    """How long it is, without the list of its arguments and its docstring."""
+    first = function.body[1 if ast.get_docstring(function) and len(function.body) > 1 else 0]
+    return function.end_lineno - first.lineno + 1
+
+
+def test_no_function_of_the_core_is_longer_than_a_screen():
+    too_long = [
+        f"{path.relative_to(ROOT)}: {node.name}, {lines_of(node)} lines"
+        for path in core_files()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef) and lines_of(node) > 40
+    ]
+    assert too_long == []
+
+
+def test_the_core_stays_short():
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in core_files()}
+    assert lines[ROOT / "fractal.py"] <= 250
+    assert sum(lines.values()) <= 4810

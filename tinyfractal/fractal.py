@@ -56,7 +56,7 @@ class ConvUnit(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.BatchNorm2d(out_channels, relu=True)
 
-    @definition
+    @definition  # fast/ may put a quicker rule in its place: see engine/definition.py
     def forward(self, x: Any) -> Tensor:
         return self.norm(self.dropout(self.conv(x)))
 
@@ -80,7 +80,7 @@ class FractalBlock(nn.Module):
 
     @checked
     def forward(self, z: Any, keep: Keep = keep_all) -> Tensor:
-        """f_C(z), with the branches that `keep` lets live."""
+        """f_C(z), with only the branches that `keep` keeps."""
         alive = keep(self.columns)
         return _join(self.branches(z, alive, keep), alive)
 
@@ -148,14 +148,14 @@ class FractalNet(nn.Module):
         sizes = zip([in_channels, *channels], channels, rates)
         self.blocks = nn.ModuleList([FractalBlock(columns, *size) for size in sizes])
         self.pool = nn.MaxPool2d(2)
-        self.drop_path = nn.DropPath(drop_path, per_sample)
+        self.drop_path = nn.DropPath(drop_path, per_sample)  # its draws; the blocks do the joining
         self.head = nn.Sequential(nn.GlobalAvgPool(), nn.Linear(channels[-1], classes))
 
     @checked
     def forward(self, x: Any, column: int | None = None) -> Tensor:
         """Logits (N, classes), or of one column; `ShapeError` for images too small to be halved."""
         counting.check_halving("FractalNet", x, len(self.blocks))
-        keep = self._sample(len(x)) if column is None else self.keep_column(column)
+        keep = self._draw(len(x)) if column is None else self.keep_column(column)
         for block in self.blocks:
             x = self.pool(block(x, keep))
         return self.head(x)
@@ -176,10 +176,10 @@ class FractalNet(nn.Module):
         """Convolutions on the longest path."""
         return len(self.blocks) * 2 ** (self.columns - 1)
 
-    # ----- Who lives -----
+    # ----- Which paths survive -----
 
-    def _sample(self, n: int) -> Keep:
-        """One decision of drop-path for a mini-batch of n samples."""
+    def _draw(self, n: int) -> Keep:
+        """What drop-path keeps in this mini-batch of n samples."""
         if not self.training or self.drop_path.p == 0 or n == 0:
             return keep_all
         if self.drop_path.per_sample:
@@ -206,8 +206,8 @@ class FractalNet(nn.Module):
         def keep(k: int) -> numpy.ndarray:
             local = self.drop_path.sample(k, rows=n)
             column = chosen[:, None] == numpy.arange(self.columns - k, self.columns)
-            # A column that does not pass through this join leaves it open: what comes out is not
-            # used for that sample, but zeros would disturb the statistics of batch norm.
+            # Where a sample runs through a shallower column, the result here is not used. All
+            # branches are kept for it: zeros would distort the statistics of batch norm.
             column[chosen < self.columns - k] = True
             return numpy.where(is_global[:, None], column, local)
 

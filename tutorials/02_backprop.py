@@ -647,7 +647,7 @@ tf.plot.plot_graph(y)
 #   [`engine/tensor.py`](../tinyfractal/engine/tensor.py) then adds to it, so mistake 3 is still
 #   yours to make; in a training loop `zero_grad` of the
 #   [optimizer](../tinyfractal/optim/optimizer.py) is the reset. What stands below
-#   `gradients_of` is the subject of chapter 4.
+#   `run_backward` is the subject of chapter 4.
 #
 # What `sum_to` and the gradient rules do is the subject of chapter 3, where the numbers become
 # arrays.

@@ -667,7 +667,7 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 # - [`fast/conv.py`](../tinyfractal/fast/conv.py): `_conv2d` chooses between the three ways, by the
 #   shape.
 # - [`fast/memory.py`](../tinyfractal/fast/memory.py): the batch inside. `batch_inside` and
-#   `batch_first` are your transposes. `Lines` does the same for batch norm and ReLU, whose every
+#   `batch_first` are your transposes. `WideRows` does the same for batch norm and ReLU, whose every
 #   number is alike.
 # - [`fast/patches.py`](../tinyfractal/fast/patches.py): your `conv_chunks`, for the few channels of
 #   a first layer.

@@ -203,7 +203,9 @@ draw_shared: Callable[[Callable[[int], Any]], Any] | None = None
 
 
 def by_sample(n: int, draw: Callable[[int], Any]) -> Any:
-    """`draw(n)`: n independent draws, one for each sample of a batch.
+    """`draw(n)`: what is random in a batch, decided for each of its n samples by itself.
+
+    `draw` returns n rows or, for drop-path, a function that draws n rows at each join.
 
     Where several processes share the batch, `train.distributed` sets `draw_shared`, which draws for
     all of it and gives each process those of its own samples.

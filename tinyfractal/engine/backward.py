@@ -82,7 +82,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
 # ----- What backward() and grad() ask for besides -----
 
 
-def gradients_of(
+def run_backward(
     outputs: Sequence[Any],
     seeds: Sequence[Any],
     targets: Sequence[Any] | None = None,
@@ -105,17 +105,17 @@ def gradients_of(
         rule = gradient_rule(create_graph)
         found: Gradients = {}
         if targets is not None:
-            asked, leading = set(targets), leading_to(targets, order)
+            asked, leading = set(targets), on_the_way_to(targets, order)
             order = [node for node in order if node in leading]
-            rule = noting(asked, leading, gradient_rule(create_graph, leading), found)
+            rule = collecting_targets(asked, leading, gradient_rule(create_graph, leading), found)
         if mode.anomaly:
             rule = looking_for_nan(rule)
-        if when_complete is not None and (complete := completed_by(order)):
-            order = reporting(order, complete, gradients, when_complete)
+        if when_complete is not None and (complete := last_use_of_leaves(order)):
+            order = calling_hooks(order, complete, gradients, when_complete)
         if not retain_graph:
-            order = freeing(order)
+            order = freeing_each(order)
         backpropagate(gradients, order, rule)
-        return separated({**gradients, **found}, seeds)
+        return without_shared_memory({**gradients, **found}, seeds)
 
 
 def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
@@ -136,7 +136,7 @@ def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
     return rule
 
 
-def leading_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:
+def on_the_way_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:
     """The targets, and the nodes behind which some of them lie."""
     leading = set(targets)
     for node in reversed(order):
@@ -145,17 +145,17 @@ def leading_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:
     return leading
 
 
-def noting(targets: set[Any], leading: set[Any], rule: Rule, found: Gradients) -> Rule:
+def collecting_targets(targets: set[Any], leading: set[Any], rule: Rule, found: Gradients) -> Rule:
     """The same rule, which notes the gradient of each target that is a node."""
 
-    def noting_rule(node: Node, g: Any) -> Sequence[Any]:
+    def collecting_rule(node: Node, g: Any) -> Sequence[Any]:
         if node in targets:
             found[node] = g
             if leading.isdisjoint(node.parents or ()):
                 return ()  # nothing that was asked for lies behind it
         return rule(node, g)
 
-    return noting_rule
+    return collecting_rule
 
 
 def looking_for_nan(rule: Rule) -> Rule:
@@ -172,7 +172,7 @@ def looking_for_nan(rule: Rule) -> Rule:
     return checked_rule
 
 
-def completed_by(order: Sequence[Node]) -> dict[Node, list[Leaf]]:
+def last_use_of_leaves(order: Sequence[Node]) -> dict[Node, list[Leaf]]:
     """The leaves with hooks, each under the last node that adds to its gradient."""
     last = {
         parent: node
@@ -186,7 +186,7 @@ def completed_by(order: Sequence[Node]) -> dict[Node, list[Leaf]]:
     return complete
 
 
-def reporting(
+def calling_hooks(
     order: Sequence[Node],
     complete: dict[Node, list[Leaf]],
     gradients: Gradients,
@@ -196,17 +196,17 @@ def reporting(
     for node in order:
         yield node
         for leaf in complete.get(node, ()):
-            report(leaf, 0 + gradients.pop(leaf))  # a copy: the rule may have given g to others too
+            report(leaf, 0 + gradients.pop(leaf))  # copied: the rule may have given g to others too
 
 
-def freeing(order: Iterable[Node]) -> Iterator[Node]:
+def freeing_each(order: Iterable[Node]) -> Iterator[Node]:
     """The same order; each node is freed when its turn is over."""
     for node in order:
         yield node
         node.free()
 
 
-def separated(gradients: Gradients, seeds: Sequence[Any]) -> Gradients:
+def without_shared_memory(gradients: Gradients, seeds: Sequence[Any]) -> Gradients:
     """Gradients that share no memory: a rule may pass the same array on to several parents."""
     taken = {id(raw(seed)) for seed in seeds}
     for place, g in gradients.items():

@@ -31,8 +31,3 @@ def definition(function: F) -> F:
         return function(*args, **kwargs) if rule is None else rule(*args, **kwargs)
 
     return cast(F, call)
-
-
-def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The definition itself, whatever stands in its place."""
-    return cast(Callable[..., Any], function.__wrapped__)  # type: ignore[attr-defined]

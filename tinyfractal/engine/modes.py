@@ -1,4 +1,4 @@
-"""What the engine does besides computing: record, run the readable reference, look for NaN."""
+"""The engine's switches: record or not, ignore `fast/` or not, look for NaN or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Mode(local):
 
     def __init__(self) -> None:
         self.recording = True  # build the graph
-        self.reference = False  # run the readable reference of every fused primitive
+        self.reference = False  # ignore fast/: run every definition as it is written
         self.anomaly = False  # look for NaN and infinity after every step
         self.before: list[dict[str, bool]] = []  # what the open `with` blocks will set back
 
@@ -88,7 +88,7 @@ def enable_grad() -> setting:
 
 
 def reference() -> setting:
-    """Run the readable reference of every fused primitive: slower, and open to a debugger."""
+    """Run every definition as it is written, without `fast/`: slower, but a debugger sees all."""
     return setting(reference=True)
 
 

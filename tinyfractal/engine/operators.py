@@ -1,7 +1,7 @@
-"""Why `a + b`, `a[0]` and `a.sum()` work: each operator and method is a primitive of that name.
+"""Why `a + b`, `a[0]` and `a.sum()` work.
 
-Nothing is computed here. They look up the primitive in the table `PRIMITIVES`, which the files in
-`ops/` fill, and call it.
+Nothing is computed here. Each operator, and nearly every method, looks up a primitive in the table
+`PRIMITIVES`, which the files in `ops/` fill, and calls it.
 """
 
 from __future__ import annotations

@@ -39,17 +39,15 @@ class Primitive(Generic[P]):
     primitives, runs on arrays in an ordinary backward, and on Tensors under `create_graph=True`.
     """
 
-    saves = False  # whether the value rule gives, besides, what the gradient wants saved
-
     def __init__(self, value: Callable[P, Any], rules: Sequence[Callable], view: bool) -> None:
         functools.update_wrapper(self, value)  # its name, docstring and signature
         self.__name__: str = value.__name__.strip("_")
         self.value = value
-        self.rules = rules
         self.view = view
         self.arguments = Operands(value, len(rules))
         self.uses = [names_used(rule) for rule in rules]
-        self.needs_only_g = all(len(inspect.signature(rule).parameters) == 1 for rule in rules)
+        self.needs_only_g = all(map(takes_only_g, rules))
+        self.rules = rules if self.needs_only_g else [with_all_arguments(rule) for rule in rules]
         taken = PRIMITIVES.get(self.__name__)
         if taken is not None and taken.__module__ != self.__module__:
             raise ValueError(
@@ -77,10 +75,8 @@ class Primitive(Generic[P]):
     def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
         """Compute, check and record."""
         arrays, parents = operands(self, args)
-        data = self.value(*arrays, **params)
-        saved = node = None
-        if self.saves:
-            data, saved = data
+        data, saved = self.compute(arrays, params)
+        node = None
         if parents is not None and mode.recording:
             node = Node(self, parents, params, data.shape, saved)
         out = Tensor.of(data, node)
@@ -94,6 +90,10 @@ class Primitive(Generic[P]):
             if node is not None:
                 node.line = line
         return out
+
+    def compute(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
+        """The value, and whatever else is to be saved for backward: here nothing."""
+        return self.value(*arrays, **params), None
 
     def save_for_backward(
         self, node: Node, args: tuple[Any, ...], arrays: Sequence[Any], out: Tensor
@@ -125,10 +125,7 @@ class Primitive(Generic[P]):
     ) -> Sequence[Any]:
         """The gradient for each of the parents but None, given `g`, the gradient of the output."""
         if self.needs_only_g:
-            parts, rules = [], self.rules
-            for i, parent in enumerate(parents):
-                parts.append(None if parent is None else rules[i](g))
-            return parts
+            return [None if p is None else rule(g) for rule, p in zip(self.rules, parents)]
         output, inputs = node.output, node.inputs
         if create_graph:  # the rules are to be recorded: give them the Tensors, history and all
             output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))
@@ -144,11 +141,11 @@ class Primitive(Generic[P]):
 def primitive(*rules: Callable, view: bool = False) -> Callable[[Callable[P, Any]], Primitive[P]]:
     """Decorate a value rule with its gradient rules, and add the row to the table.
 
-    One rule per argument, in order. It is called with the gradient of the output `g`, the output
-    and all the arguments (settings by name), and gives the gradient of its own argument. **A name
-    that begins with an underscore says that the rule does not need that array's values**, only its
-    shape and type, so the engine does not keep it alive. Broadcasting is undone by the engine; no
-    rule mentions it.
+    One rule per argument, in order. A rule takes `g`, the gradient of the output, and returns the
+    gradient of its argument. If it needs more it takes, after `g`, the output and all the arguments
+    (settings by name): `lambda g, y, x: …`. **A leading underscore (`_x`) means: only the shape and
+    type of x are needed**, so its values are not saved for backward. Broadcasting is undone by the
+    engine; no rule mentions it.
     A primitive of any number of arguments (`*xs`) has one rule, which gives a list.
     `view=True` says that the output may share memory with the first argument.
     """
@@ -166,6 +163,16 @@ class NotSaved:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+
+def takes_only_g(rule: Callable) -> bool:
+    """Whether it is a rule such as `lambda g: -g`."""
+    return len(inspect.signature(rule).parameters) == 1
+
+
+def with_all_arguments(rule: Callable) -> Callable:
+    """The rule, to be called like its neighbours that need more than g."""
+    return (lambda g, *_, **__: rule(g)) if takes_only_g(rule) else rule
 
 
 def names_used(rule: Callable) -> set[int]:
@@ -214,9 +221,3 @@ def operands(
         arrays.append(arg)
         parents.append(parent)
     return arrays if alike else primitive.arguments.one_type(arrays), parents if needed else None
-
-
-@primitive(lambda g: g, view=True)
-def identity(x: Any) -> Any:
-    """x itself."""
-    return x

@@ -21,7 +21,7 @@ from typing import Any
 from ..backend import Array, asarray, xp
 from ..check import checked
 from ..errors import DTypeError, GraphError, ShapeError
-from .backward import gradients_of
+from .backward import run_backward
 from .node import Node
 from .operators import Operators, raw
 
@@ -55,7 +55,8 @@ class Tensor(Operators):
         self.grad: Tensor | None = None
         self.requires_grad = requires_grad
         self.node: Node | None = None  # the operation that made it; None for a leaf
-        self.version: list[Any] = [0, ""]  # how often changed in place, and by what last
+        # [times changed in place, by what last]: a list, since views of the array share it
+        self.version: list[Any] = [0, ""]
         self.hooks: tuple[Hook, ...] = ()  # called when its gradient is complete
 
     @staticmethod
@@ -74,9 +75,9 @@ class Tensor(Operators):
     def backward(
         self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
     ) -> None:
-        """Add d(self)/d(leaf), times `gradient`, to the `grad` of every leaf behind self.
+        """Add the gradient of self to the `grad` of every leaf that it was computed from.
 
-        `gradient`, of the shape of self, may be left out for a single number, where it is 1.
+        An array needs `gradient`, a factor for each of its numbers; for a single number it is 1.
         The graph is freed on the way unless `retain_graph`; with `create_graph` the gradients
         are recorded themselves, so that they can be differentiated again. (A leaf then holds a
         gradient whose graph holds the leaf: set `grad` to None when done with it.)
@@ -84,7 +85,7 @@ class Tensor(Operators):
         backward, or if an array it needs was changed in place since.
         """
         seed = first_gradient(self, gradient, "backward")
-        found = gradients_of(
+        found = run_backward(
             [self.node or self], [seed if create_graph else seed.data],
             retain_graph=retain_graph or create_graph, create_graph=create_graph,
             when_complete=accumulate,
@@ -212,7 +213,7 @@ def grad(
     given = [grad_outputs] * len(outs) if grad_outputs is None else grad_outputs
     given = given if isinstance(given, (list, tuple)) else [given]
     seeds = [first_gradient(out, g, "grad") for out, g in zip(outs, given, strict=True)]
-    found = gradients_of(
+    found = run_backward(
         [out.node or out for out in outs], seeds if create_graph else [s.data for s in seeds],
         [tensor.node or tensor for tensor in ins], retain_graph or create_graph, create_graph,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 from .. import backend
 from ..backend import Array, xp
 from ..check import Pair
-from ..engine.definition import RULES, as_written
+from ..engine.definition import RULES
 from ..engine.modes import mode
 from ..engine.primitive import primitive
 from ..engine.tensor import Tensor
@@ -24,7 +24,7 @@ from ..ops.conv import Plan
 from ..ops.elementwise import relu as max_with_zero
 from ..ops.shape import scatter, stack
 from . import direct, patches, winograd
-from .fused import fused
+from .fused import as_written, fused
 from .memory import Finish
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy
 
-from ..engine.definition import RULES, as_written
+from ..engine.definition import RULES
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
 from ..fractal import ConvUnit, FractalBlock, Keep, _join
 from ..nn import BatchNorm2d, Conv2d, Dropout, Module
 from ..ops import sqrt
 from .conv import conv2d_each
+from .fused import as_written
 from .norm import noted
 
 Convolved = tuple[Tensor, Any, bool]

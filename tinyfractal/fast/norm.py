@@ -6,10 +6,10 @@ from threading import local
 from typing import Any
 
 from ..backend import Array, xp
-from ..engine.definition import RULES, as_written
+from ..engine.definition import RULES
 from ..engine.operators import raw
 from ..ops import norm
-from .fused import fused, quicker
+from .fused import as_written, fused, quicker
 from .memory import WideRows
 from .parallel import parts, run
 

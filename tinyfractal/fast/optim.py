@@ -31,7 +31,7 @@ def move(self: Optimizer, which: Sequence[int]) -> None:
                 arrays = [array.reshape(-1)[some] for array in arrays]
             self.update(self.group_of[i].data, self.counts[i], *arrays)
 
-    shares = at_once(self.size)
+    shares = at_once(sum(self.parameters[i].size for i in which))
     if shares == 1:
         share(pieces)
     else:

@@ -211,7 +211,7 @@ def check_gradient(name: str, i: int, parameter: Tensor, memory: Sequence[Array]
 # ----- Clipping -----
 
 
-def gradients_of(name: str, parameters: Any) -> dict[int, Tensor]:
+def existing_gradients(name: str, parameters: Any) -> dict[int, Tensor]:
     """{number of a parameter: its gradient}, each once. Raises where one does not fit."""
     gradients = {}
     for i, parameter in enumerate(dict.fromkeys(tensors_of(name, parameters))):

@@ -5,11 +5,10 @@ and `join`.
 """
 
 # isort: off
-from ..engine.primitive import identity
 from .conv import conv2d
 from .elementwise import (
-    abs, add, astype, clip, clone, cos, div, exp, gelu, leaky_relu, log, maximum, minimum, mul,
-    neg, pow, relu, sigmoid, sin, softplus, sqrt, sub, tanh, where,
+    abs, add, astype, clip, clone, cos, div, exp, gelu, identity, leaky_relu, log, maximum, minimum,
+    mul, neg, pow, relu, sigmoid, sin, softplus, sqrt, sub, tanh, where,
 )  # fmt: skip
 from .join import dropout, join
 from .loss import cross_entropy, mse_loss

@@ -6,9 +6,10 @@ At every place of the output a small window of the input is multiplied with the 
                                        · weight[u, v, c, o]
 
 Images are (N, H, W, C): image, row, column, channel. Kernels are (kh, kw, C_in / groups, C_out).
-With the channels last each window is a row of numbers, and all windows times the kernel are one
-matrix product. A 1×1 convolution *is* a linear layer on every pixel. (What the field calls
-convolution is a correlation: the kernel is not flipped.)
+With the channels last, the pixels that one tap (u, v) of the kernel meets, times its matrix
+weight[u, v], are one matrix product, and a convolution is the sum of these. A 1×1 convolution *is*
+a linear layer on every pixel. (What the field calls convolution is a correlation: the kernel is not
+flipped.)
 """
 
 from __future__ import annotations

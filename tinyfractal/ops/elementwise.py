@@ -1,8 +1,9 @@
 """Functions of each number by itself: arithmetic, the calculus table, activations.
 
-Read one row and you can read them all: the decorator is the gradient, the body is the value.
-`g` is the gradient of the output `y`. Arguments of different shapes broadcast as in NumPy, and
-the result has their common floating-point type. Shapes: any.
+Read one row and you can read them all: the decorator holds the gradient rules, one per argument,
+and the body is the value. `g` is the gradient of the output `y`. A rule that needs only g takes
+only g; `_x` marks an array whose values it does not use. Arguments of different shapes broadcast as
+in NumPy, and the result has their common floating-point type. Shapes: any.
 """
 
 from __future__ import annotations
@@ -192,6 +193,12 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     if isinstance(condition, Tensor) and not (hasattr(a, "dtype") or hasattr(b, "dtype")):
         a = Tensor(a)  # two numbers: float32
     return _where(a, b, condition=asarray(raw(condition)))
+
+
+@primitive(lambda g: g, view=True)
+def identity(x: Any) -> Any:
+    """x itself."""
+    return x
 
 
 @primitive(lambda g: g)

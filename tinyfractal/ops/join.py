@@ -1,4 +1,4 @@
-"""Where paths meet, and what is left out at random: join and dropout."""
+"""Joining paths, and dropping at random: join and dropout."""
 
 from __future__ import annotations
 

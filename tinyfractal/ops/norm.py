@@ -17,13 +17,21 @@ from typing import Any
 
 from ..backend import Array
 from ..check import Amount, Probability, checked
-from ..engine.definition import as_written, definition
+from ..engine.definition import definition
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
 from ..guards.images import check_batch_norm, check_layer_norm
 from .elementwise import relu as max_with_zero
 from .elementwise import sqrt
 from .reduce import mean, var
+
+
+def normalized(x: Any, center: Any, variance: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """The formula above."""
+    return (x - center) / sqrt(variance + eps) * weight + bias
+
+
+# ----- Batch norm -----
 
 
 @checked
@@ -42,7 +50,7 @@ def batch_norm(
 
     In training the statistics are those of the batch, and the running ones, if given, move towards
     them in place: running ← (1 - momentum) · running + momentum · batch, the variance taken with
-    n - 1. Otherwise the running ones are used. With `relu` the result is max(y, 0), in one go.
+    n - 1. Otherwise the running ones are used. With `relu` the result is max(y, 0).
     Raises `ShapeError` where the channels do not fit, or for a single number per channel, which
     has no variance.
     """
@@ -73,8 +81,8 @@ def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[A
     """Normalized by the mean and the variance of x, which come back too."""
     axes = tuple(range(x.ndim - 1))
     center, variance = mean(x, axis=axes), var(x, axis=axes)
-    y = as_written(_by_statistics)(x, weight, bias, center, variance, eps, relu)
-    return y, raw(center), raw(variance)
+    y = normalized(x, center, variance, weight, bias, eps)
+    return max_with_zero(y) if relu else y, raw(center), raw(variance)
 
 
 @definition
@@ -82,7 +90,7 @@ def _by_statistics(
     x: Any, weight: Any, bias: Any, center: Any, variance: Any, eps: float, relu: bool
 ) -> Any:
     """Normalized by a given mean and variance."""
-    y = (x - center) / sqrt(variance + eps) * weight + bias
+    y = normalized(x, center, variance, weight, bias, eps)
     return max_with_zero(y) if relu else y
 
 
@@ -91,8 +99,8 @@ def _by_statistics(
 
 @definition
 def _layer_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
-    centered = x - mean(x, axis=-1, keepdims=True)
-    return centered / sqrt(var(x, axis=-1, keepdims=True) + eps) * weight + bias
+    center, variance = mean(x, axis=-1, keepdims=True), var(x, axis=-1, keepdims=True)
+    return normalized(x, center, variance, weight, bias, eps)
 
 
 @checked

@@ -23,7 +23,7 @@ import numpy
 
 from ..backend import Array, asnumpy, xp
 from ..check import Amount, Below1, checked
-from ..guards.optimizers import careful_length, gradients_of
+from ..guards.optimizers import careful_length, existing_gradients
 from ..nn.module import Module
 from .optimizer import Optimizer, Setting
 
@@ -33,8 +33,8 @@ class SGD(Optimizer):
 
     Weight decay adds weight_decay · w to the gradient, of all parameters: biases and those of batch
     norm too, unless they are in a group of their own (see `param_groups_weight_decay`). Nesterov's
-    momentum takes the gradient where the momentum is about to lead; w stands for that place, and so
-    the step is lr · (g + momentum · v).
+    momentum takes the gradient at the point that the momentum is about to reach; w stands for that
+    point, and so the step is lr · (g + momentum · v).
     """
 
     memories = ("momentum",)
@@ -117,7 +117,7 @@ class AdamW(Adam):
 
 @checked
 def param_groups_weight_decay(net: Module, weight_decay: Amount) -> list[dict[str, Any]]:
-    """Two groups for an optimizer: biases and those of norms, of one axis, without weight decay.
+    """Two groups: weight decay for weights, none for what has one axis: biases and those of norms.
 
     optimizer = SGD(param_groups_weight_decay(net, 5e-4), lr=0.1)
     """
@@ -135,7 +135,7 @@ def clip_grad_norm_(parameters: Any, max_norm: Amount) -> float:
     Returns the length before, √ Σ g². Raises `FloatingPointError` for a gradient that is not finite
     and leaves them all as they are.
     """
-    gradients = gradients_of("clip_grad_norm_", parameters)
+    gradients = existing_gradients("clip_grad_norm_", parameters)
     with numpy.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = sum((g.data * g.data).sum(dtype=xp.float64) for g in gradients.values())
     total = float(asnumpy(squares))  # here a GPU is waited for, once

@@ -85,7 +85,6 @@ class Optimizer:
         self.networks = guard.Networks(parameters)
         self.steps = 0
         self.counts = [0] * len(self.parameters)  # the steps of each: gradients may come late
-        self.size = sum(p.size for p in self.parameters)
         self.memory: dict[str, list[Array]] = {
             name: [xp.zeros_like(p.data) for p in self.parameters] for name in self.memories
         }
@@ -123,7 +122,7 @@ class Optimizer:
             self.update(self.group_of[i].data, self.counts[i], w, g, *memory)
 
     def update(self, group: dict[str, Any], t: int, w: Array, g: Array, *memory: Array) -> None:
-        """Change one parameter, or a piece of it, and its memory, in place, for the t-th time."""
+        """Change one parameter and its memory in place; this is its t-th step."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def zero_grad(self) -> None:

@@ -83,7 +83,7 @@ class ConstantLR(Schedule):
 class StepLR(Schedule):
     """Multiply by gamma every `step_size` epochs, as PyTorch's: StepLR(optimizer, 30, 0.1).
 
-    It has no end of its own; `epochs` says how many `fit` shall train.
+    It has no end of its own; `epochs` tells `fit` when to stop.
     """
 
     @checked

@@ -4,6 +4,7 @@
         for each batch:
             logits = model(images)
             loss = cross_entropy(logits, labels)
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         test, write a checkpoint
@@ -111,62 +112,48 @@ def fit(
 
     A `folder` gets checkpoint.npz and history.jsonl after each epoch, atomically; `resume` goes on
     from there. best.npz is the checkpoint of the highest accuracy on `validation`, else on `test`,
-    which it then flatters. `recipe` is kept in the checkpoint, to build the network again; the
-    library's own networks need none. What cannot work is refused before the first step. Raises
-    `FloatingPointError` when the loss is no number, `CheckpointError` where a checkpoint is unfit.
+    whose accuracy is then too optimistic. `recipe` is kept in the checkpoint, to build the network
+    again; the library's own networks need none. What cannot work is refused before the first step.
+    Raises `FloatingPointError` if the loss becomes NaN or infinite, `CheckpointError` where a
+    checkpoint does not fit.
     """
-    group = group or ProcessGroup()
-    epochs = schedule.epochs if epochs is None else epochs
+    group, epochs = group or ProcessGroup(), epochs or schedule.epochs
     tests = {"test": test} if validation is None else {"test": test, "validation": validation}
-    preflight.check_run(model, optimizer, schedule, train, tests, group, {
-        "batch_size": batch_size, "epochs": epochs, "seed": seed, "clip": clip, "resume": resume,
-        "transform": transform, "augment": augment, "label_smoothing": label_smoothing,
-        "folder": folder is not None,
-    })  # fmt: skip
+    preflight.check_run(
+        model, optimizer, schedule, train, tests, group, batch_size=batch_size, epochs=epochs,
+        seed=seed, clip=clip, resume=resume, transform=transform, augment=augment,
+        label_smoothing=label_smoothing, folder=folder is not None,
+    )  # fmt: skip
     loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
     with RunFolder(folder, group).opened(resume) as run:
         history = run.begin(model, optimizer, schedule, epochs, train, transform, recipe)
-        _train(
-            run, history, epochs, model, loader, tests, optimizer, schedule, clip, label_smoothing,
-            quiet, on_epoch,
-        )  # fmt: skip
+        reducer, silent = Reducer(optimizer.parameters, group), quiet or group.rank > 0
+        with closing(Progress(len(train), epochs, len(history), silent)) as progress:
+            for epoch in range(len(history), epochs):
+                start, lr = time.monotonic(), optimizer.lr
+                progress.begin(epoch + 1)
+                loader.set_epoch(epoch)
+                loss, accuracy = train_epoch(
+                    model, loader, optimizer, clip, label_smoothing, progress, reducer
+                )
+                preflight.check_unmoved(schedule, epoch)
+                schedule.step()
+                group.average(model.buffers())  # of batch norm's statistics each has its own
+                record = {"epoch": epoch + 1, "lr": lr, "train_loss": loss}
+                record |= {"train_accuracy": accuracy, **_tested(model, tests, transform, group)}
+                preflight.check_finite(record, progress.label())
+                record["seconds"] = time.monotonic() - start
+                history.append(record)
+                run.save(history, model, optimizer, schedule)
+                progress.end(describe(record))
+                if _is_enough(on_epoch, record, group):
+                    break
     preflight.warn_of_idle(model, optimizer)
     return history
 
 
-def _train(
-    run: RunFolder, history: list[Record], epochs: int, model: Module, loader: Loader,
-    tests: dict[str, Dataset], optimizer: Optimizer, schedule: Schedule, clip: float | None,
-    label_smoothing: float, quiet: bool, on_epoch: Callable | None,
-) -> None:  # fmt: skip
-    """The epochs that the history lacks: train, test, write."""
-    group = run.group
-    reducer = Reducer(optimizer.parameters, group)
-    left = Progress(len(loader.dataset), epochs, len(history), quiet or group.rank > 0)
-    with closing(left) as progress:
-        for epoch in range(len(history), epochs):
-            start, lr = time.monotonic(), optimizer.lr
-            progress.begin(epoch + 1)
-            loader.set_epoch(epoch)
-            loss, accuracy = train_epoch(
-                model, loader, optimizer, clip, label_smoothing, progress, reducer
-            )
-            preflight.check_unmoved(schedule, epoch)
-            schedule.step()
-            group.average(model.buffers())  # of batch norm's statistics each has its own
-            record = {"epoch": epoch + 1, "lr": lr, "train_loss": loss, "train_accuracy": accuracy}
-            record |= _tested(model, tests, loader.transform, group)
-            preflight.check_finite(record, progress.label())
-            record["seconds"] = time.monotonic() - start
-            history.append(record)
-            run.save(history, model, optimizer, schedule)
-            progress.end(describe(record))
-            if _is_enough(on_epoch, record, group):
-                break
-
-
 def _tested(
-    model: Module, tests: dict[str, Dataset], transform: Callable, group: ProcessGroup
+    model: Module, tests: dict[str, Dataset], transform: Callable | None, group: ProcessGroup
 ) -> dict[str, Any]:
     """Loss and accuracy on each of the datasets, and the accuracy of each column on the first."""
     found: dict[str, Any] = {}

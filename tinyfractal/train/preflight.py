@@ -31,7 +31,7 @@ def check_run(
     train: Dataset,
     tests: Mapping[str, Dataset],
     group: ProcessGroup,
-    options: Mapping[str, Any],
+    **options: Any,
 ) -> None:
     """Everything that can be known of a call of `fit`, and whether all processes were told alike.
 
