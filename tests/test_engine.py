@@ -14,6 +14,7 @@ import tinyfractal as tf
 from tinyfractal import Tensor, backend
 from tinyfractal.engine.backward import backward_order
 from tinyfractal.engine.node import Node
+from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.engine.primitive import primitive
 from tinyfractal.errors import GraphError
 
@@ -272,6 +273,37 @@ def test_grad_only_walks_where_an_input_lies():
     with tf.no_grad():
         bad.copy_(0.0)  # refused by a backward that goes there
     close(tf.grad(y, x), 4)
+
+
+@pytest.mark.parametrize("put", [tf.concatenate, tf.stack])
+def test_a_constant_among_several_arguments_gets_no_gradient(put):
+    x, z = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    ones = backend.asarray(np.ones(2))
+    put([ones, 3 * x, ones]).sum().backward()
+    close(x.grad, [3.0, 3.0])
+    other = 2 * z
+    close(tf.grad(put([5 * x, other]).sum(), x), [5.0, 5.0])
+    other.sum().backward()  # grad had nothing to do there, so it is not freed
+    close(z.grad, [2.0, 2.0])
+
+
+def test_a_constant_scale_of_a_norm_gets_no_gradient():
+    ones, zeros = backend.asarray(np.ones(2)), backend.asarray(np.zeros(2))
+    for norm in (tf.layer_norm, tf.batch_norm):
+        x = leaf([[1.0, 2.0], [4.0, 3.0], [5.0, 9.0]])
+        norm(x * 1, ones, zeros).sum().backward()
+        np.testing.assert_allclose(x.grad.data, np.zeros((3, 2)), atol=1e-12)
+
+
+def test_a_gradient_rule_without_a_return_is_named():
+    @primitive(lambda g: None)
+    def forgetful(x):
+        return 2 * x
+
+    del PRIMITIVES["forgetful"]  # of which each has a row in tests/cases.py
+    for x in (leaf(1.0), leaf(1.0) * 1):
+        with pytest.raises(GraphError, match="rule of forgetful gave None for argument 1"):
+            forgetful(x).backward()
 
 
 # ----- Hooks -----

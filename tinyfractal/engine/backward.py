@@ -128,10 +128,20 @@ def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
         if node.versions:
             node.check_unchanged()
         try:
-            return node.primitive.gradients(node, g, parents, create_graph)
+            parts = node.primitive.gradients(node, g, parents, create_graph)
         except MemoryError as error:
             what = f"the gradient of {node.primitive.__name__}"
             raise out_of_memory(what, [g], error) from error
+        wanted = []
+        for i, parent in enumerate(parents):
+            part = None if parent is None else parts[i]  # a rule may give more than is wanted
+            if part is None and parent is not None:
+                raise GraphError(
+                    f"backward: the gradient rule of {node.primitive.__name__} gave None for "
+                    f"argument {i + 1}, which needs a gradient; does it return one?"
+                )
+            wanted.append(part)
+        return wanted
 
     return rule
 
