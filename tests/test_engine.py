@@ -275,6 +275,13 @@ def test_grad_only_walks_where_an_input_lies():
     close(tf.grad(y, x), 4)
 
 
+def test_grad_frees_nothing_behind_a_result_on_the_way():
+    x = leaf([1.0, 2.0])
+    hidden = x * x
+    hidden.backward(tf.grad((hidden * hidden).sum(), hidden))
+    close(x.grad, [4.0, 32.0])
+
+
 @pytest.mark.parametrize("put", [tf.concatenate, tf.stack])
 def test_a_constant_among_several_arguments_gets_no_gradient(put):
     x, z = leaf([1.0, 2.0]), leaf([3.0, 4.0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinyfractal as tf
-from tinyfractal import Tensor
+from tinyfractal import Tensor, backend
 from tinyfractal.engine.modes import mode
 from tinyfractal.errors import AnomalyError, GraphError
 
@@ -90,6 +90,13 @@ def test_anomaly_names_primitive_and_line(forward):
 def test_anomaly_tells_what_was_passed_on():
     with tf.detect_anomaly(), pytest.raises(AnomalyError, match=r"NaN.*passed on from its input"):
         leaf(np.nan) + 1
+
+
+def test_anomaly_sees_a_sum_over_what_was_broadcast():
+    x, seed = leaf([0.0]), np.full(4, 1e308)
+    broken = pytest.raises(AnomalyError, match="gradient of add has infinity in 1 of 1 places")
+    with np.errstate(all="ignore"), tf.detect_anomaly(), broken:
+        (x + backend.asarray(np.ones(4))).backward(seed)
 
 
 def test_anomaly_around_backward_alone_says_how_to_learn_the_line():

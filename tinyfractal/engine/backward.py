@@ -106,8 +106,8 @@ def run_backward(
         found: Gradients = {}
         if targets is not None:
             asked, leading = set(targets), on_the_way_to(targets, order)
-            order = [node for node in order if node in leading]
-            rule = collecting_targets(asked, leading, gradient_rule(create_graph, leading), found)
+            order = [node for node in order if not leading.isdisjoint(node.parents or ())]
+            rule = collecting_targets(asked, gradient_rule(create_graph, leading), found)
         if mode.anomaly:
             rule = looking_for_nan(rule)
         if when_complete is not None and (complete := last_use_of_leaves(order)):
@@ -155,14 +155,12 @@ def on_the_way_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:
     return leading
 
 
-def collecting_targets(targets: set[Any], leading: set[Any], rule: Rule, found: Gradients) -> Rule:
-    """The same rule, which notes the gradient of each target that is a node."""
+def collecting_targets(targets: set[Any], rule: Rule, found: Gradients) -> Rule:
+    """The same rule, which notes the gradient of each target that it goes on from."""
 
     def collecting_rule(node: Node, g: Any) -> Sequence[Any]:
         if node in targets:
             found[node] = g
-            if leading.isdisjoint(node.parents or ()):
-                return ()  # nothing that was asked for lies behind it
         return rule(node, g)
 
     return collecting_rule
@@ -172,11 +170,12 @@ def looking_for_nan(rule: Rule) -> Rule:
     """The same rule, which raises `AnomalyError` at the first NaN or infinity."""
 
     def checked_rule(node: Node, g: Any) -> Sequence[Any]:
-        parts = rule(node, g)
-        for part in parts:
-            if part is not None:
+        parts = list(rule(node, g))
+        for i, parent in enumerate(node.parents or ()):
+            if parts[i] is not None:
+                parts[i] = sum_to(parts[i], parent.shape)  # a sum may be infinite as well
                 what = f"the gradient of {node.primitive.__name__}"
-                check_finite(what, raw(part), [g], node.line)
+                check_finite(what, raw(parts[i]), [g], node.line)
         return parts
 
     return checked_rule
