@@ -114,6 +114,8 @@ MISTAKES = [  # (call, error, its text); Ellipsis stands for some text
     (lambda: tf.batch_norm(zeros(1, 3), zeros(3), zeros(3)), ShapeError,
      "batch_norm: x (1, 3) has one number per channel, which has no variance; use larger batches "
      "or images in training, or call eval() first"),
+    (lambda: tf.batch_norm(zeros(4, 3), None, zeros(3), zeros(3), zeros(3), False), DTypeError,
+     "batch_norm: weight: expected a Tensor, an array or a number, got NoneType"),
     (lambda: tf.batch_norm(zeros(4, 3), zeros(3), zeros(3), training=False), ValueError,
      "batch_norm: outside training it needs running_mean and running_var"),
     (lambda: tf.layer_norm(zeros(4, 3), zeros(4), zeros(3)), ShapeError,

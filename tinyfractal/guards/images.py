@@ -76,10 +76,11 @@ def check_window(name: str, x: Any, size: Pair, padding: Pair) -> None:
 # ----- Normalization -----
 
 
-def check_batch_norm(x: Any, training: bool, **vectors: Any) -> None:
-    """Raise unless the vectors (None: not given) fit the channels, and there are statistics."""
-    missing = [name for name, value in vectors.items() if value is None]
-    given = {name: value for name, value in vectors.items() if value is not None}
+def check_batch_norm(x: Any, training: bool, weight: Any, bias: Any, **running: Any) -> None:
+    """Raise unless all vectors fit the channels, and there are statistics (None: not given)."""
+    missing = [name for name, value in running.items() if value is None]
+    given = {name: value for name, value in running.items() if value is not None}
+    given = {"weight": weight, "bias": bias, **given}
     check_features("batch_norm", x=x, **given)
     for name, value in given.items():
         if value.shape != x.shape[-1:]:
