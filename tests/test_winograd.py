@@ -186,6 +186,17 @@ def test_several_kernels_give_what_each_gives_by_itself(channels, used):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
+def test_several_kernels_follow_the_definition_inside_reference():
+    x, weight, _ = drawn((2, 6, 6, 8, 8), ((1, 1), (1, 1)))
+    fast = conv2d_each(tf.Tensor(x), [tf.Tensor(weight)] * 2, padding="same", relu=True)
+    with tf.reference():
+        leaf = tf.Tensor(weight, requires_grad=True)
+        slow = conv2d_each(tf.Tensor(x), [leaf, leaf], padding="same", relu=True)
+    for quick, readable in zip(fast, slow):
+        assert readable.node.primitive.__name__ == "relu"
+        np.testing.assert_allclose(quick.data, readable.data, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("channels", [3, 8], ids=["windows", "winograd"])
 def test_statistics_taken_on_the_way_are_those_of_the_output(channels):
     x, weight, _ = drawn((5, 9, 10, channels, 8), ((1, 1), (1, 1)), np.float32)

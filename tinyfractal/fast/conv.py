@@ -56,10 +56,9 @@ def conv2d_each(
     given: dict[str, Any] = {"plan": plan, "relu": relu, "statistics": statistics}
     alike = len({bias is None for bias in biases}) == 1
     if mode.reference or len(weights) < 2 or not (alike and _sharing(padded, weight, plan)):
+        rule: Any = _conv2d.reference if mode.reference else _conv2d
         each = zip(weights, biases)
-        return [
-            _conv2d(padded, w, *(() if b is None else (b,)), kernels=1, **given) for w, b in each
-        ]
+        return [rule(padded, w, *(() if b is None else (b,)), kernels=1, **given) for w, b in each]
     all_biases = [] if biases[0] is None else biases
     ys = _conv2d(padded, *weights, *all_biases, kernels=len(weights), **given)
     return [_output_of(ys, k=k) for k in range(len(weights))]
