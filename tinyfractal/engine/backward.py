@@ -132,16 +132,12 @@ def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
         except MemoryError as error:
             what = f"the gradient of {node.primitive.__name__}"
             raise out_of_memory(what, [g], error) from error
-        wanted = []
         for i, parent in enumerate(parents):
-            part = None if parent is None else parts[i]  # a rule may give more than is wanted
-            if part is None and parent is not None:
+            if parent is not None and parts[i] is None:
                 raise GraphError(
-                    f"backward: the gradient rule of {node.primitive.__name__} gave None for "
-                    f"argument {i + 1}, which needs a gradient; does it return one?"
+                    f"backward: the rule of {node.primitive.__name__} gave no gradient {i + 1}"
                 )
-            wanted.append(part)
-        return wanted
+        return [part if parent is not None else None for parent, part in zip(parents, parts)]
 
     return rule
 
@@ -170,12 +166,10 @@ def looking_for_nan(rule: Rule) -> Rule:
     """The same rule, which raises `AnomalyError` at the first NaN or infinity."""
 
     def checked_rule(node: Node, g: Any) -> Sequence[Any]:
-        parts = list(rule(node, g))
-        for i, parent in enumerate(node.parents or ()):
-            if parts[i] is not None:
-                parts[i] = sum_to(parts[i], parent.shape)  # a sum may be infinite as well
-                what = f"the gradient of {node.primitive.__name__}"
-                check_finite(what, raw(parts[i]), [g], node.line)
+        what, parts = f"the gradient of {node.primitive.__name__}", rule(node, g)
+        for parent, part in zip(node.parents or (), parts):
+            if part is not None:  # undoing broadcasting may make it infinite as well
+                check_finite(what, sum_to(raw(part), parent.shape), [g], node.line)
         return parts
 
     return checked_rule
