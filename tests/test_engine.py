@@ -479,3 +479,4 @@ def test_a_rule_may_take_g_alone_beside_one_that_takes_all():
     mixed(a, b, power=2).sum().backward()
     np.testing.assert_array_equal(a.grad.numpy(), [3, 3])
     np.testing.assert_array_equal(b.grad.numpy(), [1, 4])
+    del PRIMITIVES["mixed"]

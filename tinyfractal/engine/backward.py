@@ -133,13 +133,21 @@ def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
             what = f"the gradient of {node.primitive.__name__}"
             raise out_of_memory(what, [g], error) from error
         for i, parent in enumerate(parents):
-            if parent is not None and parts[i] is None:
-                raise GraphError(
-                    f"backward: the rule of {node.primitive.__name__} gave no gradient {i + 1}"
-                )
-        return [part if parent is not None else None for parent, part in zip(parents, parts)]
+            if (parts[i] is None) != (parent is None):
+                return only_wanted(node, parents, parts)
+        return parts
 
     return rule
+
+
+def only_wanted(node: Node, parents: Sequence[Any], parts: Sequence[Any]) -> Sequence[Any]:
+    """None for a constant, whatever the rule says of it. Raises `GraphError` for a missing one."""
+    for i, parent in enumerate(parents):
+        if parent is not None and parts[i] is None:
+            raise GraphError(
+                f"backward: the rule of {node.primitive.__name__} gave no gradient {i + 1}"
+            )
+    return [part if parent is not None else None for parent, part in zip(parents, parts)]
 
 
 def on_the_way_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:

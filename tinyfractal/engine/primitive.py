@@ -45,6 +45,7 @@ class Primitive(Generic[P]):
         self.value = value
         self.view = view
         self.arguments = Operands(value, len(rules))
+        self.arity = self.arguments.arity
         self.uses = [names_used(rule) for rule in rules]
         self.needs_only_g = all(map(takes_only_g, rules))
         self.rules = rules if self.needs_only_g else [with_all_arguments(rule) for rule in rules]
@@ -59,7 +60,7 @@ class Primitive(Generic[P]):
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
         tensors: tuple[Any, ...] = args
         settings: dict = params
-        if len(args) != self.arguments.arity:
+        if len(args) != self.arity:
             tensors, settings = self.arguments.sort(args, params)
         try:
             for x in tensors:

@@ -14,7 +14,7 @@ from ..backend import Array, asnumpy, check_array
 from ..check import PACKAGE, got, need
 from ..engine.tensor import Tensor
 from ..errors import DTypeError, ShapeError
-from .modules import Guarded, Weights, is_found
+from .modules import FOUND, Guarded, Weights
 
 # ----- Parameters, groups and settings -----
 
@@ -151,8 +151,8 @@ class Networks:
         self.count = self.counted()
 
     def counted(self) -> int:
-        """How many weights and modules there are."""
-        return sum(is_found(value) for module in self.inside for value in vars(module).values())
+        """How many weights and modules there are, if not more: one that is new adds to it."""
+        return sum(isinstance(v, FOUND) for module in self.inside for v in vars(module).values())
 
     def check(self, name: str, parameters: Sequence[Tensor]) -> None:
         """Raise `ValueError` where a module has a weight that is not one of these."""

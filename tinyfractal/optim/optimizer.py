@@ -46,9 +46,8 @@ class Setting:
     def __init__(self, hint: Any) -> None:
         self.hint = hint
 
-    def __set_name__(self, owner: type[Optimizer], name: str) -> None:
+    def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        owner.hints = {**owner.hints, name: self.hint}
 
     def __get__(self, optimizer: Any, owner: type) -> Any:
         return self if optimizer is None else optimizer.param_groups[0][self.name]
@@ -67,9 +66,16 @@ class Optimizer:
     """
 
     memories: tuple[str, ...] = ()  # names of the arrays kept for each parameter
-    hints: dict[str, Any] = {}  # what each setting has to be
     lr = Setting(Amount)
     weight_decay = Setting(Amount)
+    hints = {"lr": Amount, "weight_decay": Amount}  # what each setting has to be
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        known = {name: value for kind in cls.__mro__[::-1] for name, value in vars(kind).items()}
+        cls.hints = {
+            name: value.hint for name, value in known.items() if isinstance(value, Setting)
+        }
 
     @checked
     def __init__(self, parameters: Any, lr: float, weight_decay: float, **more: Any) -> None:
