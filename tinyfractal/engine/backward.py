@@ -21,16 +21,18 @@ from .operators import raw
 
 Leaf = Any  # a Tensor without a node
 Gradients = dict[Any, Any]  # {node or leaf: its gradient so far}
-Rule = Callable[[Node, Any], Sequence[Any]]  # (node, gradient of its output) → of its parents
+Rule = Callable[[Node, Any], Iterable[tuple[Any, Any]]]
+"""(node, gradient of its output) → (parent, its part of the gradient), …"""
 
 
 def backpropagate(gradients: Gradients, order: Iterable[Node], rule: Rule) -> None:
     """The chain rule: from the gradients of the outputs to those of the leaves, in `gradients`."""
     for node in order:  # each after everyone who uses it
         g = gradients.pop(node)
-        for parent, part in zip(node.parents, rule(node, g)):  # type: ignore[arg-type]
-            if part is not None:  # as it is for a constant
-                part = sum_to(part, parent.shape)  # undo broadcasting
+        for parent, part in rule(node, g):
+            if parent is not None:  # as it is for a constant
+                if part.shape != parent.shape:
+                    part = sum_to(part, parent.shape)  # undo broadcasting
                 gradients[parent] = gradients[parent] + part if parent in gradients else part
 
 
@@ -121,7 +123,7 @@ def run_backward(
 def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
     """What the loop asks of a node: its primitive's rules, for all parents or the leading ones."""
 
-    def rule(node: Node, g: Any) -> Sequence[Any]:
+    def rule(node: Node, g: Any) -> Iterable[tuple[Any, Any]]:
         parents: Any = node.parents
         if leading is not None:
             parents = [parent if parent in leading else None for parent in parents]
@@ -132,22 +134,12 @@ def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
         except MemoryError as error:
             what = f"the gradient of {node.primitive.__name__}"
             raise out_of_memory(what, [g], error) from error
-        for i, parent in enumerate(parents):
-            if (parts[i] is None) != (parent is None):
-                return only_wanted(node, parents, parts)
-        return parts
+        for part, parent in zip(parts, parents, strict=True):
+            if part is None and parent is not None:
+                raise GraphError(f"backward: a rule of {node.primitive.__name__} gave no gradient")
+        return zip(parents, parts)
 
     return rule
-
-
-def only_wanted(node: Node, parents: Sequence[Any], parts: Sequence[Any]) -> Sequence[Any]:
-    """None for a constant, whatever the rule says of it. Raises `GraphError` for a missing one."""
-    for i, parent in enumerate(parents):
-        if parent is not None and parts[i] is None:
-            raise GraphError(
-                f"backward: the rule of {node.primitive.__name__} gave no gradient {i + 1}"
-            )
-    return [part if parent is not None else None for parent, part in zip(parents, parts)]
 
 
 def on_the_way_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:
@@ -162,7 +154,7 @@ def on_the_way_to(targets: Sequence[Any], order: Sequence[Node]) -> set[Any]:
 def collecting_targets(targets: set[Any], rule: Rule, found: Gradients) -> Rule:
     """The same rule, which notes the gradient of each target that it goes on from."""
 
-    def collecting_rule(node: Node, g: Any) -> Sequence[Any]:
+    def collecting_rule(node: Node, g: Any) -> Iterable[tuple[Any, Any]]:
         if node in targets:
             found[node] = g
         return rule(node, g)
@@ -173,12 +165,12 @@ def collecting_targets(targets: set[Any], rule: Rule, found: Gradients) -> Rule:
 def looking_for_nan(rule: Rule) -> Rule:
     """The same rule, which raises `AnomalyError` at the first NaN or infinity."""
 
-    def checked_rule(node: Node, g: Any) -> Sequence[Any]:
-        what, parts = f"the gradient of {node.primitive.__name__}", rule(node, g)
-        for parent, part in zip(node.parents or (), parts):
-            if part is not None:  # undoing broadcasting may make it infinite as well
+    def checked_rule(node: Node, g: Any) -> Iterable[tuple[Any, Any]]:
+        what = f"the gradient of {node.primitive.__name__}"
+        for parent, part in rule(node, g):
+            if parent is not None:  # undoing broadcasting may make it infinite as well
                 check_finite(what, sum_to(raw(part), parent.shape), [g], node.line)
-        return parts
+            yield parent, part
 
     return checked_rule
 

@@ -38,7 +38,7 @@ class Node:
         self.parents: Sequence[Any] | None = parents  # None once it was freed
         self.params = params  # keyword arguments: they have no gradient
         self.shape = shape  # of its output
-        self.saved = saved  # what `Primitive.compute` gave besides the value
+        self.saved = saved  # what the value rule returned besides the value
         self.inputs: Sequence[Any] = ()
         self.output: Array = None
         # (position, version, its count then) of what was saved; position 0 is the output

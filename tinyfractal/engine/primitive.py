@@ -37,6 +37,7 @@ class Primitive(Generic[P]):
     with a Tensor among the former a primitive computes, and records what it did; called with plain
     arrays it is just its value rule. So a gradient rule, which is written with operators and other
     primitives, runs on arrays in an ordinary backward, and on Tensors under `create_graph=True`.
+    (A value rule may return a tuple: the value, and what else is to be saved for backward.)
     """
 
     def __init__(self, value: Callable[P, Any], rules: Sequence[Callable], view: bool) -> None:
@@ -76,7 +77,8 @@ class Primitive(Generic[P]):
     def on_tensors(self, args: tuple[Any, ...], params: dict) -> Tensor:
         """Compute, check and record."""
         arrays, parents = operands(self, args)
-        data, saved = self.compute(arrays, params)
+        data = self.value(*arrays, **params)
+        data, saved = data if type(data) is tuple else (data, None)
         node = None
         if parents is not None and mode.recording:
             node = Node(self, parents, params, data.shape, saved)
@@ -91,10 +93,6 @@ class Primitive(Generic[P]):
             if node is not None:
                 node.line = line
         return out
-
-    def compute(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
-        """The value, and whatever else is to be saved for backward: here nothing."""
-        return self.value(*arrays, **params), None
 
     def save_for_backward(
         self, node: Node, args: tuple[Any, ...], arrays: Sequence[Any], out: Tensor

@@ -52,9 +52,6 @@ class Fused(Primitive[P]):
         self.reference = reference
         self.uses = [set(range(1, len(rules) + 1))] * len(rules)  # create_graph needs them all
 
-    def compute(self, arrays: Sequence[Any], params: dict) -> tuple[Any, Any]:
-        return self.value(*arrays, **params)
-
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
         out = super().__call__(*args, **params)
         return out if isinstance(out, Tensor) else out[0]

@@ -15,8 +15,10 @@ from .parallel import at_once, run, runs
 def move(self: Optimizer, which: Sequence[int]) -> None:
     """In the place of `Optimizer._move`."""
     pieces: list[tuple[int, Any]] = []
+    numbers = 0
     for i in which:
         parameter = self.parameters[i]
+        numbers += parameter.size
         if parameter.size > RUN and parameter.data.flags.c_contiguous:
             pieces += [(i, some) for some in runs(slice(0, parameter.size), RUN)]
         else:
@@ -31,7 +33,7 @@ def move(self: Optimizer, which: Sequence[int]) -> None:
                 arrays = [array.reshape(-1)[some] for array in arrays]
             self.update(self.group_of[i].data, self.counts[i], *arrays)
 
-    shares = at_once(sum(self.parameters[i].size for i in which))
+    shares = at_once(numbers)
     if shares == 1:
         share(pieces)
     else:
