@@ -698,8 +698,8 @@ tf.plot.plot_graph(full)
 #   [`engine/node.py`](../tinyfractal/engine/node.py), with `check_unchanged`.
 # - [`engine/backward.py`](../tinyfractal/engine/backward.py): `backpropagate` is chapter 2's
 #   backward; `sum_to` in it undoes broadcasting for all primitives. Everything else you saw here is
-#   wrapped around that loop by `run_backward`: `freeing_each`, `collecting_targets`,
-#   `looking_for_nan`.
+#   wrapped around that loop by `run_backward`: `gradient_rule` checks versions and frees the node,
+#   `collecting_targets` and `looking_for_nan` do what they say.
 # - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__`, `on_tensors`,
 #   `save_for_backward`; `names_used` reads the underscores. `with_history` gives the rules Tensors
 #   when they are to be recorded.

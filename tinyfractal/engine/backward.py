@@ -30,7 +30,7 @@ def backpropagate(gradients: Gradients, order: Iterable[Node], rule: Rule) -> No
     for node in order:  # each after everyone who uses it
         g = gradients.pop(node)
         for parent, part in rule(node, g):
-            if parent is not None:  # as it is for a constant
+            if parent is not None:  # a constant has none
                 if part.shape != parent.shape:
                     part = sum_to(part, parent.shape)  # undo broadcasting
                 gradients[parent] = gradients[parent] + part if parent in gradients else part
@@ -104,24 +104,30 @@ def run_backward(
         for output, seed in zip(outputs, seeds):
             gradients[output] = gradients[output] + seed if output in gradients else seed
         order: Any = backward_order([output for output in outputs if type(output) is Node])
-        rule = gradient_rule(create_graph)
         found: Gradients = {}
-        if targets is not None:
-            asked, leading = set(targets), on_the_way_to(targets, order)
+        leading = None if targets is None else on_the_way_to(targets, order)
+        rule = gradient_rule(create_graph, retain_graph, leading)
+        if targets is not None and leading is not None:
             order = [node for node in order if not leading.isdisjoint(node.parents or ())]
-            rule = collecting_targets(asked, gradient_rule(create_graph, leading), found)
+            rule = collecting_targets(set(targets), rule, found)
         if mode.anomaly:
             rule = looking_for_nan(rule)
         if when_complete is not None and (complete := last_use_of_leaves(order)):
             order = calling_hooks(order, complete, gradients, when_complete)
-        if not retain_graph:
-            order = freeing_each(order)
-        backpropagate(gradients, order, rule)
+        try:
+            backpropagate(gradients, order, rule)
+        except AttributeError as error:
+            if error.obj is None and error.name == "shape":
+                raise GraphError("backward: a gradient rule returned None, no gradient") from error
+            raise
         return without_shared_memory({**gradients, **found}, seeds)
 
 
-def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
-    """What the loop asks of a node: its primitive's rules, for all parents or the leading ones."""
+def gradient_rule(create_graph: bool, retain_graph: bool, leading: set[Any] | None) -> Rule:
+    """What the loop asks of a node: its primitive's rules, for all parents or the leading ones.
+
+    After that the node is freed, unless `retain_graph`.
+    """
 
     def rule(node: Node, g: Any) -> Iterable[tuple[Any, Any]]:
         parents: Any = node.parents
@@ -134,9 +140,8 @@ def gradient_rule(create_graph: bool, leading: set[Any] | None = None) -> Rule:
         except MemoryError as error:
             what = f"the gradient of {node.primitive.__name__}"
             raise out_of_memory(what, [g], error) from error
-        for part, parent in zip(parts, parents, strict=True):
-            if part is None and parent is not None:
-                raise GraphError(f"backward: a rule of {node.primitive.__name__} gave no gradient")
+        if not retain_graph:
+            node.free()
         return zip(parents, parts)
 
     return rule
@@ -200,13 +205,6 @@ def calling_hooks(
         yield node
         for leaf in complete.get(node, ()):
             report(leaf, 0 + gradients.pop(leaf))  # copied: the rule may have given g to others too
-
-
-def freeing_each(order: Iterable[Node]) -> Iterator[Node]:
-    """The same order; each node is freed when its turn is over."""
-    for node in order:
-        yield node
-        node.free()
 
 
 def without_shared_memory(gradients: Gradients, seeds: Sequence[Any]) -> Gradients:

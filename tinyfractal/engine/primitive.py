@@ -124,12 +124,16 @@ class Primitive(Generic[P]):
     ) -> Sequence[Any]:
         """The gradient for each of the parents but None, given `g`, the gradient of the output."""
         if self.needs_only_g:
-            return [None if p is None else rule(g) for rule, p in zip(self.rules, parents)]
+            parts: list[Any] = []
+            for rule, parent in zip(self.rules, parents):  # quicker here than a comprehension
+                parts.append(None if parent is None else rule(g))
+            return parts
         output, inputs = node.output, node.inputs
         if create_graph:  # the rules are to be recorded: give them the Tensors, history and all
             output, *inputs = with_history(node, (node, *cast(tuple, node.parents)))
         if self.arguments.variadic:
-            return self.rules[0](g, output, *inputs, **node.params)
+            parts = self.rules[0](g, output, *inputs, **node.params)
+            return [part for part, _ in zip(parts, parents, strict=True)]
         params = node.params
         return [
             rule(g, output, *inputs, **params) if parent is not None else None

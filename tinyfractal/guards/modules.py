@@ -8,8 +8,7 @@ optimizer would train that weight, and no file would hold it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, MappingView, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping, MappingView, Sequence
 from functools import partial
 from inspect import ismodule
 from math import prod
@@ -215,14 +214,9 @@ def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
 _asked = local()  # "modules": those that are being asked, for each thread
 
 
-@contextmanager
-def asking(module: Guarded) -> Iterator[bool]:
-    """Whether to ask this module: not again, where a child that knows its parent asks back."""
-    modules = vars(_asked).setdefault("modules", set())
-    first = id(module) not in modules
-    modules.add(id(module))
-    try:
-        yield first
-    finally:
-        if first:
-            modules.discard(id(module))
+def asked() -> set[int]:
+    """The ids of the modules whose `train` is running in this thread.
+
+    Such a one is not asked again, where a child that knows its parent asks back.
+    """
+    return vars(_asked).setdefault("modules", set())

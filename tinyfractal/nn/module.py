@@ -23,7 +23,7 @@ from ..check import Count, checked, need
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor
 from ..errors import DTypeError
-from ..guards.modules import Guarded, Weights, asking, check_inside
+from ..guards.modules import Guarded, Weights, asked, check_inside
 from ..guards.states import LeftOut, fitting
 from .summary import table
 
@@ -43,6 +43,9 @@ class Buffer(Tensor):
     """A Tensor that belongs to a module's state but is not learned, like running statistics."""
 
     __slots__ = ()
+
+
+PLAIN = {bool, int, float, str, type(None), Parameter, Buffer}  # of these no weight is lost
 
 
 class Module(Guarded):
@@ -67,7 +70,7 @@ class Module(Guarded):
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
-            else:
+            elif type(value) not in PLAIN:
                 check_inside(self, name, value)
 
     def named_modules(
@@ -132,11 +135,15 @@ class Module(Guarded):
                     return super().train(False)
         """
         need(f"{type(self).__name__}.train", "training", training, bool)
-        with asking(self) as first:
-            if first:
-                self.training = bool(training)
-                for _, child in list(self.children()):
-                    child.train(training)
+        if id(self) in (running := asked()):
+            return self
+        running.add(id(self))
+        try:
+            self.training = bool(training)
+            for _, child in list(self.children()):
+                child.train(training)
+        finally:
+            running.discard(id(self))
         return self
 
     def eval(self: M) -> M:
