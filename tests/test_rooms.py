@@ -159,4 +159,4 @@ def test_no_function_of_the_core_is_longer_than_a_screen():
 def test_the_core_stays_short():
     lines = {path: len(path.read_text("utf-8").splitlines()) for path in core_files()}
     assert lines[ROOT / "fractal.py"] <= 250
-    assert sum(lines.values()) <= 4825
+    assert sum(lines.values()) <= 4850

@@ -30,7 +30,7 @@ def backpropagate(gradients: Gradients, order: Iterable[Node], rule: Rule) -> No
     for node in order:  # each after everyone who uses it
         g = gradients.pop(node)
         for parent, part in rule(node, g):
-            if parent is not None:  # a constant has none
+            if parent is not None:  # None: a constant
                 if part.shape != parent.shape:
                     part = sum_to(part, parent.shape)  # undo broadcasting
                 gradients[parent] = gradients[parent] + part if parent in gradients else part
