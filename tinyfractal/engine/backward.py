@@ -1,10 +1,10 @@
 """Backward: the chain rule, from the output back to the leaves.
 
-The idea is `backpropagate`, a loop of six lines: each node turns the gradient of its output into
+The idea is `backpropagate`, a loop of seven lines: each node turns the gradient of its output into
 the gradients of its parents, and where paths meet, gradients add up. The loop needs an order in
 which a node comes after everyone who uses it (`backward_order`), and it needs broadcasting undone
 (`sum_to`). What else `backward()` and `grad()` promise (freeing, hooks, targets, the search for
-NaN) stands below it: wrappers around the order, or around the rule that the loop asks.
+NaN) stands below: in the rule that the loop asks, or in wrappers around it or around the order.
 """
 
 from __future__ import annotations

@@ -188,11 +188,11 @@ class Module(Guarded):
         that lists every entry that is misshapen or holds anything but finite floating-point
         numbers and, where `strict`, every missing and unexpected one.
         """
-        own = self._state()
-        given, left_out = fitting(type(self).__name__, own, state, strict)
+        tensors = self._state()
+        given, left_out = fitting(type(self).__name__, tensors, state, strict)
         with no_grad():
             for name, array in given.items():
-                own[name].copy_(asarray(array, own[name].dtype))
+                tensors[name].copy_(asarray(array, tensors[name].dtype))
         return left_out
 
     # ----- Looking at it -----
