@@ -1,4 +1,4 @@
-"""How large a network is, in closed form: counted without building anything."""
+"""How large a network is, in closed form (nothing is built); and which sizes are refused."""
 
 from __future__ import annotations
 
