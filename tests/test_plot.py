@@ -104,7 +104,7 @@ def test_drawn_alive_is_what_training_computes(columns, ratio, per_sample, monke
         tf.seed(seed)
         ran = record_convs(net, x, monkeypatch)
         tf.seed(seed)
-        keep = net._sample(len(x))
+        keep = net._draw(len(x))
         drawn = [(b, path) for b in range(2) for path in alive_paths(columns, keep).convs]
         assert Counter(drawn) == Counter(ran)
         seen.add(len(ran))
