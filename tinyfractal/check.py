@@ -212,7 +212,8 @@ class Arguments:
 
     def __init__(self, function: Callable) -> None:
         self.function = function
-        self.parameters = inspect.signature(function).parameters
+        self.signature = inspect.signature(function)
+        self.parameters = self.signature.parameters
         of_kind: dict[Any, list[str]] = {}
         for name, parameter in self.parameters.items():
             of_kind.setdefault(parameter.kind, []).append(name)
@@ -263,7 +264,7 @@ class Arguments:
     def count(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raise where an argument is missing, is one too many, or is given twice."""
         try:
-            inspect.signature(self.function).bind(*args, **kwargs)
+            self.signature.bind(*args, **kwargs)
         except TypeError as error:
             known = ", ".join(n for n in self.parameters if n not in ("self", "cls"))
             raise TypeError(f"{name}: {error}; it takes ({known})") from None

@@ -107,9 +107,9 @@ def run_backward(
         found: Gradients = {}
         leading = None if targets is None else on_the_way_to(targets, order)
         rule = gradient_rule(create_graph, retain_graph, leading)
-        if targets is not None and leading is not None:
+        if leading is not None:
             order = [node for node in order if not leading.isdisjoint(node.parents or ())]
-            rule = collecting_targets(set(targets), rule, found)
+            rule = collecting_targets(set(targets or ()), rule, found)
         if mode.anomaly:
             rule = looking_for_nan(rule)
         if when_complete is not None and (complete := last_use_of_leaves(order)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,7 +33,7 @@ class Operands(Arguments):
         if self.variadic or len(args) == self.differentiated:
             return args, {**self.defaults, **params} if self.defaults else params
         try:  # settings without their names, or arguments with
-            bound = inspect.signature(self.function).bind(*args, **params)
+            bound = self.signature.bind(*args, **params)
         except TypeError as error:
             self.check(self.name, args, params)
             raise TypeError(f"{self.name}: {error}") from None

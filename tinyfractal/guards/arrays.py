@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import check_array, xp
+import numpy
+
+from ..backend import Array, check_array, on_gpu, xp
+from ..engine.operators import raw
 from ..engine.tensor import Tensor
 from ..errors import DTypeError, OutOfRangeError, ShapeError
 
@@ -25,6 +28,12 @@ def check_features(name: str, **arguments: Any) -> None:
             f"{name}: x needs floats, got {arguments['x'].dtype}; data.to_unit(images) makes bytes "
             "0 to 1, .astype(numpy.float32) leaves the numbers as they are"
         )
+
+
+def where_it_is(value: Any) -> Array:
+    """The value as an array: on the GPU if it came from there, otherwise on the host."""
+    value = raw(value)
+    return value if on_gpu(value) else numpy.asarray(value)
 
 
 # ----- Matrix products -----

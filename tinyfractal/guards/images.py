@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy
-
 from ..backend import Array, on_gpu
 from ..check import Pair
-from ..engine.operators import raw
 from ..errors import DTypeError, ShapeError
-from .arrays import check_arrays, check_features
+from .arrays import check_arrays, check_features, where_it_is
 
 
 def check_images(name: str, x: Any) -> None:
@@ -126,8 +123,7 @@ def checked_mask(mask: Any, xs: Sequence[Any]) -> Array:
     Raises unless it is (N, k) of booleans with a branch alive for every sample; nobody waits for a
     GPU to see the latter.
     """
-    mask = raw(mask)
-    mask = mask if on_gpu(mask) else numpy.asarray(mask)
+    mask = where_it_is(mask)
     if mask.dtype.kind != "b":
         raise DTypeError(f"join: mask says alive or not, so it must be bool, got {mask.dtype}")
     if mask.shape != (len(xs[0]), len(xs)):

@@ -8,9 +8,8 @@ from typing import Any
 import numpy
 
 from ..backend import Array, asarray, on_gpu
-from ..engine.operators import raw
 from ..errors import DataError, DTypeError, ShapeError
-from .arrays import check_arrays
+from .arrays import check_arrays, where_it_is
 
 
 def check_target(prediction: Any, target: Any) -> None:
@@ -60,8 +59,7 @@ def _warn_of_probabilities(logits: Any) -> None:
 
 def _labels(labels: Any, logits: Any) -> Array:
     """One integer for each row of logits."""
-    labels = raw(labels)
-    labels = labels if on_gpu(labels) else numpy.asarray(labels)
+    labels = where_it_is(labels)
     if labels.shape == logits.shape and logits.ndim == 2 and logits.shape[1] > 1:
         raise ShapeError(
             f"cross_entropy: labels {labels.shape} look one-hot; pass class numbers (N,): "
@@ -94,8 +92,7 @@ def _check_range(labels: Array, learned: Array, logits: Any) -> None:
 
 def _weights(weight: Any, logits: Any) -> Array:
     """A number of at least 0 for each class."""
-    weight = raw(weight)
-    weight = weight if on_gpu(weight) else numpy.asarray(weight)
+    weight = where_it_is(weight)
     if weight.shape != logits.shape[1:]:
         raise ShapeError(
             f"cross_entropy: weight has shape {weight.shape}, but there are {logits.shape[1]} "
