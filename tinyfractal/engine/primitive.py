@@ -100,7 +100,9 @@ class Primitive(Generic[P]):
         """Leave with the node the arrays that its gradient rules will ask for."""
         used: set[int] = set()  # positions: 0 is the output, 1 the first argument
         if self.arguments.variadic:
-            used |= self.uses[0].union(range(2, len(args) + 1) if 1 in self.uses[0] else ())
+            used |= self.uses[0]
+            if 1 in used:  # the first of *xs stands for all of them
+                used.update(range(2, len(args) + 1))
         else:
             for parent, uses in zip(cast(Sequence, node.parents), self.uses):
                 if parent is not None:
