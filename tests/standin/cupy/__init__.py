@@ -8,17 +8,36 @@ processes started from there. It computes with NumPy, but behind a wall:
 - every copy from and to the host, and everything else that makes Python wait for the device, is
   noted (`watch`), and refused in library code outside `backend/`;
 - it differs from NumPy where CuPy does: a single number is an array, places out of bounds in an
-  array of indices come round again, there are no warnings.
+  array of indices come round again, there are no warnings; what an elementwise function gives lies
+  in C order; float32 has no subnormal numbers; an integer to a negative power is 0;
+- its memory is not the host's: `tracemalloc` does not see it;
+- every request that CuPy would make to the GPU is counted (`launches`).
 
-What it cannot tell: speed, memory, rounding, kernels that run at the same time.
+What it cannot tell: speed, rounding, kernels that run at the same time.
 """
 
+import gc
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 
 import numpy
 
-from ._array import CrossingError, crossing, ndarray, quietly, unwrap, watch, wrap
+from ._array import (
+    CrossingError,
+    computed,
+    crossing,
+    flushed,
+    landed,
+    ndarray,
+    power,
+    quietly,
+    unwrap,
+    watch,
+    wrap,
+)
+from ._kernels import ElementwiseKernel, ReductionKernel
+from ._launches import launch, launches, of_copy, of_function, of_product
 from ._signatures import API, Signature
 
 __version__ = API["cupy"]
@@ -28,6 +47,7 @@ is_standin = True  # CuPy has no such name
 
 ON_HOST = {"shape", "ndim", "size", "isscalar", "can_cast", "result_type", "iterable"}
 MAKERS = {"array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray"}
+ELEMENTWISE = {"where", "clip", "nan_to_num"}  # functions whose result is in C order
 ARRAY_NAMES = {"a", "x", "array", "ary", "arr", "m"}  # of a first argument that is an array
 
 
@@ -44,6 +64,8 @@ def _function(path, names):
 
     def function(*args, **kwargs):
         signature.check(args, kwargs)
+        if path == "einsum" and kwargs.keys() - {"dtype", "optimize"}:
+            raise TypeError(f"Did not understand the following kwargs: {list(kwargs)}")
         if path == "clip":
             return ndarray.clip(*args, **kwargs)
         first = args[0] if args else None
@@ -51,7 +73,11 @@ def _function(path, names):
         if wants_array and not isinstance(first, ndarray):
             raise TypeError(f"cupy.{path}: expected a cupy.ndarray, got {type(first)}")
         given = [unwrap(arg, path) for arg in args]
-        result = quietly(original, *given, **{k: unwrap(v, path) for k, v in kwargs.items()})
+        named = {k: unwrap(v, path) for k, v in kwargs.items()}
+        result = quietly(original, *given, **named)
+        of_function(path, given, named, result)
+        if path in ELEMENTWISE:
+            result = landed(result)
         return kwargs["out"] if isinstance(kwargs.get("out"), ndarray) else wrap(result)
 
     function.__name__ = path
@@ -69,12 +95,16 @@ def _maker(name, names):
         if isinstance(obj, ndarray):
             if name == "asarray" and dtype in (None, obj.dtype):
                 return obj
-            return wrap(original(obj._host, *args, **kwargs))
+            result = original(obj._host, *args, **kwargs)
+            if not numpy.may_share_memory(result, obj._host):
+                of_copy(obj._host, name)
+            return wrap(result)
         host = numpy.array(obj, dtype)  # a list of arrays on the device is refused here
-        if host.dtype.kind not in "fiubc":
-            raise TypeError(f"Unsupported dtype {host.dtype}")
+        if host.dtype.kind not in "fiubc" or host.dtype == numpy.longdouble:
+            raise ValueError(f"Unsupported dtype {host.dtype}")
         crossing("in", name, host.nbytes)
-        return wrap(host)
+        launch("copy", name)
+        return wrap(flushed(host))
 
     return maker
 
@@ -94,8 +124,17 @@ class _Ufunc:
                 raise TypeError(f"Unsupported type {type(arg)} (cupy.{self.__name__})")
         out = kwargs.get("out", args[self.nin] if len(args) > self.nin else None)
         given = [unwrap(arg) for arg in args]
-        result = quietly(self.original, *given, **{k: unwrap(v) for k, v in kwargs.items()})
-        return wrap(result) if out is None else out
+        named = {k: unwrap(v) for k, v in kwargs.items()}
+        function = power if self.__name__ == "power" and out is None else self.original
+        result = computed(function, *given, **named)
+        if self.__name__ == "matmul":
+            of_product(*given[:2], unwrap(out))
+        elif (result[0] if isinstance(result, tuple) else result).size:
+            launch("kernel", self.__name__)
+        if out is None:
+            return wrap(result)
+        out._host[...] = flushed(result)
+        return out
 
     def at(self, a, indices, b=None):
         """a[indices] += b for `add`, every repeated place counted."""
@@ -103,6 +142,7 @@ class _Ufunc:
 
         if self.__name__ not in ("add", "subtract", "maximum", "minimum"):
             raise NotImplementedError(f"cupy.{self.__name__}.at")
+        launch("kernel", f"{self.__name__}.at")
         self.original.at(a._host, index_of(indices, a.shape, "add.at"), unwrap(b))
 
 
@@ -187,10 +227,18 @@ class _Pool:
     """`cupy.get_default_memory_pool()`."""
 
     def used_bytes(self):
-        return 1 << 20
+        """Of all arrays that are alive."""
+        hosts = {}
+        for array in gc.get_objects():
+            if type(array) is ndarray:
+                host = array._host
+                while isinstance(host.base, numpy.ndarray):
+                    host = host.base
+                hosts[id(host)] = host.nbytes
+        return sum(hosts.values())
 
     def total_bytes(self):
-        return 2 << 20
+        return self.used_bytes() + (1 << 20)
 
     def free_all_blocks(self, stream=None):
         pass
@@ -205,8 +253,22 @@ def get_default_memory_pool():
     return _Pool()
 
 
+class _Event:
+    """`cupy.cuda.Event`: a moment on the device."""
+
+    def record(self, stream=None):
+        """Now."""
+        self.time = time.perf_counter()
+
+    def synchronize(self):
+        """Wait until the device is there."""
+        crossing("wait", "synchronize", 0)
+
+
 cuda = SimpleNamespace(
     Device=_Device,
+    Event=_Event,
+    get_elapsed_time=lambda start, end: 1000 * (end.time - start.time),
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     runtime=SimpleNamespace(
         getDeviceCount=lambda: 2,
@@ -215,4 +277,11 @@ cuda = SimpleNamespace(
         getDeviceProperties=lambda device: {"name": b"stand-in for a GPU", "major": 9, "minor": 0},
     ),
 )
-__all__ = ["CrossingError", "ndarray", "watch"]
+__all__ = [
+    "CrossingError",
+    "ElementwiseKernel",
+    "ReductionKernel",
+    "launches",
+    "ndarray",
+    "watch",
+]

@@ -1,14 +1,18 @@
 """The array of the stand-in: an ndarray of NumPy's that nobody outside can get at by accident."""
 
+import mmap
 import operator
 import os
 import sys
+import tracemalloc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy
 
+from . import _launches
+from ._launches import launch
 from ._signatures import API, Signature
 
 HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -107,10 +111,67 @@ def unwrap(value, name="an operator"):
     return value
 
 
+class _Underflow:
+    """Whether NumPy has computed a number too small for its type, since it was last asked."""
+
+    seen = False
+
+    def __call__(self, kind, flag):
+        self.seen = True
+
+
+underflow = _Underflow()
+
+
 def quietly(function, *args, **kwargs):
-    """Call it without NumPy's warnings: a GPU has none."""
-    with numpy.errstate(all="ignore"):
+    """Call it without NumPy's warnings, since a GPU has none; too small numbers are noted."""
+    with numpy.errstate(all="ignore", under="call", call=underflow):
         return function(*args, **kwargs)
+
+
+def landed(host):
+    """What a kernel writes: in C order, whatever that of its arguments, and without subnormals.
+
+    (CuPy compiles its kernels to flush those of float32 to zero; not those of float64.)
+    """
+    if underflow.seen:
+        underflow.seen = False
+        host = flushed(host)
+    return numpy.asarray(host, order="C")
+
+
+def flushed(host):
+    """float32 without subnormal numbers, zeros in their place."""
+    if getattr(host, "dtype", None) != numpy.float32:
+        return host
+    return host * (abs(host) >= numpy.finfo(numpy.float32).tiny)
+
+
+def computed(function, *args, **kwargs):
+    """What an elementwise function or an operator gives."""
+    result = quietly(function, *args, **kwargs)
+    if isinstance(result, tuple):
+        return tuple(map(landed, result))
+    return landed(result)
+
+
+def outside(host):
+    """The same in memory that tracemalloc does not see, as it does not see that of a GPU."""
+    if host.base is None and host.size and tracemalloc.is_tracing():
+        there = numpy.ndarray(host.shape, host.dtype, mmap.mmap(-1, host.nbytes), 0, host.strides)
+        there[...] = host
+        return there
+    return host
+
+
+def power(a, b):
+    """a ** b, where NumPy refuses integers to negative powers: 0 then, but of 1 and -1."""
+    a, b = numpy.asarray(a), numpy.asarray(b)
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu":
+        below = numpy.where(a == -1, numpy.where(b % 2, -1, 1), a == 1)
+        dtype = numpy.result_type(a, b)
+        return numpy.where(b < 0, below, numpy.power(a, numpy.maximum(b, 0))).astype(dtype)
+    return a**b
 
 
 # ----- Indices -----
@@ -169,11 +230,12 @@ class ndarray:  # noqa: N801 (CuPy's name)
     @classmethod
     def _of(cls, host):
         self = object.__new__(cls)
-        self._host = host
+        self._host = outside(host)
         return self
 
     def _leaves(self, what):
         crossing("out", what, self._host.nbytes)
+        launch("copy", what)
         return self._host
 
     # ----- Refused -----
@@ -231,7 +293,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
-    base = property(lambda self: self._host.base)
+    base = property(lambda self: getattr(self._host, "base", None))
     T = property(lambda self: wrap(self._host.T))
     real = property(lambda self: wrap(self._host.real))
     imag = property(lambda self: wrap(self._host.imag))
@@ -256,21 +318,34 @@ class ndarray:  # noqa: N801 (CuPy's name)
     def __getitem__(self, index):
         if has_mask(index):
             crossing("wait", "x[mask]", 0)
-        return wrap(self._host[index_of(index, self.shape, "x[…]")])
+        result = self._host[index_of(index, self.shape, "x[…]")]
+        if not _launches.is_view(result, [self._host]) and result.size:
+            launch("kernel", "x[array]", 3 if has_mask(index) else 1)
+            result = numpy.asarray(result, order="C")
+        return wrap(result)
 
     def __setitem__(self, index, value):
         if has_mask(index) and isinstance(value, ndarray) and value.ndim:
             crossing("wait", "x[mask] = …", 0)
         if isinstance(value, (list, tuple)):
             raise TypeError("x[…] = …: a value on the host")
+        if isinstance(value, numpy.ndarray):
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         place = index_of(index, self.shape, "x[…] = …")
-        quietly(self._host.__setitem__, place, unwrap(value, "x[…] = …"))
+        host = unwrap(value, "x[…] = …")
+        if any(isinstance(part, numpy.ndarray) for part in place):
+            launch("kernel", "x[array] = …")
+        elif isinstance(value, ndarray):
+            _launches.of_assignment(self._host[place], host)
+        else:
+            _launches.of_fill(self._host[place], host)
+        quietly(self._host.__setitem__, place, host)
 
     def __copy__(self):
-        return wrap(self._host.copy())
+        return self.copy()
 
     def __deepcopy__(self, memo):
-        return wrap(self._host.copy())
+        return self.copy()
 
 
 def _operator(name, function, swapped=False):
@@ -280,7 +355,13 @@ def _operator(name, function, swapped=False):
                 unwrap(other)
             return NotImplemented
         a, b = self._host, unwrap(other)
-        return wrap(quietly(function, *((b, a) if swapped else (a, b))))
+        a, b = (b, a) if swapped else (a, b)
+        result = computed(function, a, b)
+        if function is operator.matmul:
+            _launches.of_product(a, b)
+        elif result.size:
+            launch("kernel", name.strip("_"))
+        return wrap(result)
 
     setattr(ndarray, name, method)
 
@@ -292,13 +373,26 @@ def _in_place(name, function):
             return NotImplemented
         host = quietly(function, self._host, unwrap(other))
         assert host is self._host
+        if underflow.seen:
+            host[...] = landed(host)
+        if host.size:
+            launch("kernel", name.strip("_"))
         return self
 
     setattr(ndarray, name, method)
 
 
+def _unary(name, function):
+    def method(self):
+        if self.size:
+            launch("kernel", name)
+        return wrap(computed(function, self._host))
+
+    return method
+
+
 for _name in BINARY:
-    _function = getattr(operator, f"__{_name}__")
+    _function = power if _name == "pow" else getattr(operator, f"__{_name}__")
     _operator(f"__{_name}__", _function)
     _operator(f"__r{_name}__", _function, swapped=True)
     if _name != "matmul":
@@ -307,7 +401,7 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     _operator(f"__{_name}__", getattr(operator, f"__{_name}__"))
 for _name in ("neg", "pos", "abs", "invert"):
     _function = getattr(operator, f"__{_name}__")
-    setattr(ndarray, f"__{_name}__", lambda self, f=_function: wrap(quietly(f, self._host)))
+    setattr(ndarray, f"__{_name}__", _unary(_name, _function))
 
 
 def _method(name, signature):
@@ -318,6 +412,17 @@ def _method(name, signature):
         found = getattr(self._host, name)
         given = [unwrap(arg, name) for arg in args]
         result = quietly(found, *given, **{k: unwrap(v, name) for k, v in kwargs.items()})
+        if name in ("copy", "astype") and result.dtype == self.dtype:
+            if not _launches.is_view(result, [self._host]):
+                _launches.of_copy(self._host, name)
+            elif name == "astype":
+                return self
+        elif name == "fill":
+            _launches.of_fill(self._host, given[0])
+        else:
+            _launches.of_function(name, (self._host, *given), kwargs, result)
+        if name == "clip":
+            result = landed(result)
         return kwargs["out"] if isinstance(kwargs.get("out"), ndarray) else wrap(result)
 
     method.__name__ = name
