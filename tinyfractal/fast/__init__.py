@@ -6,7 +6,8 @@ same name there. Read `fused` first: what a quick rule is. `memory` says how ima
 `parallel` how two cores share a computation, `heap` why freed memory is kept. `conv` chooses among
 `winograd`, `patches` and `direct`; `norm`, `pool`, `join` and `loss` are rules of their own.
 `fractal` lets units that read the same input share its preparation, `optim` takes the optimizer's
-step in pieces.
+step in pieces. All of them ask `cuda` where the backend is a GPU's: last of all, what is quick
+there.
 """
 
 import sys

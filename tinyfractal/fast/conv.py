@@ -1,7 +1,7 @@
 """Convolution: which way is the quickest for which shape, and several kernels on one input.
 
 Winograd's (`winograd`) for most 3×3 kernels, windows (`patches`) for few channels, otherwise a tap
-after the other (`direct`).
+after the other (`direct`). On a GPU one product (`cuda`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..ops import conv
 from ..ops.conv import Plan
 from ..ops.elementwise import relu as max_with_zero
 from ..ops.shape import scatter, stack
-from . import direct, patches, winograd
+from . import cuda, direct, patches, winograd
 from .fused import as_written, fused
 from .memory import Finish
 
@@ -55,7 +55,7 @@ def conv2d_each(
         padded, plan = conv.planned(x, weight, bias, **settings)
     given: dict[str, Any] = {"plan": plan, "relu": relu, "statistics": statistics}
     alike = len({bias is None for bias in biases}) == 1
-    if mode.reference or len(weights) < 2 or not (alike and _sharing(padded, weight, plan)):
+    if mode.reference or len(weights) < 2 or not alike or _way(padded, weight, plan) is direct:
         rule: Any = _conv2d.reference if mode.reference else _conv2d
         each = zip(weights, biases)
         return [rule(padded, w, *(() if b is None else (b,)), kernels=1, **given) for w, b in each]
@@ -85,9 +85,13 @@ def _sorted(arrays: Sequence[Any], kernels: int) -> tuple[Any, Sequence[Any], Se
 # ----- The fast rules: which way, by the shape -----
 
 
-def _sharing(x: Any, weight: Any, plan: Plan) -> bool:
-    """Whether the way to go does something to x alone, which several kernels can share."""
-    return patches.suits(weight, plan.groups) or winograd.suits(x, weight, *plan)
+def _way(x: Any, weight: Any, plan: Plan) -> Any:
+    """The module that goes the quickest way; all but `direct` do something to x alone."""
+    if backend.current() == "cupy" and plan.groups == 1:
+        return cuda
+    if winograd.suits(x, weight, *plan):
+        return winograd
+    return patches if patches.suits(weight, plan.groups) else direct
 
 
 def _size(shape: tuple[int, ...], kernel: tuple[int, ...], plan: Plan) -> Pair:
@@ -119,11 +123,14 @@ def _gradient(
     wants = [wanted[0], any(wanted[1 : 1 + kernels])]
     gx: Any = None
     gws: Any = [None] * kernels
+    way = _way(x, weights[0], plan)
     if not any(wants):
         pass
-    elif winograd.suits(x, weights[0], *plan):
+    elif way is cuda:
+        gx, gws = cuda.conv2d_gradients(gs, x, weights, plan, wants)
+    elif way is winograd:
         gx, gws = winograd.backward(gs, x, weights, plan.border, wants)
-    elif patches.suits(weights[0], plan.groups) and not wants[0]:  # x is the images, mostly
+    elif way is patches and not wants[0]:  # x is the images, mostly
         gws = patches.kernel_gradients(gs, x, weights, *plan[:3])
     else:
         gxs, gws = zip(
@@ -141,28 +148,27 @@ def _conv2d(
     relu: bool,
     statistics: list | None,
 ) -> tuple[Array, Sequence[Array] | None]:
-    # Winograd for most 3×3 kernels, windows for few channels, otherwise a tap after the other.
     # `finish` is done to some pixels of the output as soon as they are there, in the cache.
     x, weights, biases = _sorted(arrays, kernels)
     weight = weights[0]
-    shared = _sharing(x, weight, plan)
-    watch = shared and statistics is not None and backend.current() == "numpy"
+    way, size = _way(x, weight, plan), _size(x.shape, weight.shape, plan)
+    watch = statistics is not None and way in (winograd, patches)
     finishes = [Finish(bias, relu, watch) for bias in biases]
     ys: Any
-    if winograd.suits(x, weight, *plan):
+    if way is cuda:
+        ys = cuda.conv2d(x, weights, biases, size, plan, relu)
+    elif way is winograd:
         ys = winograd.forward(x, weights, plan.border, finishes)
+    elif way is patches:
+        ys = patches.forward(x, weights, size, *plan[:3], finishes)
     else:
-        size = _size(x.shape, weight.shape, plan)
-        if shared:
-            ys = patches.forward(x, weights, size, *plan[:3], finishes)
-        else:
-            ys = [
-                direct.forward(x, weight, size, *plan, finish)
-                for weight, finish in zip(weights, finishes)
-            ]
+        ys = [
+            direct.forward(x, weight, size, *plan, finish)
+            for weight, finish in zip(weights, finishes)
+        ]
     if statistics is not None:
         statistics += [finish.statistics(y) for finish, y in zip(finishes, ys)]
-    y = ys[0] if kernels == 1 else ys if shared else xp.stack(ys)
+    y = ys[0] if kernels == 1 else xp.stack(ys) if way is direct else ys
     return y, ys if relu else None
 
 

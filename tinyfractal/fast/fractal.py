@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 
+from ..backend import current
 from ..engine.definition import RULES
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
@@ -65,8 +66,11 @@ def is_as_written(unit: ConvUnit) -> bool:
 
 
 def folds(norm: Any) -> bool:
-    """Whether `scale_and_shift` is all that it does: a subclass may have another `forward`."""
-    return type(norm).forward is BatchNorm2d.forward
+    """Whether `scale_and_shift` is all that it does: a subclass may have another `forward`.
+
+    And whether that pays: on a GPU batch norm is one kernel, and folding it takes seven.
+    """
+    return current() == "numpy" and type(norm).forward is BatchNorm2d.forward
 
 
 def scale_and_shift(norm: BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, current, xp
 from ..engine.definition import RULES
 from ..engine.primitive import primitive
 from ..ops.join import _join as definition
+from . import cuda
 from .memory import in_slabs
 
 
@@ -19,6 +20,8 @@ def _shares(g: Any, _y: Any, *_xs: Any, weights: Any) -> list[Any]:
 
 @primitive(_shares)
 def _join(*xs: Array, weights: Any) -> Array:
+    if current() == "cupy":
+        return cuda.weighted_sum(xs, [weights] * len(xs) if isinstance(weights, float) else weights)
     y = xp.empty_like(xs[0])
 
     def slab(index: Any) -> None:
@@ -44,7 +47,7 @@ def join_quickly(*xs: Any, weights: Any) -> Any:
     That is quicker with the batch inside (`memory`), where the channels of all samples at a pixel
     are one line.
     """
-    if not isinstance(weights, float) and xs[0].ndim > 1:
+    if current() == "numpy" and not isinstance(weights, float) and xs[0].ndim > 1:
         channels = xs[0].shape[-1]
         weights = [xp.repeat(weight, channels, axis=-1) for weight in weights]
     return _join(*xs, weights=weights)

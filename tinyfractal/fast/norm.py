@@ -5,10 +5,11 @@ from __future__ import annotations
 from threading import local
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, current, xp
 from ..engine.definition import RULES
 from ..engine.operators import raw
 from ..ops import norm
+from . import cuda
 from .fused import as_written, fused, quicker
 from .memory import WideRows
 from .parallel import parts, run
@@ -25,6 +26,8 @@ def _statistics(x: Array) -> tuple[Array, Array]:
 
     (Chan et al. 1983). Without c the variance would be a small difference of large numbers.
     """
+    if current() == "cupy":
+        return cuda.statistics(x)
     wide = WideRows(x)
     numbers = wide.of(x)
     some = numbers[:: max(1, wide.count // 16)]
@@ -110,6 +113,8 @@ def _batch_gradient(
     statistics: Any,
     fixed: bool,
 ) -> tuple[Array, Array, Array]:
+    if current() == "cupy":
+        return cuda.batch_norm_gradients(g, *saved, x, weight, eps, relu, fixed)
     y, center, scale = saved  # scale = 1 / √(variance + eps)
     wide = WideRows(x)
     target, g_bias, g_x = _rectified_sums(wide, g, x, y, relu)
@@ -140,6 +145,9 @@ def _batch_norm(
 ) -> Any:
     # `statistics` are those of x, where the caller has them already; or `fixed` ones
     center, variance = _statistics(x) if statistics is None else statistics
+    if current() == "cupy":
+        y = cuda.batch_norm(x, weight, bias, center, variance, eps, relu)
+        return y, (y, center, variance)
     scale = 1 / xp.sqrt(variance + eps)
     multiple = scale * weight
     y = _scaled(x, multiple, bias - center * multiple, relu)
@@ -159,7 +167,12 @@ def _by_statistics(
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=fixed, fixed=True)
 
 
+def _towards(a: Array, b: Array, share: float) -> None:
+    (cuda.move if current() == "cupy" else as_written(norm._towards))(a, b, share)
+
+
 RULES[norm._by_batch] = _by_batch
+RULES[norm._towards] = _towards
 RULES[norm._by_statistics] = _by_statistics
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from ..backend import current
 from ..engine.definition import RULES
 from ..engine.tensor import Tensor
 from ..optim import Optimizer
+from . import cuda
 from .memory import RUN
 from .parallel import at_once, run, runs
 
 
 def move(self: Optimizer, which: Sequence[int]) -> None:
     """In the place of `Optimizer._move`."""
+    if current() == "cupy" and cuda.steps(self, which):
+        return
     pieces: list[tuple[int, Any]] = []
     numbers = 0
     for i in which:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, current, xp
 from ..check import Pair
 from ..ops import pool
 from ..ops.conv import taps
+from . import cuda
 from .fused import quicker
 from .memory import in_slabs
 
@@ -23,6 +24,8 @@ def _max_gradient(
 ) -> tuple[Array]:
     y = saved
     bordered = any(map(any, widths))
+    if current() == "cupy" and cuda.pools(size, stride, bordered):
+        return (cuda.max_pool2d_gradient(g, y, x, size, stride),)
     if bordered:
         inside = xp.pad(xp.ones((1, *x.shape[1:3], 1), bool), widths)
         x = xp.pad(x, widths, constant_values=-xp.inf)
@@ -57,7 +60,11 @@ def _max_gradient(
 
 @quicker(pool._max_pool2d, _max_gradient)
 def _max_pool2d(x: Array, *, size: Pair, stride: Pair, widths: Any) -> tuple[Array, Array]:
-    if any(map(any, widths)):
+    bordered = any(map(any, widths))
+    if current() == "cupy" and cuda.pools(size, stride, bordered):
+        y = cuda.max_pool2d(x, size, stride)
+        return y, y
+    if bordered:
         x = xp.pad(x, widths, constant_values=-xp.inf)
     first, *others = [x[tap] for _, _, tap in taps(x.shape, size, stride)]
     y = first.copy(order="K")

@@ -71,9 +71,15 @@ def batch_norm(
 def move(running: Any, momentum: float, batch: Array) -> None:
     """running ← (1 - momentum) · running + momentum · batch, in place."""
     if running is not None:
-        raw(running)[...] = (1 - momentum) * raw(running) + momentum * batch
+        _towards(raw(running), batch, momentum)
         if isinstance(running, Tensor):
             running.changed("batch_norm")
+
+
+@definition
+def _towards(a: Array, b: Array, share: float) -> None:
+    """a ← (1 - share) · a + share · b, in place."""
+    a[...] = (1 - share) * a + share * b
 
 
 @definition

@@ -16,6 +16,7 @@ processes started from there. It computes with NumPy, but behind a wall:
 What it cannot tell: speed, rounding, kernels that run at the same time.
 """
 
+import builtins  # CuPy's sum and any take their places in this module
 import gc
 import sys
 import time
@@ -165,7 +166,7 @@ def _lookup(path):
             raise NotImplementedError(f"the stand-in cannot do cupy.{path}") from None
     if path in API["ufuncs"]:
         return _Ufunc(path, API["ufuncs"][path])
-    if any(known.startswith(path + ".") for known in API["functions"]):
+    if builtins.any(known.startswith(path + ".") for known in API["functions"]):
         return _Namespace(f"cupy.{path}")
     raise AttributeError(f"CuPy {__version__} has no {path!r}")
 
@@ -195,7 +196,7 @@ def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
 
 def get_array_module(*args):
     """This module for its arrays, NumPy for others."""
-    return sys.modules[__name__] if any(isinstance(a, ndarray) for a in args) else numpy
+    return sys.modules[__name__] if builtins.any(isinstance(a, ndarray) for a in args) else numpy
 
 
 # ----- The device -----
@@ -235,7 +236,7 @@ class _Pool:
                 while isinstance(host.base, numpy.ndarray):
                     host = host.base
                 hosts[id(host)] = host.nbytes
-        return sum(hosts.values())
+        return builtins.sum(hosts.values())
 
     def total_bytes(self):
         return self.used_bytes() + (1 << 20)

@@ -166,11 +166,10 @@ def outside(host):
 
 def power(a, b):
     """a ** b, where NumPy refuses integers to negative powers: 0 then, but of 1 and -1."""
-    a, b = numpy.asarray(a), numpy.asarray(b)
-    if a.dtype.kind in "iu" and b.dtype.kind in "iu":
-        below = numpy.where(a == -1, numpy.where(b % 2, -1, 1), a == 1)
-        dtype = numpy.result_type(a, b)
-        return numpy.where(b < 0, below, numpy.power(a, numpy.maximum(b, 0))).astype(dtype)
+    if numpy.asarray(a).dtype.kind in "iu" and numpy.asarray(b).dtype.kind in "iu":
+        below = numpy.where(numpy.equal(a, -1), 1 - 2 * (b % 2), numpy.equal(a, 1))
+        found = numpy.where(numpy.less(b, 0), below, numpy.power(a, numpy.maximum(b, 0)))
+        return found.astype(numpy.result_type(a, b))
     return a**b
 
 

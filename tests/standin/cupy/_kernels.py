@@ -95,10 +95,11 @@ class ReductionKernel(_Kernel):
         shape = numpy.broadcast_shapes(*(v.shape for v in values.values() if numpy.ndim(v)))
         kind, out = self.outputs[0]
         dtype = numpy.dtype(kind) if len(kind) > 1 else types[kind]
-        mapped = quietly(eval, self.map, SHARED, dict(values))
+        names = {key: dtype.type for key, dtype in types.items()}
+        mapped = quietly(eval, self.map, SHARED, {**values, **names})
         mapped = numpy.broadcast_to(mapped, shape)
         scalars = {name: value for name, value in values.items() if not numpy.ndim(value)}
-        names = {**scalars, "a": mapped.sum(axis=axis, keepdims=keepdims, dtype=dtype)}
+        names |= {**scalars, "a": mapped.sum(axis=axis, keepdims=keepdims, dtype=dtype)}
         quietly(exec, self.post, SHARED, names)
         result = landed(numpy.asarray(names[out], dtype))
         if result.size:
