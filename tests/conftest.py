@@ -7,7 +7,9 @@ HYPOTHESIS_PROFILE=thorough pytest       400, new ones each time
 import functools
 import importlib.util
 import os
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy.testing
 import pytest
@@ -54,6 +56,24 @@ def on_numpy():
     """For what is said of NumPy, whatever the other tests run on."""
     with backend.using("numpy"):
         yield
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """The stand-in for CuPy, and the backend switched to it; CuPy itself if there is a GPU."""
+    before = backend.current()
+    if before == "numpy":
+        _forget_cupy(monkeypatch)
+        monkeypatch.syspath_prepend(Path(__file__).parent / "standin")
+    with backend.using("cupy"):
+        yield importlib.import_module("cupy")
+    if before == "numpy":
+        _forget_cupy(monkeypatch)
+
+
+def _forget_cupy(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
+        monkeypatch.delitem(sys.modules, name)
 
 
 # ----- What is put back, and what is skipped -----

@@ -1,7 +1,7 @@
 """The stand-in for CuPy is strict, and what the library does on it: copies, waits, decisions."""
 
-import importlib
 import sys
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -11,7 +11,6 @@ import tinyfractal as tf
 from tinyfractal import FractalNet, Tensor, backend, optim
 from tinyfractal.data import load
 from tinyfractal.errors import BackendError, DataError
-from tinyfractal.fast import winograd
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import CHECKPOINT, columns_of, evaluate, fit, predict
 from tinyfractal.train.checkpoint import load_checkpoint
@@ -21,23 +20,6 @@ from . import gpu
 real = backend.current() == "cupy" and not hasattr(sys.modules["cupy"], "is_standin")
 pytestmark = pytest.mark.skipif(real, reason="there is a real GPU")
 QUICK = ("03_arrays", "04_engine", "06_convolution", "08_fractals", "12_gpu")
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    """The stand-in, and the backend switched to it."""
-    before = backend.current()
-    if before == "numpy":
-        for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
-            monkeypatch.delitem(sys.modules, name)
-        monkeypatch.syspath_prepend(gpu.STANDIN)
-    with backend.using("cupy"):
-        yield importlib.import_module("cupy")
-    for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
-        if before == "numpy":
-            monkeypatch.delitem(sys.modules, name)
-    winograd._tiling.cache_clear()
-    winograd.matrices.cache_clear()
 
 
 # ----- The stand-in -----
@@ -62,6 +44,9 @@ REFUSED = {
     "a keyword of a method": lambda x, cupy: x.sum(initial=1),
     "too many arguments": lambda x, cupy: cupy.sqrt(x, x, x),
     "too few": lambda x, cupy: cupy.clip(x),
+    "an array of NumPy in its place": lambda x, cupy: x.__setitem__(slice(None), np.ones(3)),
+    "objects": lambda x, cupy: cupy.array([object()]),
+    "einsum into an array": lambda x, cupy: cupy.einsum("i,i->i", x, x, out=x),
     "no bounds": lambda x, cupy: cupy.clip(x, None, None),
     "a function that CuPy lacks": lambda x, cupy: cupy.busday_count,
     "a flag that CuPy lacks": lambda x, cupy: x.flags.writeable,
@@ -85,6 +70,23 @@ def test_it_has_nothing_that_cupy_has_not(cupy):
     assert api["cupy"] == cupy.__version__
 
 
+def test_a_kernel_takes_what_cupys_takes(cupy):
+    x = cupy.arange(3.0)
+    double = cupy.ElementwiseKernel("T x, T by", "T y", "y = x * by", "double")
+    assert double(x, 2).get().tolist() == [0, 2, 4]
+    where = cupy.ElementwiseKernel("T x", "T y", "y = where(x > 1, x, T(0))", "where")
+    for call, error in [
+        (lambda: double(x), TypeError),  # too few
+        (lambda: double(x, x.astype("f4")), TypeError),  # T is two types
+        (lambda: double(2, 2), ValueError),  # no array
+        (lambda: double(x, 2, cupy.zeros(2)), ValueError),  # no room
+        (lambda: where(x), NameError),  # C has no such function
+        (lambda: cupy.ElementwiseKernel("raw T x", "T y", "y = x[0]"), NotImplementedError),
+    ]:
+        with pytest.raises(error):
+            call()
+
+
 def test_it_differs_from_numpy_where_cupy_does(cupy):
     x = cupy.arange(6.0).reshape(2, 3)
     assert isinstance(x.sum(), cupy.ndarray)
@@ -93,6 +95,86 @@ def test_it_differs_from_numpy_where_cupy_does(cupy):
     assert x[1, 2].item() == 9
     assert x[0, cupy.array([4])].item() == 1  # place 4 of 3 is place 1
     assert (cupy.zeros(1) / cupy.zeros(1)).get() != 0  # without a warning
+
+
+def test_what_is_computed_lies_in_c_order(cupy):
+    x = cupy.zeros((3, 2, 4)).transpose(2, 0, 1)
+    for y in (x + 1, -x, cupy.exp(x), cupy.where(x > 0, x, 1.0), cupy.maximum(x, 0), x > 0):
+        assert y.flags.c_contiguous
+    for y in (cupy.empty_like(x), cupy.zeros_like(x), x.copy(order="K")):
+        assert y.strides == x.strides
+
+
+def test_float32_has_no_subnormal_numbers(cupy):
+    x = cupy.array([-1e-30, 1e-40, 1e-20], dtype=np.float32)
+    found = (x * 1e-10).get()
+    assert found.tolist() == [0, 0, pytest.approx(1e-30)]
+    assert np.signbit(found[0])
+    assert cupy.exp(cupy.array([-100.0], dtype=np.float32)).get() == 0
+    assert cupy.exp(cupy.array([-740.0])).get() > 0  # float64 has
+
+
+def test_an_integer_to_a_negative_power_is_0_but_for_1_and_minus_1(cupy):
+    x = cupy.array([2, 1, -1, -1, 0])
+    for y in (
+        x ** cupy.array([-1, -3, -3, -2, -1]),
+        cupy.power(x, cupy.array([-1, -3, -3, -2, -1])),
+    ):
+        assert y.get().tolist() == [0, 1, -1, 1, 0]
+
+
+def test_its_memory_is_not_the_hosts(cupy):
+    pool = cupy.get_default_memory_pool()
+    tracemalloc.start()
+    before, used = tracemalloc.get_traced_memory()[0], pool.used_bytes()
+    x = cupy.zeros(100_000) + 1
+    assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    assert pool.used_bytes() - used == x.nbytes == 800_000
+    tracemalloc.stop()
+
+
+# What a call asks a GPU for, as CuPy 14.2 does it: read in its source, or counted on it.
+LAUNCHES = {
+    "x + 1": (lambda x, cupy: x + 1, {"kernel": 1}),
+    "x += 1": (lambda x, cupy: x.__iadd__(1), {"kernel": 1}),
+    "a view": (lambda x, cupy: x[1:, ::2].T[None].reshape(1, 2, 2), {}),
+    "a reshape that copies": (lambda x, cupy: x.T.reshape(-1), {"kernel": 1}),
+    "copy": (lambda x, cupy: x.copy(), {"copy": 1}),
+    "a copy in pieces": (lambda x, cupy: x[:, 1:].copy(), {"kernel": 1}),
+    "another type": (lambda x, cupy: x.astype("f4"), {"kernel": 1}),
+    "the same type": (lambda x, cupy: x.astype(x.dtype, copy=False), {}),
+    "zeros": (lambda x, cupy: cupy.zeros_like(x), {"memset": 1}),
+    "ones": (lambda x, cupy: cupy.ones((2, 2)), {"kernel": 1}),
+    "empty": (lambda x, cupy: cupy.empty((2, 2)), {}),
+    "sum": (lambda x, cupy: x.sum(axis=0), {"kernel": 1}),
+    "assignment": (lambda x, cupy: x.__setitem__((..., 0), x[:, 1]), {"kernel": 1}),
+    "of what lies alike": (lambda x, cupy: x.__setitem__(0, x[1]), {"copy": 1}),
+    "of everything": (lambda x, cupy: x.__setitem__(..., x + 1), {"kernel": 1, "copy": 1}),
+    "a product": (lambda x, cupy: x @ x.T, {"product": 1}),
+    "of a matrix in pieces": (lambda x, cupy: x[:, ::2] @ x[:2], {"product": 1, "kernel": 1}),
+    "of stacks": (  # repeated twice
+        lambda x, cupy: x[None].repeat(2, 0) @ x.T[None].repeat(2, 0),
+        {"kernel": 2, "product": 1},
+    ),
+    "of a stack and a matrix": (  # repeated, the matrix turned, three lists of places
+        lambda x, cupy: x[None].repeat(2, 0) @ x.T,
+        {"kernel": 1 + 1 + 3, "product": 1},
+    ),
+    "pad": (lambda x, cupy: cupy.pad(x, 1), {"memset": 1, "kernel": 1}),
+    "concatenate": (lambda x, cupy: cupy.concatenate([x, x, x]), {"kernel": 3}),
+    "of nothing": (lambda x, cupy: x[:0] + 1, {}),
+    "a number from the host": (lambda x, cupy: cupy.array(1.0), {"copy": 1}),
+    "a number to the host": (lambda x, cupy: x[0, 0].item(), {"copy": 1}),
+}
+
+
+@pytest.mark.parametrize("what", LAUNCHES)
+def test_launches_are_counted_as_cupy_makes_them(what, cupy):
+    call, expected = LAUNCHES[what]
+    x = cupy.arange(12.0).reshape(3, 4)
+    with cupy.launches() as seen:
+        call(x, cupy)
+    assert seen.by_kind() == Counter(expected)
 
 
 def test_crossings_are_counted_and_refused_in_the_library(cupy, monkeypatch):

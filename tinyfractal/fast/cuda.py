@@ -47,7 +47,7 @@ class Formula:
         self.parts = inputs, outputs, text, f"tinyfractal_{name}"
 
     def __call__(self, *args: Any) -> Any:
-        return _compiled(xp.ElementwiseKernel, *self.parts, WHERE)(*args)
+        return _compiled(xp.ElementwiseKernel, *self.parts)(*args)
 
 
 class Sum:
@@ -62,8 +62,7 @@ class Sum:
         rows = math.gcd(pixels, _power_of_two(SUMS // max(1, channels))) or 1
         cut = (rows, pixels // rows, channels)
         args = tuple(a.reshape(cut) if _is_like(a, images) else a for a in args)
-        kernel = _compiled(xp.ReductionKernel, *self.parts, preamble=WHERE)
-        return kernel(*args, axis=1).sum(axis=0)
+        return _compiled(xp.ReductionKernel, *self.parts)(*args, axis=1).sum(axis=0)
 
 
 def _is_like(a: Any, images: Array) -> bool:
@@ -75,8 +74,8 @@ def _power_of_two(most: int) -> int:
 
 
 @functools.cache
-def _compiled(kind: Any, *parts: str, **more: str) -> Any:
-    return kind(*parts, **more)
+def _compiled(kind: Any, *parts: str) -> Any:
+    return kind(*parts, preamble=WHERE)
 
 
 # ----- Convolution -----
@@ -134,9 +133,13 @@ def _input_gradient(
         turned[:, :, k] = weight[::-1, ::-1].swapaxes(2, 3)
     matrix = turned.reshape(-1, c)
     back = Plan(cast(Any, border), (1, 1), plan.dilation, 1)
-    gx, kernel = xp.empty(shape, gys[0].dtype), (kh, kw, len(weights) * o)
-    for some in _pieces(len(gx), shape[1:3], kernel):
-        p = windows(framed([gy[some] for gy in gys], back.border), kernel, shape[1:3], back)
+    gx, kernel, size = (
+        xp.empty(shape, gys[0].dtype),
+        (kh, kw, len(weights) * o),
+        (shape[1], shape[2]),
+    )
+    for some in _pieces(len(gx), size, kernel):
+        p = windows(framed([gy[some] for gy in gys], back.border), kernel, size, back)
         xp.matmul(p, matrix, out=gx[some].reshape(-1, c))
     return gx
 

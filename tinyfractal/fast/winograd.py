@@ -51,7 +51,7 @@ from .. import backend
 from ..backend import Array, asarray, xp
 from . import parallel
 from .memory import Finish, batch_first, batch_inside
-from .parallel import at_a_time, at_once, parts, run
+from .parallel import at_once, parts, run
 
 BT = [
     [4, 0, -5, 0, 1, 0],
@@ -215,9 +215,8 @@ class Tiling:
         self.bt, self.g, self.turned, self.at = matrices(backend.place(), xp.dtype(dtype))
         self.numbers = 9 * self.n * self.h * self.w * self.c
         width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
-        band = at_a_time(BAND, self.rows * width * self.n)
-        pieces = -(-self.n // max(band // width, -(-TILES // self.columns)))
-        most = max(1, band * pieces // max(1, width * self.n))
+        pieces = -(-self.n // max(BAND // width, -(-TILES // self.columns)))
+        most = max(1, BAND * pieces // max(1, width * self.n))
         self.k = max(k for k in range(1, self.rows + 1) if self.rows % k == 0 and k <= most)
         self.down = self.rows // self.k  # bands in an image
         if self.down % at_once(self.numbers):

@@ -31,11 +31,13 @@ from ._array import (
     flushed,
     landed,
     ndarray,
-    power,
     quietly,
     unwrap,
     watch,
     wrap,
+)
+from ._array import (
+    power as _power,
 )
 from ._kernels import ElementwiseKernel, ReductionKernel
 from ._launches import launch, launches, of_copy, of_function, of_product
@@ -126,7 +128,7 @@ class _Ufunc:
         out = kwargs.get("out", args[self.nin] if len(args) > self.nin else None)
         given = [unwrap(arg) for arg in args]
         named = {k: unwrap(v) for k, v in kwargs.items()}
-        function = power if self.__name__ == "power" and out is None else self.original
+        function = _power if self.__name__ == "power" and out is None else self.original
         result = computed(function, *given, **named)
         if self.__name__ == "matmul":
             of_product(*given[:2], unwrap(out))

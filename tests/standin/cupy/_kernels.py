@@ -10,7 +10,8 @@ import numpy
 from ._array import landed, ndarray, quietly, unwrap, wrap
 from ._launches import launch
 
-SHARED = {"sqrt": numpy.sqrt, "where": numpy.where, "exp": numpy.exp, "log": numpy.log}
+SHARED = {"sqrt": numpy.sqrt, "exp": numpy.exp, "log": numpy.log}
+BROUGHT = {"where": numpy.where}  # which C has only where the preamble defines it
 
 
 def _names(params):
@@ -23,8 +24,10 @@ def _names(params):
 
 
 class _Kernel:
-    def __init__(self, inputs, outputs, name):
+    def __init__(self, inputs, outputs, name, preamble):
         self.inputs, self.outputs, self.name = _names(inputs), _names(outputs), name
+        self.functions = dict(SHARED)
+        self.functions |= {name: f for name, f in BROUGHT.items() if f" {name}(" in preamble}
 
     def arguments(self, args):
         """({name: NumPy's array}, the arrays given to be written into, the dtypes of the types)."""
@@ -50,8 +53,10 @@ class _Kernel:
 class ElementwiseKernel(_Kernel):
     """A few statements, done for each number of some arrays, in one launch."""
 
-    def __init__(self, in_params, out_params, operation, name="kernel", preamble=""):
-        super().__init__(in_params, out_params, name)
+    def __init__(
+        self, in_params, out_params, operation, name="kernel", reduce_dims=True, preamble=""
+    ):
+        super().__init__(in_params, out_params, name, preamble)
         self.code = compile(operation.strip(), name, "exec")
 
     def __call__(self, *args):
@@ -64,7 +69,7 @@ class ElementwiseKernel(_Kernel):
             launch("kernel", self.name)
         for key, dtype in types.items():
             values[key] = dtype.type
-        quietly(exec, self.code, SHARED, values)
+        quietly(exec, self.code, self.functions, values)
         results = []
         for i, (kind, name) in enumerate(self.outputs):
             dtype = numpy.dtype(kind) if len(kind) > 1 else types[kind]
@@ -82,9 +87,9 @@ class ReductionKernel(_Kernel):
 
     def __init__(
         self, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity,
-        name="reduce_kernel", preamble="",
+        name="reduce_kernel", reduce_type=None, reduce_dims=True, preamble="",
     ):  # fmt: skip
-        super().__init__(in_params, out_params, name)
+        super().__init__(in_params, out_params, name, preamble)
         if (reduce_expr, identity) != ("a + b", "0"):
             raise NotImplementedError("the stand-in can only do sums")
         self.map = compile(map_expr, name, "eval")
@@ -96,11 +101,11 @@ class ReductionKernel(_Kernel):
         kind, out = self.outputs[0]
         dtype = numpy.dtype(kind) if len(kind) > 1 else types[kind]
         names = {key: dtype.type for key, dtype in types.items()}
-        mapped = quietly(eval, self.map, SHARED, {**values, **names})
+        mapped = quietly(eval, self.map, self.functions, {**values, **names})
         mapped = numpy.broadcast_to(mapped, shape)
         scalars = {name: value for name, value in values.items() if not numpy.ndim(value)}
         names |= {**scalars, "a": mapped.sum(axis=axis, keepdims=keepdims, dtype=dtype)}
-        quietly(exec, self.post, SHARED, names)
+        quietly(exec, self.post, self.functions, names)
         result = landed(numpy.asarray(names[out], dtype))
         if result.size:
             launch("kernel", self.name)
