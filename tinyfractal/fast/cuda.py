@@ -35,6 +35,8 @@ from ..check import Pair
 from ..engine.tensor import Tensor
 from ..ops.conv import Plan, taps
 
+Shape = tuple[int, ...]
+
 WINDOWS = 1 << 28  # numbers in P: 1 GB of float32; more images are done in several pieces
 SUMS = 1 << 13  # numbers that a sum over pixels has after the first step, to keep a GPU busy
 WHERE = "template <typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }"
@@ -118,7 +120,7 @@ def conv2d_gradients(
 
 
 def _input_gradient(
-    gys: Sequence[Array], shape: tuple[int, ...], weights: Sequence[Array], plan: Plan
+    gys: Sequence[Array], shape: Shape, weights: Sequence[Array], plan: Plan
 ) -> Array:
     """gX: gY padded to the other side, with the kernels turned round, their channels swapped."""
     kh, kw, c, o = weights[0].shape
@@ -131,22 +133,15 @@ def _input_gradient(
     turned = xp.empty((kh, kw, len(weights), o, c), gys[0].dtype)
     for k, weight in enumerate(weights):
         turned[:, :, k] = weight[::-1, ::-1].swapaxes(2, 3)
-    matrix = turned.reshape(-1, c)
     back = Plan(cast(Any, border), (1, 1), plan.dilation, 1)
-    gx, kernel, size = (
-        xp.empty(shape, gys[0].dtype),
-        (kh, kw, len(weights) * o),
-        (shape[1], shape[2]),
-    )
+    gx, size, kernel = xp.empty(shape, turned.dtype), shape[1:3], (kh, kw, len(weights) * o)
     for some in _pieces(len(gx), size, kernel):
         p = windows(framed([gy[some] for gy in gys], back.border), kernel, size, back)
-        xp.matmul(p, matrix, out=gx[some].reshape(-1, c))
+        xp.matmul(p, turned.reshape(-1, c), out=gx[some].reshape(-1, c))
     return gx
 
 
-def _scattered(
-    gys: Sequence[Array], shape: tuple[int, ...], weights: Sequence[Array], plan: Plan
-) -> Array:
+def _scattered(gys: Sequence[Array], shape: Shape, weights: Sequence[Array], plan: Plan) -> Array:
     """gX where a kernel takes steps: what each window gets, added to its pixels, tap by tap."""
     n, h, w, c = shape
     (top, bottom), (left, right) = plan.border
@@ -175,7 +170,7 @@ def framed(images: Sequence[Array], border: Any) -> Array:
     return canvas
 
 
-def windows(canvas: Array, kernel: tuple[int, ...], size: Pair, plan: Plan) -> Array:
+def windows(canvas: Array, kernel: Shape, size: Shape, plan: Plan) -> Array:
     """P: every window of the framed images, as a row (N · OH · OW, kh · kw · C)."""
     sn, sh, sw, sc = canvas.strides
     (down, right), (tall, wide) = plan.stride, plan.dilation
@@ -187,7 +182,7 @@ def windows(canvas: Array, kernel: tuple[int, ...], size: Pair, plan: Plan) -> A
     return view.reshape(len(canvas) * math.prod(size), math.prod(kernel))
 
 
-def _pieces(n: int, size: Pair, kernel: tuple[int, ...]) -> list[slice]:
+def _pieces(n: int, size: Shape, kernel: Shape) -> list[slice]:
     """The images, so many at a time that P stays below WINDOWS."""
     step = max(1, WINDOWS // max(1, math.prod(size) * math.prod(kernel)))
     return [slice(i, i + step) for i in range(0, max(1, n), step)]
