@@ -1,9 +1,13 @@
 """The switch between array libraries, the seed, and what an import brings in."""
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -11,7 +15,7 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import Tensor, backend
-from tinyfractal.backend import asnumpy
+from tinyfractal.backend import asnumpy, cuda
 from tinyfractal.cli import main
 from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.errors import BackendError, DTypeError
@@ -44,7 +48,7 @@ def raises(error):
     return call
 
 
-def fake_cupy(devices=lambda: 1, driver=12090, needs=12090, ones=None):
+def fake_cupy(devices=lambda: 1, driver=12090, needs=12090, ones=None, capability=(9, 0)):
     """A module that answers like CuPy where it is installed: as much as loading asks for."""
     cupy = ModuleType("cupy")
     cupy.__version__ = "14.2"
@@ -54,6 +58,7 @@ def fake_cupy(devices=lambda: 1, driver=12090, needs=12090, ones=None):
             getDeviceCount=devices,
             driverGetVersion=lambda: driver,
             runtimeGetVersion=lambda: needs,
+            getDeviceProperties=lambda _: dict(zip(("major", "minor"), capability)),
         ),
         Device=lambda number=None: SimpleNamespace(
             id=used[-1] if number is None else number, use=lambda: used.append(number)
@@ -78,7 +83,8 @@ MISSING = {  # what is wrong: (the module that stands for CuPy, the name of the 
     "no CuPy": (
         None, "cupy",
         "backend: CuPy is not installed. On a machine with an NVIDIA GPU run "
-        "`pip install 'tinyfractal[gpu]'`; elsewhere keep the NumPy backend.",
+        "`pip install 'tinyfractal[gpu12]'`, or `[gpu13]` if `nvidia-smi` shows CUDA 13 or later; "
+        "elsewhere keep the NumPy backend.",
     ),
     "no driver": (
         fake_cupy(raises(INSUFFICIENT), driver=0), "cupy",
@@ -88,7 +94,7 @@ MISSING = {  # what is wrong: (the module that stands for CuPy, the name of the 
     "an old driver": (
         fake_cupy(raises(INSUFFICIENT), driver=11040), "cupy",
         "backend: the NVIDIA driver is too old: it can do CUDA 11.4, this CuPy needs 12.9. Update "
-        f"the driver, or install the CuPy for CUDA 11 (cupy-cuda11x), {KEEP}",
+        f"the driver, {KEEP}",
     ),
     "a driver that fails": (
         fake_cupy(raises(CUDARuntimeError("cudaErrorInitializationError"))), "cupy",
@@ -121,8 +127,8 @@ MISSING = {  # what is wrong: (the module that stands for CuPy, the name of the 
     "no CUDA libraries": (
         fake_cupy(ones=raises(NO_CUBLAS)), "cupy",
         "backend: CuPy sees GPU 0 but cannot compute on it (libcublas.so.12: cannot open shared "
-        "object file). The CUDA libraries come with `pip install 'tinyfractal[gpu]'`; install "
-        f"that, {KEEP}",
+        "object file). The CUDA libraries that fit it come with "
+        f"`pip install 'tinyfractal[gpu12]'`; run that, {KEEP}",
     ),
 }  # fmt: skip
 
@@ -141,6 +147,8 @@ def test_numpy_is_the_one_that_is_named():
 def test_what_is_missing_for_a_gpu_is_one_sentence_that_says_what_to_do(wrong, monkeypatch):
     cupy, name, answer = MISSING[wrong]
     monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(cuda, "_driver", lambda: 0)
+    monkeypatch.setattr(cuda, "_installed", list)
     with pytest.raises(BackendError) as caught:
         backend.use(name)
     assert str(caught.value) == answer
@@ -148,22 +156,120 @@ def test_what_is_missing_for_a_gpu_is_one_sentence_that_says_what_to_do(wrong, m
     assert (Tensor([1.0]) + 1).item() == 2
 
 
+NO_NVRTC = ImportError("libnvrtc.so: no such file")
+BAD_ARCHITECTURE = RuntimeError("nvrtc: error: invalid value for --gpu-architecture (-arch)")
+CUDA_12, CUDA_13 = "cupy-cuda12x", "cupy-cuda13x"
+
+
 @pytest.mark.usefixtures("on_numpy")
 @pytest.mark.parametrize(
-    ("error", "answer"),
+    ("cupy", "driver", "there", "answer"),
     [
-        (ImportError("libnvrtc.so: no such file"), r"cannot be loaded \(libnvrtc.*force-reinstall"),
-        (ModuleNotFoundError("No module", name="fastrlock"), "CuPy needs fastrlock: pip install"),
+        (
+            None, 12040, [],
+            "CuPy is not installed. The NVIDIA driver can do CUDA 12.4, so run "
+            "`pip install 'tinyfractal[gpu12]'`, ",
+        ),
+        (
+            None, 13010, [],
+            "CuPy is not installed. The NVIDIA driver can do CUDA 13.1, so run "
+            "`pip install 'tinyfractal[gpu13]'` (`[gpu12]` for a GPU from before 2018), ",
+        ),
+        (
+            None, 11080, [],
+            "CuPy is not installed, and the NVIDIA driver is too old for it: it can do CUDA 11.8. "
+            "Update the driver to one for CUDA 12 or later, ",
+        ),
+        (
+            fake_cupy(raises(INSUFFICIENT), driver=12040, needs=13000), 12040, [CUDA_13],
+            "the NVIDIA driver is too old: it can do CUDA 12.4, this CuPy needs 13.0. Update the "
+            f"driver, or run `pip uninstall {CUDA_13}` and `pip install 'tinyfractal[gpu12]'`, ",
+        ),
+        (
+            fake_cupy(needs=13000, ones=raises(NO_CUBLAS)), 13000, [CUDA_13],
+            "CuPy sees GPU 0 but cannot compute on it (libcublas.so.12: cannot open shared object "
+            "file). The CUDA libraries that fit it come with `pip install 'tinyfractal[gpu13]'`; "
+            "run that, ",
+        ),
+        (
+            fake_cupy(needs=13000, ones=raises(BAD_ARCHITECTURE), capability=(7, 0)), 13000,
+            [CUDA_13],
+            f"CuPy sees GPU 0 but cannot compute on it ({BAD_ARCHITECTURE}). The CUDA libraries "
+            f"that fit it come with `pip uninstall {CUDA_13}` and "
+            "`pip install 'tinyfractal[gpu12]'`; run that, ",
+        ),
+        (
+            NO_NVRTC, 0, [CUDA_13],
+            f"CuPy is installed but cannot be loaded ({NO_NVRTC}). Install it again with "
+            "`pip install --force-reinstall 'tinyfractal[gpu13]'`, ",
+        ),
+        (
+            NO_NVRTC, 13000, [CUDA_12, CUDA_13],
+            f"CuPy is installed but cannot be loaded ({NO_NVRTC}). Install it again with "
+            f"`pip uninstall {CUDA_12} {CUDA_13}` and "
+            "`pip install --force-reinstall 'tinyfractal[gpu13]'`, ",
+        ),
     ],
-)
-def test_a_cupy_that_cannot_be_imported_is_not_called_missing(error, answer, monkeypatch):
-    monkeypatch.setattr("importlib.import_module", raises(error))
-    with pytest.raises(BackendError, match=answer):
+)  # fmt: skip
+def test_the_extra_that_is_named_fits_the_driver_the_gpu_and_what_is_installed(
+    cupy, driver, there, answer, monkeypatch
+):
+    def version(name):
+        if name not in there:
+            raise PackageNotFoundError(name)
+
+    if isinstance(cupy, ImportError):
+        monkeypatch.setattr("importlib.import_module", raises(cupy))
+    else:
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(cuda, "_driver", lambda: driver)
+    monkeypatch.setattr(cuda, "version", version)
+    with pytest.raises(BackendError) as caught:
         backend.use("cupy")
+    assert str(caught.value) == f"backend: {answer}{KEEP}"
+
+
+@pytest.mark.usefixtures("on_numpy")
+def test_a_package_that_cupy_lacks_is_named(monkeypatch):
+    error = ModuleNotFoundError("No module", name="fastrlock")
+    monkeypatch.setattr("importlib.import_module", raises(error))
+    with pytest.raises(BackendError, match="CuPy needs fastrlock: pip install it"):
+        backend.use("cupy")
+
+
+@pytest.mark.usefixtures("on_numpy")
+def test_the_libraries_are_named_for_a_gpu_that_says_nothing_of_itself(monkeypatch):
+    cupy = fake_cupy(needs=13000, ones=raises(NO_CUBLAS))
+    cupy.cuda.runtime.getDeviceProperties = raises(CUDARuntimeError("cudaErrorECCUncorrectable"))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(cuda, "_installed", list)
+    with pytest.raises(BackendError, match=r"cannot open shared object file\).*gpu13"):
+        backend.use("cupy")
+
+
+def test_the_driver_is_asked_without_cupy(monkeypatch):
+    def get_version(pointer):
+        pointer._obj.value = 12090
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(cuDriverGetVersion=get_version))
+    assert cuda._driver() == 12090
+    for fault in (OSError("libcuda.so.1: no such file"), AttributeError("cuDriverGetVersion")):
+        monkeypatch.setattr(ctypes, "CDLL", raises(fault))
+        assert cuda._driver() == 0
+
+
+def test_the_extras_bring_one_cupy_each():
+    text = (Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    for package, extra in cuda.EXTRAS.items():
+        (needed,) = extras[extra]
+        assert needed.startswith(f"{package}[ctk]>=")
+    assert extras["gpu"] == ["tinyfractal[gpu12]"]
 
 
 def test_the_command_line_gives_the_sentence_and_an_exit_status(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(cuda, "_driver", lambda: 0)
     assert main(["recurse", "--backend", "cupy"]) == 1
     assert capsys.readouterr().err == f"tinyfractal: {MISSING['no CuPy'][2]}\n"
     assert main(["recurse", "--backend", "jax"]) == 1
