@@ -10,13 +10,11 @@ import ctypes
 import importlib
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import packages_distributions
 from typing import Any
 
 from ..errors import BackendError
 
-EXTRAS = {"cupy-cuda12x": "gpu12", "cupy-cuda13x": "gpu13"}  # what `[gpu12]` brings, and `[gpu13]`
-OLDEST_FOR_13 = (7, 5)  # CUDA 13 serves GPUs of this compute capability, made since 2018
 OTHERWISE = "or keep the NumPy backend."
 NO_GPU = (
     "CuPy and the driver are there but no GPU is visible. Check `nvidia-smi` and "
@@ -43,38 +41,24 @@ def load(device: int) -> Any:
         cupy.cuda.Device(device).use()
         (cupy.ones((2, 2)) @ cupy.ones((2, 2)) + 1).get()  # compiles, multiplies, allocates, copies
     except Exception as error:  # a dozen libraries say in their own words what is missing
-        why = _why_no_answer(cupy.cuda.runtime, device, error)
-        raise BackendError(f"backend: {why}") from error
+        raise BackendError(f"backend: {_why_no_answer(cupy, device, error)}") from error
     return cupy
 
 
 def _why_no_import(error: ImportError) -> str:
     if not isinstance(error, ModuleNotFoundError):
-        extras = [EXTRAS[name] for name in _installed() if name in EXTRAS]
-        extra = extras[0] if len(extras) == 1 else _extra(_driver())
-        again = _install(extra, "--force-reinstall ")
         return (
-            f"CuPy is installed but cannot be loaded ({error}). Install it again with {again}, "
-            f"{OTHERWISE}"
+            f"CuPy is installed but cannot be loaded ({error}). Install it again with "
+            f"{_install(_driver(), '--force-reinstall ')}, {OTHERWISE}"
         )
     if error.name != "cupy":
         return f"CuPy needs {error.name}: pip install it."
-    driver = _driver()
-    if driver == 0:
-        return (
-            "CuPy is not installed. On a machine with an NVIDIA GPU run "
-            "`pip install 'tinyfractal[gpu12]'`, or `[gpu13]` if `nvidia-smi` shows CUDA 13 or "
-            "later; elsewhere keep the NumPy backend."
-        )
-    if driver < 12000:
-        return (
-            f"CuPy is not installed, and the NVIDIA driver is too old for it: it can do CUDA "
-            f"{_cuda(driver)}. Update the driver to one for CUDA 12 or later, {OTHERWISE}"
-        )
-    older = " (`[gpu12]` for a GPU from before 2018)" if driver >= 13000 else ""
+    if (driver := _driver()) >= 12000:
+        able = f"The NVIDIA driver here can do CUDA {_cuda(driver)}"
+        return f"CuPy is not installed. {able}, so run {_install(driver)}, {OTHERWISE}"
     return (
-        f"CuPy is not installed. The NVIDIA driver can do CUDA {_cuda(driver)}, so run "
-        f"{_install(_extra(driver))}{older}, {OTHERWISE}"
+        "CuPy is not installed. If `nvidia-smi` shows CUDA 12, run `pip install "
+        "'tinyfractal[gpu12]'`; from 13 on, `[gpu13]`; elsewhere keep the NumPy backend."
     )
 
 
@@ -86,10 +70,10 @@ def _why_no_driver(runtime: Any, error: object) -> str:
             f"Install one, so that `nvidia-smi` works, {OTHERWISE}"
         )
     if driver // 1000 < needed // 1000:
-        instead = f", or run {_install(_extra(driver))}" if driver >= 12000 else ""
+        other = f"or run {_install(driver)}, " if driver >= 12000 else ""
         return (
             f"the NVIDIA driver is too old: it can do CUDA {_cuda(driver)}, this CuPy needs "
-            f"{_cuda(needed)}. Update the driver{instead}, {OTHERWISE}"
+            f"{_cuda(needed)}. Update the driver, {other}{OTHERWISE}"
         )
     if "NoDevice" not in str(error):
         return (
@@ -99,25 +83,17 @@ def _why_no_driver(runtime: Any, error: object) -> str:
     return NO_GPU
 
 
-def _why_no_answer(runtime: Any, device: int, error: Exception) -> str:
+def _why_no_answer(cupy: Any, device: int, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return (
             f"the memory of GPU {device} is full ({error}). See in `nvidia-smi` who has it, choose "
             f"another GPU (cupy:1), {OTHERWISE}"
         )
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    capability = OLDEST_FOR_13
-    with suppress(Exception):  # of a GPU that is out of order
-        facts = runtime.getDeviceProperties(device)
-        capability = facts["major"], facts["minor"]
-    extra = _extra(runtime.runtimeGetVersion(), capability)
     return (
-        f"CuPy sees GPU {device} but cannot compute on it ({reason}). The CUDA libraries that fit "
-        f"it come with {_install(extra)}; run that, {OTHERWISE}"
+        f"CuPy sees GPU {device} but cannot compute on it ({reason}). The CUDA libraries come with "
+        f"{_install(cupy.cuda.runtime.runtimeGetVersion())}; run that, {OTHERWISE}"
     )
-
-
-# ----- Which CuPy -----
 
 
 def _driver() -> int:
@@ -129,30 +105,14 @@ def _driver() -> int:
     return found.value
 
 
-def _extra(cuda: int, capability: tuple[int, int] = OLDEST_FOR_13) -> str:
-    """Which extra fits that driver, or that CuPy, and a GPU of that compute capability."""
-    return "gpu13" if cuda >= 13000 and capability >= OLDEST_FOR_13 else "gpu12"
-
-
-def _install(extra: str, option: str = "") -> str:
-    """What to type for that extra. Two packages with CuPy overwrite each other: others go first."""
-    there, install = _installed(), f"`pip install {option}'tinyfractal[{extra}]'`"
-    if all(EXTRAS.get(name) == extra for name in there):
-        return install
-    return f"`pip uninstall {' '.join(there)}` and {install}"
-
-
-def _installed() -> list[str]:
-    """The packages here that bring a CuPy."""
-    found = []
-    for name in ("cupy", "cupy-cuda11x", *EXTRAS):
-        with suppress(PackageNotFoundError):
-            version(name)
-            found.append(name)
-    return found
-
-
-# ----- Facts -----
+def _install(cuda: int, option: str = "") -> str:
+    """What to type to have the CuPy for that CUDA, or the present one again where it is unknown."""
+    there = sorted(set(packages_distributions().get("cupy", [])))
+    new = cuda >= 13000 or (cuda == 0 and there == ["cupy-cuda13x"])
+    extra, older = ("gpu13", " (`[gpu12]` for a GPU from before 2018)") if new else ("gpu12", "")
+    others = there not in ([], [extra.replace("gpu", "cupy-cuda") + "x"])  # all have the same files
+    first = f"`pip uninstall {' '.join(there)}` and " if others else ""
+    return f"{first}`pip install {option}'tinyfractal[{extra}]'`{older}"
 
 
 def _cuda(version: int) -> str:
