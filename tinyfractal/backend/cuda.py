@@ -46,13 +46,11 @@ def load(device: int) -> Any:
 
 
 def _why_no_import(error: ImportError) -> str:
-    if not isinstance(error, ModuleNotFoundError):
+    if not isinstance(error, ModuleNotFoundError) or error.name != "cupy":
         return (
             f"CuPy is installed but cannot be loaded ({error}). Install it again with "
             f"{_install(_driver(), '--force-reinstall ')}, {OTHERWISE}"
         )
-    if error.name != "cupy":
-        return f"CuPy needs {error.name}: pip install it."
     if (driver := _driver()) >= 12000:
         able = f"The NVIDIA driver here can do CUDA {_cuda(driver)}"
         return f"CuPy is not installed. {able}, so run {_install(driver)}, {OTHERWISE}"
