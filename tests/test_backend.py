@@ -1,9 +1,12 @@
 """The switch between array libraries, the seed, and what an import brings in."""
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import Tensor, backend
-from tinyfractal.backend import asnumpy
+from tinyfractal.backend import asnumpy, cuda
 from tinyfractal.cli import main
 from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.errors import BackendError, DTypeError
@@ -77,8 +80,8 @@ KEEP = "or keep the NumPy backend."
 MISSING = {  # what is wrong: (the module that stands for CuPy, the name of the backend, the answer)
     "no CuPy": (
         None, "cupy",
-        "backend: CuPy is not installed. On a machine with an NVIDIA GPU run "
-        "`pip install 'tinyfractal[gpu]'`; elsewhere keep the NumPy backend.",
+        "backend: CuPy is not installed. If `nvidia-smi` shows CUDA 12, run `pip install "
+        "'tinyfractal[gpu12]'`; from 13 on, `[gpu13]`; elsewhere keep the NumPy backend.",
     ),
     "no driver": (
         fake_cupy(raises(INSUFFICIENT), driver=0), "cupy",
@@ -88,7 +91,7 @@ MISSING = {  # what is wrong: (the module that stands for CuPy, the name of the 
     "an old driver": (
         fake_cupy(raises(INSUFFICIENT), driver=11040), "cupy",
         "backend: the NVIDIA driver is too old: it can do CUDA 11.4, this CuPy needs 12.9. Update "
-        f"the driver, or install the CuPy for CUDA 11 (cupy-cuda11x), {KEEP}",
+        f"the driver, {KEEP}",
     ),
     "a driver that fails": (
         fake_cupy(raises(CUDARuntimeError("cudaErrorInitializationError"))), "cupy",
@@ -121,8 +124,8 @@ MISSING = {  # what is wrong: (the module that stands for CuPy, the name of the 
     "no CUDA libraries": (
         fake_cupy(ones=raises(NO_CUBLAS)), "cupy",
         "backend: CuPy sees GPU 0 but cannot compute on it (libcublas.so.12: cannot open shared "
-        "object file). The CUDA libraries come with `pip install 'tinyfractal[gpu]'`; install "
-        f"that, {KEEP}",
+        "object file). The CUDA libraries come with `pip install 'tinyfractal[gpu12]'`; run that, "
+        f"{KEEP}",
     ),
 }  # fmt: skip
 
@@ -141,6 +144,8 @@ def test_numpy_is_the_one_that_is_named():
 def test_what_is_missing_for_a_gpu_is_one_sentence_that_says_what_to_do(wrong, monkeypatch):
     cupy, name, answer = MISSING[wrong]
     monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(cuda, "_driver", lambda: 0)
+    monkeypatch.setattr(cuda, "packages_distributions", dict)
     with pytest.raises(BackendError) as caught:
         backend.use(name)
     assert str(caught.value) == answer
@@ -148,22 +153,97 @@ def test_what_is_missing_for_a_gpu_is_one_sentence_that_says_what_to_do(wrong, m
     assert (Tensor([1.0]) + 1).item() == 2
 
 
+NO_PATHFINDER = ModuleNotFoundError("No module named 'cuda'", name="cuda")
+NO_NVRTC = ImportError("libnvrtc.so: no such file")
+CUDA_12, CUDA_13 = "cupy-cuda12x", "cupy-cuda13x"
+OLDER = "(`[gpu12]` for a GPU from before 2018)"
+
+
 @pytest.mark.usefixtures("on_numpy")
 @pytest.mark.parametrize(
-    ("error", "answer"),
+    ("cupy", "driver", "there", "answer"),
     [
-        (ImportError("libnvrtc.so: no such file"), r"cannot be loaded \(libnvrtc.*force-reinstall"),
-        (ModuleNotFoundError("No module", name="fastrlock"), "CuPy needs fastrlock: pip install"),
+        (
+            None, 12040, [],
+            "CuPy is not installed. The NVIDIA driver here can do CUDA 12.4, so run "
+            "`pip install 'tinyfractal[gpu12]'`, ",
+        ),
+        (
+            None, 13010, [],
+            "CuPy is not installed. The NVIDIA driver here can do CUDA 13.1, so run "
+            f"`pip install 'tinyfractal[gpu13]'` {OLDER}, ",
+        ),
+        (
+            fake_cupy(raises(INSUFFICIENT), driver=12040, needs=13000), 12040, [CUDA_13],
+            "the NVIDIA driver is too old: it can do CUDA 12.4, this CuPy needs 13.0. Update the "
+            f"driver, or run `pip uninstall {CUDA_13}` and `pip install 'tinyfractal[gpu12]'`, ",
+        ),
+        (
+            fake_cupy(needs=13000, ones=raises(NO_CUBLAS)), 13000, [CUDA_13],
+            "CuPy sees GPU 0 but cannot compute on it (libcublas.so.12: cannot open shared object "
+            f"file). The CUDA libraries come with `pip install 'tinyfractal[gpu13]'` {OLDER}; run "
+            "that, ",
+        ),
+        (
+            NO_NVRTC, 0, [CUDA_12],
+            f"CuPy is installed but cannot be loaded ({NO_NVRTC}). Install it again with "
+            "`pip install --force-reinstall 'tinyfractal[gpu12]'`, ",
+        ),
+        (
+            NO_NVRTC, 0, [CUDA_13],
+            f"CuPy is installed but cannot be loaded ({NO_NVRTC}). Install it again with "
+            f"`pip install --force-reinstall 'tinyfractal[gpu13]'` {OLDER}, ",
+        ),
+        (
+            NO_PATHFINDER, 12080, [CUDA_12],
+            f"CuPy is installed but cannot be loaded ({NO_PATHFINDER}). Install it again with "
+            "`pip install --force-reinstall 'tinyfractal[gpu12]'`, ",
+        ),
+        (
+            NO_NVRTC, 12080, [CUDA_12, CUDA_13],
+            f"CuPy is installed but cannot be loaded ({NO_NVRTC}). Install it again with "
+            f"`pip uninstall {CUDA_12} {CUDA_13}` and "
+            "`pip install --force-reinstall 'tinyfractal[gpu12]'`, ",
+        ),
     ],
-)
-def test_a_cupy_that_cannot_be_imported_is_not_called_missing(error, answer, monkeypatch):
-    monkeypatch.setattr("importlib.import_module", raises(error))
-    with pytest.raises(BackendError, match=answer):
+)  # fmt: skip
+def test_the_extra_that_is_named_fits_the_driver_and_what_is_installed(
+    cupy, driver, there, answer, monkeypatch
+):
+    if isinstance(cupy, ImportError):
+        monkeypatch.setattr("importlib.import_module", raises(cupy))
+    else:
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(cuda, "_driver", lambda: driver)
+    monkeypatch.setattr(cuda, "packages_distributions", lambda: {"cupy": there[::-1] * 2})
+    with pytest.raises(BackendError) as caught:
         backend.use("cupy")
+    assert str(caught.value) == f"backend: {answer}{KEEP}"
+
+
+def test_the_driver_is_asked_without_cupy(monkeypatch):
+    def get_version(pointer):
+        pointer._obj.value = 12090
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(cuDriverGetVersion=get_version))
+    assert cuda._driver() == 12090
+    for fault in (OSError("libcuda.so.1: no such file"), AttributeError("cuDriverGetVersion")):
+        monkeypatch.setattr(ctypes, "CDLL", raises(fault))
+        assert cuda._driver() == 0
+
+
+def test_the_extras_bring_one_cupy_each():
+    text = (Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    for package, extra in ((CUDA_12, "gpu12"), (CUDA_13, "gpu13")):
+        (needed,) = extras[extra]
+        assert needed.startswith(f"{package}[ctk]>=")
+    assert extras["gpu"] == ["tinyfractal[gpu12]"]
 
 
 def test_the_command_line_gives_the_sentence_and_an_exit_status(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(cuda, "_driver", lambda: 0)
     assert main(["recurse", "--backend", "cupy"]) == 1
     assert capsys.readouterr().err == f"tinyfractal: {MISSING['no CuPy'][2]}\n"
     assert main(["recurse", "--backend", "jax"]) == 1

@@ -17,6 +17,7 @@ from tinyfractal import backend, cli, nn, ops
 from tinyfractal.cli import main
 from tinyfractal.data import load
 from tinyfractal.errors import GradientError
+from tinyfractal.progress import Progress
 from tinyfractal.recipe import Recipe
 from tinyfractal.train import BEST, CHECKPOINT, HISTORY
 from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
@@ -51,6 +52,8 @@ needs_shell = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # after 20 s in an epoch there would be one more line, as where a GPU compiles its kernels
+    monkeypatch.setattr(Progress, "wants_news", lambda _: False)
     monkeypatch.setattr(cli.train, "_draw_curves", lambda *_: None)  # slow; one test draws them
     monkeypatch.setattr(cli.predict, "_pictures", lambda *_: [])  # and another one these
 

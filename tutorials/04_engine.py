@@ -35,6 +35,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyfractal as tf
+from tinyfractal.backend import xp
 from tinyfractal.engine.backward import backward_order
 from tinyfractal.engine.node import Node
 from tinyfractal.engine.operators import PRIMITIVES
@@ -187,10 +188,20 @@ assert isinstance(tf.exp(a).node.inputs[0], NotSaved) and (a + b).node.inputs ==
 # We apply one operation 20 times in a row, to an array of one megabyte, $x \to f(f(f(\dots)))$, and
 # hold only the last result. **How many megabytes are in use then?** The operations are listed in
 # the cell. Three rules you have just seen; that of `neg` is `-g`, that of `tanh` is
-# `g * (1 - y * y)`. (`tracemalloc` is Python's own account of memory; NumPy reports to it.)
+# `g * (1 - y * y)`. (`tracemalloc` is Python's own account of memory; NumPy reports to it. What
+# lies on a GPU is not Python's, and CuPy keeps an account of its own.)
 
 # %%
 MEGABYTE = np.full(250_000, 0.5, np.float32)
+
+
+def megabytes():
+    """What is in use now."""
+    if tf.backend.current() == "cupy":
+        return xp.get_default_memory_pool().used_bytes() / 1e6
+    return tracemalloc.get_traced_memory()[0] / 1e6
+
+
 operations = {
     "y + 1": lambda y: y + 1,
     "-y": lambda y: -y,
@@ -203,9 +214,10 @@ held = {}
 for name, f in operations.items():
     y = tf.Tensor(MEGABYTE, requires_grad=True)
     tracemalloc.start()
+    before = megabytes()
     for _ in range(20):
         y = f(y)
-    held[name] = tracemalloc.get_traced_memory()[0] / 1e6
+    held[name] = megabytes() - before
     tracemalloc.stop()
 
 # %%
@@ -239,7 +251,7 @@ notes = []
 
 
 def note(array):
-    notes.append(tracemalloc.get_traced_memory()[0] / 1e6)
+    notes.append(megabytes())
     return array
 
 
@@ -252,12 +264,13 @@ def there_and_back(retain_graph):
     notes.clear()
     x = tf.Tensor(MEGABYTE, requires_grad=True)
     tracemalloc.start()
+    before = megabytes()
     y = x
     for _ in range(20):
         y = probe(tf.sin(y))
     y.backward(np.ones_like(MEGABYTE), retain_graph=retain_graph)
     tracemalloc.stop()
-    return list(notes)
+    return np.array(notes) - before
 
 
 freed, retained = there_and_back(False), there_and_back(True)

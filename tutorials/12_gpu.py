@@ -80,7 +80,9 @@ tf.backend.use("numpy")
 
 # %% [markdown]
 # One sentence that says what is missing, whether that is CuPy, the driver or the GPU. The backend
-# stays what it was.
+# stays what it was. (`pip install 'tinyfractal[gpu]'` brings CuPy for drivers that can do CUDA 12
+# or 13; `[gpu13]` brings the one for CUDA 13 alone. `nvidia-smi` prints what your driver can do.
+# Install one of them, since their files have the same names.)
 #
 # ## Arrays move at named places
 #
@@ -228,6 +230,12 @@ print(f"by {np.abs(whole - parts).max():.0e} at most; they are about {whole.std(
 assert (whole != parts).any() and np.allclose(whole, parts, atol=1e-4)
 
 # %% [markdown]
+# Two more things round differently on a GPU, and neither is a fault. CuPy has its kernels treat
+# float32 numbers below $10^{-38}$ as 0, where a CPU keeps them with fewer digits. And a GPU can
+# multiply matrices faster if it may round their numbers to 11 of the 24 digits first (**TF32**).
+# CuPy does so only if `CUPY_TF32=1` is in the environment when it starts, and only in products of
+# two matrices; products of whole stacks of matrices stay in float32.
+#
 # ## Predict, then run
 #
 # So two machines differ in the last digit from the first step on. Does that matter in a training
@@ -575,9 +583,24 @@ plt.show()
 # better off where it is.
 #
 # Why did `wait` stand around the measurement? A launch returns at once, while the GPU works on.
-# Who does not wait measures only how quickly Python can ask. It is also why the training loop above
-# adds the losses up on the device: whoever asks for a loss as a Python number at each step makes
-# Python wait for the GPU, and the GPU then wait for Python.
+# Without waiting, you time only how fast Python issues calls. It is also why the training loop
+# above adds the losses up on the device. If you ask for the loss as a Python number at each step,
+# Python waits for the GPU, and then the GPU waits for Python.
+#
+# This overlap makes our formula too simple for a GPU. Python sends the next launch while the GPU
+# still computes the last one, so a step takes about as long as the slower of the two, and not their
+# sum. With a small network Python is the slower one. Then a step takes as long as its launches do,
+# and a larger batch costs nothing, until the GPU has enough to do. To make such a step faster, make
+# fewer launches. This is why the library goes other ways on a GPU than on a CPU (chapter 13): a
+# convolution is windows times kernel, in a single two-dimensional product; batch normalization and
+# the relu behind it are one kernel, and so is a step of the optimizer. The rules stand in a file of
+# their own, `fast/cuda.py`, and a test counts the launches of a training step.
+#
+# Two things may surprise you on a GPU. The first step is slow: CuPy compiles each kernel when it is
+# needed for the first time, and keeps it on the disk for the next run. And `nvidia-smi` shows more
+# memory in use than your arrays have: CuPy keeps what is freed in a **pool** for the next array,
+# because getting memory from the driver takes long. `tf.backend.info()["memory"]` tells the two
+# apart.
 #
 # ## What a real one does
 #
@@ -618,11 +641,11 @@ else:
     print(f"and CuPy, and they will be in {RECORD.as_posix()}, with the name of the machine.")
 
 # %% [markdown]
-# If it says that there are no figures yet, then tinyfractal has not been proved on a GPU by anyone
-# who told us. It is written for it, in the way you have seen. Three things to look at if you are
-# the first: do the decisions agree exactly, do the numbers of one step agree to rounding (`compare`
-# above asks both), and does a run do equally well? In the project's folder, `python -m tests.gpu`
-# asks all of them, and runs all the tests on the GPU.
+# If it says that there are no figures yet, nobody has yet reported running it on a GPU. It is
+# written for one, in the way you have seen. Three things to look at if you are the first: do the
+# decisions agree exactly, do the numbers of one step agree to rounding (`compare` above asks both),
+# and does a run do equally well? In the project's folder, `python -m tests.gpu` asks all of them,
+# and runs all the tests on the GPU.
 #
 # ## Now read the source
 #
@@ -636,7 +659,7 @@ else:
 #
 # And how can one know, without a GPU, that no array moves by accident? The project's tests have a
 # stand-in, `tests/standin`: arrays with CuPy's functions and no others, which refuse to mix with
-# NumPy's, and count what is copied and how often Python would wait.
+# NumPy's, and count what is copied, how often Python would wait, and the launches.
 #
 # The roofline: S. Williams, A. Waterman, D. Patterson, *Roofline: an insightful visual performance
 # model for multicore architectures*, Communications of the ACM, 2009.

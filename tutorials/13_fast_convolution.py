@@ -23,7 +23,8 @@
 # Python does less, because the processor's cache holds more, because nothing is copied, and at last
 # because there is less to compute. You write each way in a few lines and time it on your machine.
 # Nothing here is sure about your machine beforehand: what a cell says of speed, it has just
-# measured.
+# measured. (All of it is about the CPU. On a GPU the library takes another way, and chapter 12 says
+# why.)
 
 # %%
 import os
@@ -47,6 +48,7 @@ from tinyfractal.fast import direct, patches, winograd
 
 from exercises.fast_convolution import check_by_hand, check_lines, check_products
 
+tf.backend.use("numpy")  # whatever the environment says
 plt.style.use("tutorial.mplstyle")
 
 # %% [markdown]
@@ -551,7 +553,7 @@ for _ in range(20):
 print((faults() - before) // 20, (time.perf_counter() - start) / 20)
 """
 for keep, words in (("0", "given back"), ("1", "kept")):
-    environment = {**os.environ, "TINYFRACTAL_KEEP_MEMORY": keep}
+    environment = {**os.environ, "TINYFRACTAL_BACKEND": "numpy", "TINYFRACTAL_KEEP_MEMORY": keep}
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:

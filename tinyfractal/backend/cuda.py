@@ -6,7 +6,11 @@ this file until you ask for a GPU.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import sys
+from contextlib import suppress
+from importlib.metadata import packages_distributions
 from typing import Any
 
 from ..errors import BackendError
@@ -37,21 +41,22 @@ def load(device: int) -> Any:
         cupy.cuda.Device(device).use()
         (cupy.ones((2, 2)) @ cupy.ones((2, 2)) + 1).get()  # compiles, multiplies, allocates, copies
     except Exception as error:  # a dozen libraries say in their own words what is missing
-        raise BackendError(f"backend: {_why_no_answer(device, error)}") from error
+        raise BackendError(f"backend: {_why_no_answer(cupy, device, error)}") from error
     return cupy
 
 
 def _why_no_import(error: ImportError) -> str:
-    if not isinstance(error, ModuleNotFoundError):
+    if not isinstance(error, ModuleNotFoundError) or error.name != "cupy":
         return (
             f"CuPy is installed but cannot be loaded ({error}). Install it again with "
-            f"`pip install --force-reinstall 'tinyfractal[gpu]'`, {OTHERWISE}"
+            f"{_install(_driver(), '--force-reinstall ')}, {OTHERWISE}"
         )
-    if error.name != "cupy":
-        return f"CuPy needs {error.name}: pip install it."
+    if (driver := _driver()) >= 12000:
+        able = f"The NVIDIA driver here can do CUDA {_cuda(driver)}"
+        return f"CuPy is not installed. {able}, so run {_install(driver)}, {OTHERWISE}"
     return (
-        "CuPy is not installed. On a machine with an NVIDIA GPU run "
-        "`pip install 'tinyfractal[gpu]'`; elsewhere keep the NumPy backend."
+        "CuPy is not installed. If `nvidia-smi` shows CUDA 12, run `pip install "
+        "'tinyfractal[gpu12]'`; from 13 on, `[gpu13]`; elsewhere keep the NumPy backend."
     )
 
 
@@ -63,10 +68,10 @@ def _why_no_driver(runtime: Any, error: object) -> str:
             f"Install one, so that `nvidia-smi` works, {OTHERWISE}"
         )
     if driver // 1000 < needed // 1000:
+        other = f"or run {_install(driver)}, " if driver >= 12000 else ""
         return (
             f"the NVIDIA driver is too old: it can do CUDA {_cuda(driver)}, this CuPy needs "
-            f"{_cuda(needed)}. Update the driver, or install the CuPy for CUDA {driver // 1000} "
-            f"(cupy-cuda{driver // 1000}x), {OTHERWISE}"
+            f"{_cuda(needed)}. Update the driver, {other}{OTHERWISE}"
         )
     if "NoDevice" not in str(error):
         return (
@@ -76,7 +81,7 @@ def _why_no_driver(runtime: Any, error: object) -> str:
     return NO_GPU
 
 
-def _why_no_answer(device: int, error: Exception) -> str:
+def _why_no_answer(cupy: Any, device: int, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return (
             f"the memory of GPU {device} is full ({error}). See in `nvidia-smi` who has it, choose "
@@ -85,8 +90,27 @@ def _why_no_answer(device: int, error: Exception) -> str:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return (
         f"CuPy sees GPU {device} but cannot compute on it ({reason}). The CUDA libraries come with "
-        f"`pip install 'tinyfractal[gpu]'`; install that, {OTHERWISE}"
+        f"{_install(cupy.cuda.runtime.runtimeGetVersion())}; run that, {OTHERWISE}"
     )
+
+
+def _driver() -> int:
+    """The CUDA that the NVIDIA driver can do (12090 is 12.9), asked without CuPy; 0 if unknown."""
+    found = ctypes.c_int(0)
+    with suppress(OSError, AttributeError):
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        driver.cuDriverGetVersion(ctypes.byref(found))
+    return found.value
+
+
+def _install(cuda: int, option: str = "") -> str:
+    """What to type to have the CuPy for that CUDA, or the present one again where it is unknown."""
+    there = sorted(set(packages_distributions().get("cupy", [])))
+    new = cuda >= 13000 or (cuda == 0 and there == ["cupy-cuda13x"])
+    extra, older = ("gpu13", " (`[gpu12]` for a GPU from before 2018)") if new else ("gpu12", "")
+    others = there not in ([], [extra.replace("gpu", "cupy-cuda") + "x"])  # all have the same files
+    first = f"`pip uninstall {' '.join(there)}` and " if others else ""
+    return f"{first}`pip install {option}'tinyfractal[{extra}]'`{older}"
 
 
 def _cuda(version: int) -> str:
