@@ -1,0 +1,77 @@
+"""The code of the tutorials, without notebooks. What chapter 12 records of a GPU is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from types import SimpleNamespace
+
+from . import ROOT, environment, report
+
+AT_ONCE = 6
+RECORDS = "12_gpu"
+RECORD = Path("pictures") / "gpu_times.json"
+
+
+def run_chapter(name: str, standin: bool, folder: Path) -> float:
+    """Run the code of a chapter in a copy of the tutorials; the seconds it took."""
+    copy = folder / name
+    shutil.copytree(ROOT / "tutorials", copy, ignore=shutil.ignore_patterns("*.ipynb"))
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, f"{name}.py"],
+        cwd=copy,
+        env=environment(standin),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if done.returncode:
+        raise AssertionError(f"chapter {name}:\n{done.stdout[-500:]}\n{done.stderr[-3000:]}")
+    return time.monotonic() - start
+
+
+def chapters(args: SimpleNamespace) -> None:
+    """Chapter 12 first, by itself, since it measures; then the others, several at once."""
+    names = sorted(path.stem for path in (ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
+    names.remove(RECORDS)
+    failed = []
+
+    def ended(name: str, run: object) -> None:
+        try:
+            seconds = run()  # type: ignore[operator]
+            print(f"{name:24}{seconds:6.0f} s", flush=True)
+            report.row(chapter=name, status="done", seconds=seconds)
+        except Exception as error:
+            failed.append(name)
+            print(f"{name:24} FAILED\n{error}", flush=True)
+            report.row(chapter=name, status="failed", why=str(error).strip().splitlines()[-1][:300])
+            report.failure(name, str(error))
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        ended(RECORDS, lambda: run_chapter(RECORDS, args.standin, folder))
+        keep(folder / RECORDS / RECORD, args)
+        at_once = max(1, min(AT_ONCE, (os.cpu_count() or 2) // 2))
+        with ThreadPoolExecutor(at_once) as pool:
+            runs = {pool.submit(run_chapter, name, args.standin, folder): name for name in names}
+            for run in as_completed(runs):
+                ended(runs[run], run.result)
+    if failed:
+        raise AssertionError(f"failed: {', '.join(sorted(failed))}")
+
+
+def keep(record: Path, args: SimpleNamespace) -> None:
+    """Copy what chapter 12 recorded to --out, and to the pictures if it is of a real GPU."""
+    places = [Path(args.out)] if args.out else []
+    if not args.standin and not args.out:
+        places = [ROOT / "tutorials" / "pictures"]
+    for place in places if record.exists() else []:
+        shutil.copy(record, place)
+        print(f"wrote {place.name}/{record.name}", flush=True)
