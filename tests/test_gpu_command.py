@@ -172,9 +172,8 @@ def test_when_all_is_killed_what_was_measured_is_there(how, tmp_path):
 
 def test_it_says_in_one_line_that_there_is_no_gpu(tmp_path, monkeypatch, capsys):
     (tmp_path / "cupy.py").write_text("raise ModuleNotFoundError('no', name='cupy')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(command, "environment", lambda *_: {
-        **os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{gpu.ROOT}"})  # fmt: skip
+    paths = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{gpu.ROOT}", "TINYFRACTAL_BACKEND": "numpy"}
+    monkeypatch.setattr(command, "environment", lambda *_: {**os.environ, **paths})
     assert command.main([]) == 1
     out, err = capsys.readouterr()
     assert out == ""

@@ -17,10 +17,10 @@ from . import __doc__ as described
 from .report import FAILURES
 from .runner import Part, Runner
 
-# the seconds that a part is expected to take: on a GPU, on the stand-in
+# the seconds that a part may well take: on a GPU, where it first compiles; on the stand-in
 EXPECTED = {
-    "first": (45, 30), "digits": (60, 40), "gradcheck": (30, 40), "bench": (80, 60),
-    "suite": (140, 170), "cub": (30, 30), "chapters": (80, 120), "cifar": (5, 30),
+    "first": (100, 20), "digits": (70, 30), "gradcheck": (50, 60), "bench": (90, 60),
+    "suite": (140, 140), "cub": (30, 40), "chapters": (70, 200), "cifar": (5, 20),
 }  # fmt: skip
 AFTER = 40  # seconds that CIFAR-10 takes beside training
 TRY = "--out gpu --budget 570 --cifar cifar10.npz --minutes 4"

@@ -213,6 +213,8 @@ def torchs(spec: Network, tf32: bool) -> dict[str, dict[str, Contender]]:
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = True
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
+    report.fact(torch=f"{torch.__version__} on {device}")
     orders = {"torch": torch.contiguous_format, "torch channels_last": torch.channels_last}
     return {library: torch_work(spec, order) for library, order in orders.items()}
 
