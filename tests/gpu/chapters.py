@@ -58,7 +58,7 @@ def chapters(args: SimpleNamespace) -> None:
         folder = Path(place)
         ended(RECORDS, lambda: run_chapter(RECORDS, args.standin, folder))
         keep(folder / RECORDS / RECORD, args)
-        at_once = max(1, min(AT_ONCE, (os.cpu_count() or 2) // 2))
+        at_once = min(AT_ONCE, os.cpu_count() or 1)
         with ThreadPoolExecutor(at_once) as pool:
             runs = {pool.submit(run_chapter, name, args.standin, folder): name for name in names}
             for run in as_completed(runs):

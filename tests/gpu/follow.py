@@ -5,7 +5,6 @@ With xdist it works in the main process, to which the others send their reports.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from typing import Any
@@ -16,12 +15,14 @@ EVERY = 2.0  # seconds between two messages
 counts: Counter[str] = Counter()
 running: dict[str, None] = {}  # in the order in which they started
 last = 0.0
+is_worker = False
 report.keep_to_itself()
 
 
-def is_worker() -> bool:
-    """Whether this is one of xdist's processes."""
-    return "PYTEST_XDIST_WORKER" in os.environ
+def pytest_configure(config: Any) -> None:
+    """Look whether this is one of xdist's processes."""
+    global is_worker
+    is_worker = hasattr(config, "workerinput")
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
@@ -37,7 +38,7 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 
 def pytest_runtest_logreport(report: Any) -> None:
     """Count it, and if it failed write it down."""
-    if is_worker() or not (report.when == "call" or report.failed or report.skipped):
+    if is_worker or not (report.when == "call" or report.failed or report.skipped):
         return
     counts[report.outcome] += 1
     if report.failed:
@@ -46,7 +47,7 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 def pytest_collectreport(report: Any) -> None:
     """A file that cannot be imported is a failure too."""
-    if report.failed and not is_worker():
+    if report.failed and not is_worker:
         counts["failed"] += 1
         _failed(report.nodeid, report.longreprtext)
 
@@ -63,6 +64,6 @@ def _failed(nodeid: str, text: str) -> None:
 
 def _say(at_once: bool = False) -> None:
     global last
-    if not is_worker() and (at_once or time.monotonic() - last > EVERY):
+    if not is_worker and (at_once or time.monotonic() - last > EVERY):
         last = time.monotonic()
         report.fact(tests=dict(counts), running=list(running)[:20])
