@@ -23,6 +23,7 @@ EXPECTED = {
     "suite": (140, 140), "cub": (30, 40), "chapters": (70, 200), "cifar": (5, 20),
 }  # fmt: skip
 AFTER = 40  # seconds that CIFAR-10 takes beside training
+PATIENCE = 90  # seconds in which a GPU has to answer
 TRY = "--out gpu --budget 570 --cifar cifar10.npz --minutes 4"
 
 
@@ -83,7 +84,12 @@ def parts(args: argparse.Namespace) -> list[Part]:
 def missing(args: argparse.Namespace, env: dict[str, str]) -> str:
     """What is missing for a GPU, in one line; nothing if all is there."""
     check = command("check", args)
-    done = subprocess.run(check, env=env, cwd=ROOT, capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            check, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return f"the GPU does not answer within {PATIENCE} seconds."
     said = (done.stdout.strip() or done.stderr.strip()).splitlines()
     return (said[-1] if said else "no answer") if done.returncode else ""
 

@@ -165,7 +165,7 @@ def line(found: dict[str, Any]) -> str:
     text += f"{device[1]:11.2f}" if device else f"{'':11}"
     text += f"{ratio[1]:7.2f}{f'({ratio[0]:.2f} to {ratio[2]:.2f})':>16}" if ratio else f"{'':23}"
     text += f"  {found['library']}"
-    text += f", {found['launches']:,} launches" if found["launches"] is not None else ""
+    text += f", {sum(found['launches'].values()):,} launches" if found["launches"] else ""
     return text + (f", pool {found['pool_mb']:,.0f} MB" if found["pool_mb"] else "")
 
 
@@ -180,14 +180,14 @@ def disagreement(contenders: dict[str, Contender]) -> float:
     )  # fmt: skip
 
 
-def count_launches(step: Callable[[], Any]) -> int | None:
-    """Launches of one step, where they can be counted: on the stand-in."""
+def count_launches(step: Callable[[], Any]) -> dict[str, int] | None:
+    """Launches of one step by their kind, where they can be counted: on the stand-in."""
     launches = getattr(sys.modules.get("cupy"), "launches", None)
     if launches is None:
         return None
     with launches() as seen:
         step()
-    return sum(seen.values()) if hasattr(seen, "values") else len(seen)
+    return dict(seen.by_kind())
 
 
 def ours(spec: Network) -> dict[str, Contender]:

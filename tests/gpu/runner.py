@@ -7,6 +7,7 @@ alone writes results.json.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -54,6 +55,7 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         self.log: Any
         self.shown: Any
+        self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.results: dict[str, Any] = {
             "started": time.strftime("%Y-%m-%d %H:%M:%S"),
             "budget": budget,
@@ -179,7 +181,7 @@ class Runner:
     def show(self) -> None:
         """Print what is new in the log."""
         with contextlib.suppress(BrokenPipeError):
-            sys.stdout.write(self.shown.read().decode("utf-8", "replace"))
+            sys.stdout.write(self.decode(self.shown.read()))
             sys.stdout.flush()
 
     def summary(self) -> str:
