@@ -62,8 +62,11 @@ def chapters(args: SimpleNamespace) -> None:
         at_once = min(AT_ONCE, os.cpu_count() or 1)
         with ThreadPoolExecutor(at_once) as pool:
             runs = {pool.submit(run_chapter, name, args.standin, folder): name for name in names}
-            for run in as_completed(runs):
-                ended(runs[run], run.result)
+            try:
+                for run in as_completed(runs):
+                    ended(runs[run], run.result)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # at the limit none starts any more
     if failed:
         raise AssertionError(f"failed: {', '.join(sorted(failed))}")
 
