@@ -19,8 +19,8 @@ from .runner import Part, Runner
 
 # the seconds that a part may well take: on a GPU, where it first compiles; on the stand-in
 EXPECTED = {
-    "first": (100, 20), "digits": (70, 30), "gradcheck": (50, 60), "bench": (90, 60),
-    "suite": (140, 140), "cub": (30, 40), "chapters": (70, 200), "cifar": (5, 20),
+    "first": (100, 20), "digits": (70, 30), "gradcheck": (50, 60), "bench": (90, 80),
+    "suite": (140, 140), "cub": (30, 50), "chapters": (70, 170), "cifar": (5, 20),
 }  # fmt: skip
 AFTER = 40  # seconds that CIFAR-10 takes beside training
 PATIENCE = 90  # seconds in which a GPU has to answer

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,11 +43,17 @@ def chapters(args: SimpleNamespace) -> None:
     """Chapter 12 first, by itself, since it measures; then the others, several at once."""
     names = sorted(path.stem for path in (ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
     names.remove(RECORDS)
-    failed = []
+    failed: list[str] = []
+    running: dict[str, None] = {}  # in the order in which they started
 
-    def ended(name: str, run: object) -> None:
+    def run(name: str) -> float:
+        running[name] = None
+        report.fact(running=list(running))
+        return run_chapter(name, args.standin, folder)
+
+    def ended(name: str, result: Callable[[], float]) -> None:
         try:
-            seconds = run()  # type: ignore[operator]
+            seconds = result()
             print(f"{name:24}{seconds:6.0f} s", flush=True)
             report.row(chapter=name, status="done", seconds=seconds)
         except Exception as error:
@@ -54,17 +61,19 @@ def chapters(args: SimpleNamespace) -> None:
             print(f"{name:24} FAILED\n{error}", flush=True)
             report.row(chapter=name, status="failed", why=str(error).strip().splitlines()[-1][:300])
             report.failure(name, str(error))
+        running.pop(name, None)
+        report.fact(running=list(running))
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        ended(RECORDS, lambda: run_chapter(RECORDS, args.standin, folder))
+        ended(RECORDS, lambda: run(RECORDS))
         keep(folder / RECORDS / RECORD, args)
         at_once = min(AT_ONCE, os.cpu_count() or 1)
         with ThreadPoolExecutor(at_once) as pool:
-            runs = {pool.submit(run_chapter, name, args.standin, folder): name for name in names}
+            runs = {pool.submit(run, name): name for name in names}
             try:
-                for run in as_completed(runs):
-                    ended(runs[run], run.result)
+                for future in as_completed(runs):
+                    ended(runs[future], future.result)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # at the limit none starts any more
     if failed:
