@@ -10,6 +10,7 @@ lie beside them.
 """
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def checks(quick: bool, arguments: list[str]) -> dict[str, list[str]]:
     }
     if os.environ.get("TINYFRACTAL_BACKEND", "numpy") == "numpy" and not quick:
         found["tests on a stand-in for a GPU"] = [
-            "tests.gpu", "--standin", "--only", "suite", "--", *arguments
+            "tests.gpu.part", "suite", json.dumps({"standin": True, "pytest": arguments})
         ]  # fmt: skip
     return found
 

@@ -20,7 +20,7 @@ from .benchmarks.measure import Times, disagreements, distance, measure, row
 from .benchmarks.workloads import MLP, NETWORKS, WORKLOADS, Chain, Layer, Network, Step
 
 pytestmark = pytest.mark.skipif(
-    backend.current() != "numpy", reason="times the CPU; GPUs have tests.gpu --bench"
+    backend.current() != "numpy", reason="times the CPU; GPUs have tests.gpu --only bench"
 )
 
 TINY = {

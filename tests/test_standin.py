@@ -19,7 +19,6 @@ from . import gpu
 
 real = backend.current() == "cupy" and not hasattr(sys.modules["cupy"], "is_standin")
 pytestmark = pytest.mark.skipif(real, reason="there is a real GPU")
-QUICK = ("03_arrays", "04_engine", "06_convolution", "08_fractals", "12_gpu")
 
 
 # ----- The stand-in -----
@@ -352,37 +351,3 @@ def test_a_checkpoint_goes_on_on_the_other_backend(cupy, tmp_path):
     state, *_, here = run(tmp_path, "numpy", 2, resume=True)  # nothing is left to do
     assert here == there
     assert all(np.array_equal(state[name], array) for name, array in saved["model"].items())
-
-
-# ----- The tutorials, and the command -----
-
-
-@pytest.mark.tutorial
-@pytest.mark.parametrize("name", QUICK)
-def test_code_of_a_chapter_runs_on_it(name, tmp_path):
-    pytest.importorskip("matplotlib")
-    gpu.run_chapter(name, True, tmp_path)  # all of them: python -m tests.gpu --standin
-
-
-def test_the_command_says_that_there_is_no_gpu(on_numpy, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setattr(sys, "argv", ["tests.gpu"])
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    assert gpu.main() == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("tests.gpu: backend: CuPy is not installed. On a machine with an NVIDIA")
-    assert len(err.splitlines()) == 1
-
-
-def test_the_command_runs_in_small(cupy, monkeypatch, capsys):
-    options = ["--standin", "--only", "digits", "--cifar", "--bench"]
-    monkeypatch.setattr(sys, "argv", ["tests.gpu", *options])
-    monkeypatch.setattr(gpu, "STEPS", 5)
-    monkeypatch.setattr(gpu.one_run, "__defaults__", (5,))
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    assert gpu.main() == 0, capsys.readouterr()
-    out = capsys.readouterr().out
-    assert "all went well" in out
-    assert "DIFFERS" not in out
-    assert "whole network" in out
