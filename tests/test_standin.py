@@ -15,8 +15,6 @@ from tinyfractal.recipe import Recipe
 from tinyfractal.train import CHECKPOINT, columns_of, evaluate, fit, predict
 from tinyfractal.train.checkpoint import load_checkpoint
 
-from . import gpu
-
 real = backend.current() == "cupy" and not hasattr(sys.modules["cupy"], "is_standin")
 pytestmark = pytest.mark.skipif(real, reason="there is a real GPU")
 

@@ -148,7 +148,7 @@ def test_bias_and_relu_are_added_on_the_way(channels, side):
     np.testing.assert_allclose(asnumpy(y), np.maximum(asnumpy(plain) + bias, 0), atol=1e-11)
 
 
-def test_conv2d_takes_it(monkeypatch):
+def test_conv2d_takes_it(monkeypatch, on_numpy):
     calls = []
     for name in ("forward", "backward"):
         real = getattr(winograd, name)

@@ -8,6 +8,7 @@ from typing import Any
 from ..backend import Array, current, xp
 from ..engine.definition import RULES
 from ..engine.operators import raw
+from ..engine.tensor import Tensor
 from ..ops import norm
 from . import cuda
 from .fused import as_written, fused, quicker
@@ -167,12 +168,17 @@ def _by_statistics(
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=fixed, fixed=True)
 
 
-def _towards(a: Array, b: Array, share: float) -> None:
-    (cuda.move if current() == "cupy" else as_written(norm._towards))(a, b, share)
+def _move(running: Any, momentum: float, batch: Array) -> None:
+    if current() == "numpy" or running is None:
+        as_written(norm.move)(running, momentum, batch)
+        return
+    cuda.move(raw(running), batch, momentum)
+    if isinstance(running, Tensor):
+        running.changed("batch_norm")
 
 
 RULES[norm._by_batch] = _by_batch
-RULES[norm._towards] = _towards
+RULES[norm.move] = _move
 RULES[norm._by_statistics] = _by_statistics
 
 

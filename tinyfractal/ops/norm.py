@@ -68,18 +68,13 @@ def batch_norm(
     return y
 
 
+@definition
 def move(running: Any, momentum: float, batch: Array) -> None:
     """running ← (1 - momentum) · running + momentum · batch, in place."""
     if running is not None:
-        _towards(raw(running), batch, momentum)
+        raw(running)[...] = (1 - momentum) * raw(running) + momentum * batch
         if isinstance(running, Tensor):
             running.changed("batch_norm")
-
-
-@definition
-def _towards(a: Array, b: Array, share: float) -> None:
-    """a ← (1 - share) · a + share · b, in place."""
-    a[...] = (1 - share) * a + share * b
 
 
 @definition
