@@ -148,6 +148,34 @@ def test_batch_norm_is_as_defined(n, relu, training, cupy):
     np.testing.assert_allclose(*moved, rtol=1e-12)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_statistics_may_be_of_another_type(training, cupy):
+    x, ones = RNG.normal(size=(6, 3)).astype(np.float32), np.ones(3, np.float32)
+    center, variance = RNG.normal(size=3), RNG.normal(size=3) ** 2
+
+    def found(name):
+        with backend.using(name):
+            arrays = [backend.asarray(a.copy()) for a in (x, ones, ones, center, variance)]
+            y = batch_norm(Tensor(arrays[0]), *arrays[1:], training=training)
+            assert name == "numpy" or y.dtype == np.float32
+            return [backend.asnumpy(a) for a in (y, *arrays[3:])]
+
+    for a, b in zip(found("cupy"), found("numpy"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [225, 4900, 7919, 102_400])
+def test_a_sum_over_any_number_of_pixels_is_shared_by_many_threads(pixels):
+    for channels in (3, 64, 512):
+        rows = cuda._rows(pixels, cuda.SUMS // channels)
+        assert pixels % rows == 0
+        assert rows * channels <= cuda.SUMS
+        prime = pixels == 7919
+        assert (
+            pixels <= cuda.FEW or prime or pixels // rows <= 4 * pixels * channels // cuda.SUMS + 9
+        )
+
+
 def test_batch_norm_in_float32_loses_no_digits_to_a_large_mean(cupy):
     x = array(40, 8, 8, 3) + 1000
     single, double = (
@@ -178,6 +206,12 @@ def test_a_nan_is_not_hidden(cupy):
     fixed = [backend.asarray(np.array([value])) for value in (1.0, 0.0, 0.0, 1.0)]
     y = batch_norm(x, *fixed, training=False, relu=True).numpy()
     assert np.isnan(y).sum() == 1
+
+
+def test_integers_are_not_joined_to_zeros(cupy):
+    ints = Tensor(backend.asarray(np.array([2, 4])))
+    with pytest.raises(tf.errors.DTypeError):
+        join([ints, ints])
 
 
 def test_join_is_as_defined(cupy):
@@ -217,6 +251,21 @@ def test_a_step_of_an_optimizer_is_as_defined(which, quick, cupy):
         return p.numpy()
 
     np.testing.assert_allclose(run(quick), run(True), rtol=1e-12)
+
+
+def test_adam_in_float32_keeps_the_digits_of_1_minus_beta(cupy):
+    g = RNG.normal(size=50).astype(np.float32)
+
+    def square(backend_):
+        with backend.using(backend_):
+            p = nn.Parameter(backend.asarray(np.zeros(50, np.float32)))
+            optimizer = optim.Adam([p], betas=(0.9, 0.99999))
+            for _ in range(20):
+                p.grad = Tensor(backend.asarray(g))
+                optimizer.step()
+            return backend.asnumpy(optimizer.memory["square"][0])
+
+    np.testing.assert_allclose(square("cupy"), square("numpy"), rtol=1e-5)
 
 
 def test_an_optimizer_of_ones_own_takes_its_own_step(cupy):

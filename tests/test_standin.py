@@ -137,7 +137,7 @@ LAUNCHES = {
     "x += 1": (lambda x, cupy: x.__iadd__(1), {"kernel": 1}),
     "a view": (lambda x, cupy: x[1:, ::2].T[None].reshape(1, 2, 2), {}),
     "a reshape that copies": (lambda x, cupy: x.T.reshape(-1), {"kernel": 1}),
-    "copy": (lambda x, cupy: x.copy(), {"copy": 1}),
+    "copy": (lambda x, cupy: x.copy(), {"kernel": 1}),
     "a copy in pieces": (lambda x, cupy: x[:, 1:].copy(), {"kernel": 1}),
     "another type": (lambda x, cupy: x.astype("f4"), {"kernel": 1}),
     "the same type": (lambda x, cupy: x.astype(x.dtype, copy=False), {}),

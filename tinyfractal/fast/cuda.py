@@ -38,7 +38,8 @@ from ..ops.conv import Plan, taps
 Shape = tuple[int, ...]
 
 WINDOWS = 1 << 28  # numbers in P: 1 GB of float32; more images are done in several pieces
-SUMS = 1 << 13  # numbers that a sum over pixels has after the first step, to keep a GPU busy
+SUMS = 1 << 14  # numbers that a sum over pixels has after the first step, to keep a GPU busy
+FEW = 256  # pixels that are summed in one step
 WHERE = "template <typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }"
 
 
@@ -61,18 +62,23 @@ class Sum:
     def __call__(self, *args: Any) -> Array:
         images = args[0]
         pixels, channels = math.prod(images.shape[:-1]), images.shape[-1]
-        rows = math.gcd(pixels, _power_of_two(SUMS // max(1, channels))) or 1
+        rows = _rows(pixels, SUMS // max(1, channels))
         cut = (rows, pixels // rows, channels)
         args = tuple(a.reshape(cut) if _is_like(a, images) else a for a in args)
-        return _compiled(xp.ReductionKernel, *self.parts)(*args, axis=1).sum(axis=0)
+        sums = _compiled(xp.ReductionKernel, *self.parts)(*args, axis=1)
+        return sums[0] if rows == 1 else sums.sum(axis=0)
 
 
 def _is_like(a: Any, images: Array) -> bool:
     return getattr(a, "ndim", 0) > 1 and a.shape == images.shape
 
 
-def _power_of_two(most: int) -> int:
-    return 1 << (max(1, most).bit_length() - 1)
+@functools.cache
+def _rows(pixels: int, most: int) -> int:
+    """How many sums there are for each channel after the first step: a divisor of the pixels."""
+    if pixels <= FEW:
+        return 1
+    return next((rows for rows in range(min(most, pixels), 1, -1) if pixels % rows == 0), 1)
 
 
 @functools.cache
@@ -198,7 +204,7 @@ OF_INPUT = {
     False: "weight / sqrt(variance + eps) * ({g} - (g_bias + {x_hat} * g_weight) * share)",
     True: "weight / sqrt(variance + eps) * {g}",  # by fixed statistics
 }
-MOVE = Formula("T b, T share", "T a", "a = (1 - share) * a + share * b", "move")
+MOVE = Formula("T b, T rest, T share", "T a", "a = rest * a + share * b", "move")
 
 
 @functools.cache
@@ -251,7 +257,7 @@ def _share(x: Array) -> float:
 
 def move(a: Array, b: Array, share: float) -> None:
     """a moves towards b, in place, by a share of the way."""
-    MOVE(b, share, a)
+    MOVE(b.astype(a.dtype, copy=False), 1 - share, share, a)
 
 
 # ----- Join -----
@@ -324,10 +330,11 @@ SGD = {
     for nesterov in (False, True)
 }
 ADAM = Formula(
-    "T g, T lr, T beta1, T beta2, T eps, T decay, T shrink, T share1, T share2",
+    # 1 - beta comes from Python: in float32 it would lose most of its digits
+    "T g, T lr, T beta1, T rest1, T beta2, T rest2, T eps, T decay, T shrink, T share1, T share2",
     "T w, T m, T v",
-    "w = w * shrink; m = beta1 * m + (1 - beta1) * (g + decay * w);"
-    "v = beta2 * v + (1 - beta2) * (g + decay * w) * (g + decay * w);"
+    "w = w * shrink; m = beta1 * m + rest1 * (g + decay * w);"
+    "v = beta2 * v + rest2 * (g + decay * w) * (g + decay * w);"
     "w -= lr * (m / share1) / (sqrt(v / share2) + eps)",
     "adam",
 )
@@ -351,8 +358,9 @@ def _adapt(
     decay: float, shrink: float,
 ) -> None:  # fmt: skip
     beta1, beta2 = group["betas"]
+    betas = beta1, 1 - beta1, beta2, 1 - beta2
     shares = 1 - beta1**t, 1 - beta2**t
-    ADAM(g, group["lr"], beta1, beta2, group["eps"], decay, shrink, *shares, w, m, v)
+    ADAM(g, group["lr"], *betas, group["eps"], decay, shrink, *shares, w, m, v)
 
 
 ADAPT = optim.Adam.adapt

@@ -20,7 +20,7 @@ def _shares(g: Any, _y: Any, *_xs: Any, weights: Any) -> list[Any]:
 
 @primitive(_shares)
 def _join(*xs: Array, weights: Any) -> Array:
-    if current() == "cupy":
+    if current() == "cupy" and xs[0].dtype.kind == "f":
         return cuda.weighted_sum(xs, [weights] * len(xs) if isinstance(weights, float) else weights)
     y = xp.empty_like(xs[0])
 

@@ -164,6 +164,9 @@ def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[A
 def _by_statistics(
     x: Any, weight: Any, bias: Any, center: Any, variance: Any, eps: float, relu: bool
 ) -> Any:
+    if current() == "cupy":  # whose kernels take numbers of one type
+        dtype = raw(x).dtype
+        center, variance = (a.astype(dtype, copy=False) for a in (center, variance))
     fixed = center, variance
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=fixed, fixed=True)
 

@@ -21,9 +21,9 @@ def check_arrays(name: str, **arguments: Any) -> None:
 
 
 def check_features(name: str, **arguments: Any) -> None:
-    """Raise `DTypeError` unless x and the weights are arrays, and x no integers, such as bytes."""
+    """Raise `DTypeError` unless x and the weights are arrays, and x has floats, not bytes."""
     check_arrays(name, **arguments)
-    if arguments["x"].dtype.kind in "iu":
+    if arguments["x"].dtype.kind in "iub":
         raise DTypeError(
             f"{name}: x needs floats, got {arguments['x'].dtype}; data.to_unit(images) makes bytes "
             "0 to 1, .astype(numpy.float32) leaves the numbers as they are"

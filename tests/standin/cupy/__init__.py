@@ -40,7 +40,7 @@ from ._array import (
     power as _power,
 )
 from ._kernels import ElementwiseKernel, ReductionKernel
-from ._launches import launch, launches, of_copy, of_function, of_product
+from ._launches import launch, launches, of_function, of_product
 from ._signatures import API, Signature
 
 __version__ = API["cupy"]
@@ -100,7 +100,7 @@ def _maker(name, names):
                 return obj
             result = original(obj._host, *args, **kwargs)
             if not numpy.may_share_memory(result, obj._host):
-                of_copy(obj._host, name)
+                launch("kernel", name, obj._host.size > 0)
             return wrap(result)
         host = numpy.array(obj, dtype)  # a list of arrays on the device is refused here
         if host.dtype.kind not in "fiubc" or host.dtype == numpy.longdouble:

@@ -413,7 +413,7 @@ def _method(name, signature):
         result = quietly(found, *given, **{k: unwrap(v, name) for k, v in kwargs.items()})
         if name in ("copy", "astype") and result.dtype == self.dtype:
             if not _launches.is_view(result, [self._host]):
-                _launches.of_copy(self._host, name)
+                _launches.launch("kernel", name, bool(self.size))
             elif name == "astype":
                 return self
         elif name == "fill":

@@ -20,6 +20,8 @@ def _names(params):
     for kind, *_ in pairs:
         if kind == "raw":
             raise NotImplementedError("the stand-in cannot do raw arguments")
+    if any(name == "i" for _, name in pairs):
+        raise ValueError(f"{params}: CuPy itself calls the index i")
     return pairs
 
 
@@ -36,7 +38,7 @@ class _Kernel:
             raise TypeError(f"Wrong number of arguments for {self.name!r}")
         types, values = {}, {}
         for (kind, name), arg in zip(places, args):
-            values[name] = unwrap(arg, self.name)
+            values[name] = arg if isinstance(arg, numpy.generic) else unwrap(arg, self.name)
             if isinstance(arg, ndarray):
                 dtype = numpy.dtype(kind) if len(kind) > 1 else types.setdefault(kind, arg.dtype)
                 if dtype != arg.dtype:

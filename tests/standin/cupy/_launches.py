@@ -124,13 +124,6 @@ def of_pad(x, widths, mode, values):
         launch("kernel", "pad", sum(side > 0 for pair in numpy.atleast_2d(widths) for side in pair))
 
 
-def of_copy(x, what):
-    """An array copied as it is: memory to memory where it lies in one piece."""
-    if x.size:
-        lies = x.flags.c_contiguous or x.flags.f_contiguous
-        launch("copy" if lies else "kernel", what)
-
-
 def of_fill(x, value):
     """A number written into all of x."""
     if x.size:
