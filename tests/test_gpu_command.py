@@ -177,7 +177,7 @@ def test_it_says_in_one_line_that_there_is_no_gpu(tmp_path, monkeypatch, capsys)
     assert command.main([]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("tests.gpu: backend: CuPy is not installed. On a machine with an NVIDIA")
+    assert err.startswith("tests.gpu: backend: CuPy is not installed. ")
     assert len(err.splitlines()) == 1
 
 
