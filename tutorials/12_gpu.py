@@ -594,8 +594,8 @@ plt.show()
 # fewer launches. This is why the library goes other ways on a GPU than on a CPU (chapter 13): a
 # convolution is windows times kernel, in a single two-dimensional product; normalizing a batch and
 # the relu behind it are one kernel, and so is the optimizer's step of a parameter. A test counts
-# the launches (`tests/test_cuda.py`): a training step may take 410 with the digits' network, and
-# 960 with the paper's, 35 convolutions of up to 512 channels.
+# the launches (`tests/test_cuda.py`): a training step may take 425 with the digits' network, and
+# 995 with the paper's, 35 convolutions of up to 512 channels.
 #
 # Two things may surprise you on a GPU. The first step is slow: CuPy compiles each kernel when it is
 # needed for the first time, and keeps it on the disk for the next run. And `nvidia-smi` shows more

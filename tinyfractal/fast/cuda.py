@@ -196,7 +196,7 @@ def _pieces(n: int, size: Shape, kernel: Shape) -> list[slice]:
 
 # ----- Batch norm and ReLU -----
 
-MEAN = Sum("T x, T share", "x * share", "mean")
+MEAN = Sum("T x, T guess, T share", "(x - guess) * share", "mean")
 VARIANCE = Sum("T x, T center, T share", "(x - center) * (x - center) * share", "variance")
 X_HAT = "(x - center) / sqrt(variance + eps)"
 G = {False: "g", True: "where(y > 0, g, T(0))"}  # the gradient of what ReLU got
@@ -227,8 +227,12 @@ def _backward(relu: bool, fixed: bool) -> tuple[Sum, Sum, Formula]:
 
 
 def statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of each channel, (C,) each."""
-    center = MEAN(x, _share(x))
+    """Mean and variance of each channel, (C,) each.
+
+    What is summed are the distances from some pixel: of large numbers the last digits would go.
+    """
+    guess = x.reshape(-1, x.shape[-1])[0] if x.size else 0.0
+    center = guess + MEAN(x, guess, _share(x))
     return center, VARIANCE(x, center, _share(x))
 
 
