@@ -231,7 +231,7 @@ def statistics(x: Array) -> tuple[Array, Array]:
 
     What is summed are the distances from some pixel: of large numbers the last digits would go.
     """
-    guess = x.reshape(-1, x.shape[-1])[0] if x.size else 0.0
+    guess = x[(0,) * (x.ndim - 1)] if x.size else 0.0
     center = guess + MEAN(x, guess, _share(x))
     return center, VARIANCE(x, center, _share(x))
 
