@@ -32,7 +32,6 @@ from typing import Any, cast
 from .. import optim
 from ..backend import Array, xp
 from ..check import Pair
-from ..engine.tensor import Tensor
 from ..ops.conv import Plan, taps
 
 Shape = tuple[int, ...]
@@ -238,9 +237,11 @@ def statistics(x: Array) -> tuple[Array, Array]:
 
 def batch_norm(
     x: Array, weight: Array, bias: Array, center: Array, variance: Array, eps: float, relu: bool
-) -> Array:
-    """x (…, C), normalized, and rectified with `relu`."""
-    return _normalize(relu)(x, center, variance, weight, bias, eps)
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    """x (…, C), normalized, and rectified with `relu`; and what its gradients want saved."""
+    center, variance = (a.astype(x.dtype, copy=False) for a in (center, variance))
+    y = _normalize(relu)(x, center, variance, weight, bias, eps)
+    return y, (y, center, variance)
 
 
 def batch_norm_gradients(
@@ -367,7 +368,6 @@ def _adapt(
     ADAM(g, group["lr"], *betas, group["eps"], decay, shrink, *shares, w, m, v)
 
 
-ADAPT = optim.Adam.adapt
 STEPS: dict[Any, Callable] = {
     optim.SGD.update: _sgd,
     optim.Adam.update: _adam,
@@ -375,13 +375,9 @@ STEPS: dict[Any, Callable] = {
 }
 
 
-def steps(optimizer: optim.Optimizer, which: Sequence[int]) -> bool:
-    """A step of these parameters, one kernel each; False if the optimizer is not the library's."""
-    update = STEPS.get(type(optimizer).update)
-    if update is None or getattr(type(optimizer), "adapt", ADAPT) is not ADAPT:
-        return False
-    for i in which:
-        w, g = optimizer.parameters[i].data, cast(Tensor, optimizer.parameters[i].grad).data
-        memory = [arrays[i] for arrays in optimizer.memory.values()]
-        update(optimizer.group_of[i].data, optimizer.counts[i], w, g, *memory)
-    return True
+def update_of(optimizer: optim.Optimizer) -> Callable:
+    """The update of a parameter as one kernel; the optimizer's own if it is not the library's."""
+    adapt = getattr(optimizer, "adapt", None)
+    if adapt is not None and getattr(adapt, "__func__", None) is not optim.Adam.adapt:
+        return optimizer.update
+    return STEPS.get(getattr(optimizer.update, "__func__", None), optimizer.update)

@@ -147,8 +147,7 @@ def _batch_norm(
     # `statistics` are those of x, where the caller has them already; or `fixed` ones
     center, variance = _statistics(x) if statistics is None else statistics
     if current() == "cupy":
-        y = cuda.batch_norm(x, weight, bias, center, variance, eps, relu)
-        return y, (y, center, variance)
+        return cuda.batch_norm(x, weight, bias, center, variance, eps, relu)
     scale = 1 / xp.sqrt(variance + eps)
     multiple = scale * weight
     y = _scaled(x, multiple, bias - center * multiple, relu)
@@ -164,9 +163,6 @@ def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[A
 def _by_statistics(
     x: Any, weight: Any, bias: Any, center: Any, variance: Any, eps: float, relu: bool
 ) -> Any:
-    if current() == "cupy":  # whose kernels take numbers of one type
-        dtype = raw(x).dtype
-        center, variance = (a.astype(dtype, copy=False) for a in (center, variance))
     fixed = center, variance
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=fixed, fixed=True)
 

@@ -16,8 +16,7 @@ from .parallel import at_once, run, runs
 
 def move(self: Optimizer, which: Sequence[int]) -> None:
     """In the place of `Optimizer._move`."""
-    if current() == "cupy" and cuda.steps(self, which):
-        return
+    update = cuda.update_of(self) if current() == "cupy" else self.update
     pieces: list[tuple[int, Any]] = []
     numbers = 0
     for i in which:
@@ -35,7 +34,7 @@ def move(self: Optimizer, which: Sequence[int]) -> None:
             arrays += [memory[i] for memory in self.memory.values()]
             if some is not None:
                 arrays = [array.reshape(-1)[some] for array in arrays]
-            self.update(self.group_of[i].data, self.counts[i], *arrays)
+            update(self.group_of[i].data, self.counts[i], *arrays)
 
     shares = at_once(numbers)
     if shares == 1:
