@@ -196,9 +196,7 @@ def ours(spec: Network) -> dict[str, Contender]:
 
     steps = in_tinyfractal.network(replace(spec, labels=backend.asarray(spec.labels)))
     pool = cupy.get_default_memory_pool()
-    timing: dict[str, Any] = {}
-    if hasattr(cupy.cuda, "Event"):
-        timing = {"event": cupy.cuda.Event, "between": cupy.cuda.get_elapsed_time}
+    timing = {"event": cupy.cuda.Event, "between": cupy.cuda.get_elapsed_time}
     return {
         what: Contender(lambda step=step: step.run(step.prepare()),  # type: ignore[misc]
                         pool=lambda: pool.total_bytes() / 1e6,

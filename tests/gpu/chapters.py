@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import SimpleNamespace
 
+from tinyfractal.files import write_atomically
+
 from . import ROOT, environment, report
-from .runner import replace_file
 
 AT_ONCE = 6
 RECORDS = "12_gpu"
@@ -86,5 +87,5 @@ def keep(record: Path, args: SimpleNamespace) -> None:
     if not args.standin and not args.out:
         places = [ROOT / "tutorials" / "pictures"]
     for place in places if record.exists() else []:
-        replace_file(place / record.name, record.read_text())
+        write_atomically(place / record.name, record.read_bytes())
         print(f"wrote {place.name}/{record.name}", flush=True)

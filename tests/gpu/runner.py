@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyfractal.files import write_atomically
+
 GRACE = 4.0  # seconds between asking a part to end and killing it
 RESERVE = GRACE + 2  # seconds of the budget that no part gets
 ROWS = "TINYFRACTAL_GPU_ROWS"  # in a part's environment: where its lines of JSON go
@@ -169,9 +171,10 @@ class Runner:
     # ----- Writing -----
 
     def save(self) -> None:
-        """Write results.json: whoever reads it meets the old one or the new one, whole."""
+        """Write results.json, whole at any moment."""
         self.results["seconds"] = round(time.monotonic() - self.start, 1)
-        replace_file(self.folder / "results.json", json.dumps(self.results, indent=1) + "\n")
+        text = json.dumps(self.results, indent=1) + "\n"
+        write_atomically(self.folder / "results.json", text.encode())
 
     def say(self, text: str) -> None:
         """Into the log, and onto the screen."""
@@ -196,7 +199,7 @@ class Runner:
         return "\n".join(line.rstrip() for line in lines)
 
 
-# ----- Processes and files -----
+# ----- Processes -----
 
 
 def has_ended(pid: int) -> bool:
@@ -214,13 +217,3 @@ def kill_group(process: subprocess.Popen, ended: bool) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file all at once: first beside it, under a name of which at most one is left."""
-    beside = path.with_name(f".{path.name}.new")
-    with open(beside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
