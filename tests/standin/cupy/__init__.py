@@ -32,15 +32,13 @@ from ._array import (
     landed,
     ndarray,
     quietly,
+    raised,
     unwrap,
     watch,
     wrap,
 )
-from ._array import (
-    power as _power,
-)
 from ._kernels import ElementwiseKernel, ReductionKernel
-from ._launches import launch, launches, of_function, of_product
+from ._launches import launch, launches, of_elementwise, of_function
 from ._signatures import API, Signature
 
 __version__ = API["cupy"]
@@ -99,8 +97,7 @@ def _maker(name, names):
             if name == "asarray" and dtype in (None, obj.dtype):
                 return obj
             result = original(obj._host, *args, **kwargs)
-            if not numpy.may_share_memory(result, obj._host):
-                launch("kernel", name, obj._host.size > 0)
+            of_function(name, [obj._host], kwargs, result)
             return wrap(result)
         host = numpy.array(obj, dtype)  # a list of arrays on the device is refused here
         if host.dtype.kind not in "fiubc" or host.dtype == numpy.longdouble:
@@ -128,12 +125,9 @@ class _Ufunc:
         out = kwargs.get("out", args[self.nin] if len(args) > self.nin else None)
         given = [unwrap(arg) for arg in args]
         named = {k: unwrap(v) for k, v in kwargs.items()}
-        function = _power if self.__name__ == "power" and out is None else self.original
+        function = raised if self.__name__ == "power" and out is None else self.original
         result = computed(function, *given, **named)
-        if self.__name__ == "matmul":
-            of_product(*given[:2], unwrap(out))
-        elif (result[0] if isinstance(result, tuple) else result).size:
-            launch("kernel", self.__name__)
+        of_elementwise(self.__name__, given[: self.nin], result, unwrap(out))
         if out is None:
             return wrap(result)
         out._host[...] = flushed(result)

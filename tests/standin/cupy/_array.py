@@ -164,7 +164,7 @@ def outside(host):
     return host
 
 
-def power(a, b):
+def raised(a, b):
     """a ** b, where NumPy refuses integers to negative powers: 0 then, but of 1 and -1."""
     if numpy.asarray(a).dtype.kind in "iu" and numpy.asarray(b).dtype.kind in "iu":
         below = numpy.where(numpy.equal(a, -1), 1 - 2 * (b % 2), numpy.equal(a, 1))
@@ -356,10 +356,7 @@ def _operator(name, function, swapped=False):
         a, b = self._host, unwrap(other)
         a, b = (b, a) if swapped else (a, b)
         result = computed(function, a, b)
-        if function is operator.matmul:
-            _launches.of_product(a, b)
-        elif result.size:
-            launch("kernel", name.strip("_"))
+        _launches.of_elementwise(function.__name__, (a, b), result)
         return wrap(result)
 
     setattr(ndarray, name, method)
@@ -383,15 +380,15 @@ def _in_place(name, function):
 
 def _unary(name, function):
     def method(self):
-        if self.size:
-            launch("kernel", name)
-        return wrap(computed(function, self._host))
+        result = computed(function, self._host)
+        _launches.of_elementwise(name, (self._host,), result)
+        return wrap(result)
 
     return method
 
 
 for _name in BINARY:
-    _function = power if _name == "pow" else getattr(operator, f"__{_name}__")
+    _function = raised if _name == "pow" else getattr(operator, f"__{_name}__")
     _operator(f"__{_name}__", _function)
     _operator(f"__r{_name}__", _function, swapped=True)
     if _name != "matmul":
@@ -411,12 +408,9 @@ def _method(name, signature):
         found = getattr(self._host, name)
         given = [unwrap(arg, name) for arg in args]
         result = quietly(found, *given, **{k: unwrap(v, name) for k, v in kwargs.items()})
-        if name in ("copy", "astype") and result.dtype == self.dtype:
-            if not _launches.is_view(result, [self._host]):
-                _launches.launch("kernel", name, bool(self.size))
-            elif name == "astype":
-                return self
-        elif name == "fill":
+        if name == "astype" and result is self._host:
+            return self
+        if name == "fill":
             _launches.of_fill(self._host, given[0])
         else:
             _launches.of_function(name, (self._host, *given), kwargs, result)
