@@ -8,12 +8,21 @@
 
 Read `dataset` first, then `loader` and `augment`: from labelled images to batches. `digits` come
 with the library; `readers` and `cifar` read the published archives, `sources` says where those are,
-and `download` fetches them. `images` reads a picture.
+and `download` fetches them. `images` reads a picture, `sound` a recording.
 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """
 
-from .augment import Compose, cutout, mirror, shift
+from .augment import (
+    Compose,
+    cutout,
+    mask_bands,
+    mask_time,
+    mirror,
+    shift,
+    shift_bands,
+    shift_time,
+)
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset, Standardize
 from .digits import load_digits
@@ -21,6 +30,7 @@ from .download import download, fetch
 from .images import read_image
 from .loader import Loader
 from .readers import load, load_mnist, load_npz, read_idx
+from .sound import decode_sound, read_wav, spectrogram
 
 __all__ = [
     "Compose",
@@ -28,6 +38,7 @@ __all__ = [
     "Loader",
     "Standardize",
     "cutout",
+    "decode_sound",
     "download",
     "fetch",
     "load",
@@ -36,8 +47,14 @@ __all__ = [
     "load_digits",
     "load_mnist",
     "load_npz",
+    "mask_bands",
+    "mask_time",
     "mirror",
     "read_idx",
     "read_image",
+    "read_wav",
     "shift",
+    "shift_bands",
+    "shift_time",
+    "spectrogram",
 ]
