@@ -82,7 +82,7 @@ def spectrogram(
 def mel_bands(rate: int, width: int, bands: int, low: float, high: float) -> np.ndarray:
     """Triangles M `(frequencies, bands)`: how much of each frequency belongs to each band.
 
-    The ear tells 100 from 200 Hz as easily as 3,000 from 3,300. On the mel scale,
+    The ear tells 100 from 200 Hz as easily as 3,000 from 3,500. On the mel scale,
     m(f) = 2595 log₁₀(1 + f / 700), equal steps sound equal (D. O'Shaughnessy, "Speech
     Communication", 1987). The corners of the triangles are equally spaced there.
     Each column sums to 1: a band holds the mean power of its frequencies.
