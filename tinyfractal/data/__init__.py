@@ -7,9 +7,9 @@
     loader = data.Loader(train, batch_size=100, shuffle=True, transform=standardize)
 
 Read `dataset` first, then `loader` and `augment`: from labelled images to batches. `digits` come
-with the library; `readers` and `cifar` read the published archives, `sources` says where those are,
-and `download` fetches them. `images` reads a picture, `sound` a recording; `archive` reads a folder
-or a zip, and `cache` keeps what was decoded.
+with the library; `readers`, `cifar` and `fsdd` read the published archives, `sources` says where
+those are, and `download` fetches them. `images` reads a picture, `sound` a recording; `archive`
+reads a folder or a zip, and `cache` keeps what was decoded.
 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """
@@ -28,6 +28,7 @@ from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset, Standardize
 from .digits import load_digits
 from .download import download, fetch
+from .fsdd import load_fsdd
 from .images import read_image
 from .loader import Loader
 from .readers import load, load_mnist, load_npz, read_idx
@@ -46,6 +47,7 @@ __all__ = [
     "load_cifar10",
     "load_cifar100",
     "load_digits",
+    "load_fsdd",
     "load_mnist",
     "load_npz",
     "mask_bands",
