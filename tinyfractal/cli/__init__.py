@@ -3,8 +3,8 @@
 Each command is a function `command_NAME`, its options beside it: in `train`, in `predict` (with
 `evaluate`), in `look`, which has `profile`, `selfcheck` and `chapters` behind it. `datasets` finds
 the images that `--data` means; `options` reads what was typed; `surroundings` are streams and
-signals. Whatever goes wrong ends in one line on
-stderr and a non-zero exit; `--debug` shows the traceback instead.
+signals. Whatever goes wrong ends in one line on stderr and a non-zero exit; `--debug` shows the
+traceback instead.
 """
 
 from __future__ import annotations
