@@ -7,21 +7,22 @@
     loader = data.Loader(train, batch_size=100, shuffle=True, transform=standardize)
 
 Read `dataset` first, then `loader` and `augment`: from labelled images to batches. `digits` come
-with the library; `readers` and `cifar` read the published archives, `sources` says where those are,
-and `download` fetches them. `images` reads a picture; `archive` reads a folder or a zip, and
-`cache` keeps what was decoded.
+with the library; `readers`, `cifar` and `bccd` read the published archives, `sources` says where
+those are, and `download` fetches them. `images` reads a picture; `archive` reads a folder or a zip,
+and `cache` keeps what was decoded.
 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """
 
 from .augment import Compose, cutout, mirror, shift
+from .bccd import load_bccd
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset, Standardize
 from .digits import load_digits
 from .download import download, fetch
 from .images import read_image
 from .loader import Loader
-from .readers import load, load_mnist, load_npz, read_idx
+from .readers import load, load_bloodmnist, load_mnist, load_npz, read_idx
 
 __all__ = [
     "Compose",
@@ -32,6 +33,8 @@ __all__ = [
     "download",
     "fetch",
     "load",
+    "load_bccd",
+    "load_bloodmnist",
     "load_cifar10",
     "load_cifar100",
     "load_digits",

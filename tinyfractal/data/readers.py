@@ -27,6 +27,7 @@ from ..check import PathLike, checked
 from ..errors import DataError
 from ..files import open_file, reading, user_path
 from ..files.npz import BLOCK, check_unpacked, read_npz
+from .bccd import load_bccd
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
@@ -53,7 +54,8 @@ MOST_CLASSES = 65_536  # more than any .npz of images has; a higher label is a m
 def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Dataset]:
     """A data set as (train, test), by its name or from an .npz file.
 
-    Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100".
+    Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100",
+    "bccd" and "bloodmnist" (blood cells).
     They are looked for in `folder/name`, where `download` puts them, where torchvision puts them,
     and in `folder` itself.
     Raises `DataError` where there is no such data, and says how to download it.
@@ -247,6 +249,39 @@ def load_npz(path: PathLike) -> tuple[Dataset, Dataset]:
     raise DataError(f"{path}: expected arrays named {layouts}; got {', '.join(arrays) or 'none'}")
 
 
+BLOODMNIST_CLASSES = (
+    "basophil", "eosinophil", "erythroblast", "immature granulocyte", "lymphocyte", "monocyte",
+    "neutrophil", "platelet",
+)  # fmt: skip
+
+
+@checked
+def load_bloodmnist(path: PathLike) -> tuple[Dataset, Dataset]:
+    """BloodMNIST as (train, test): 11,959 and 3,421 cells of blood `(N, 28, 28, 3)`, 8 classes.
+
+    path: the .npz file, its folder, or the folder above: `data` for `data/bloodmnist`. The file's
+    own validation images are left alone; `train.split(0.1)` holds some out.
+    By A. Acevedo et al. 2020, and J. Yang et al. (MedMNIST v2), CC BY 4.0. Raises `DataError` where
+    the file is missing, damaged or has other classes.
+    """
+    path = user_path(path)
+    places = (path, path / "bloodmnist" / "bloodmnist.npz", path / "bloodmnist.npz")
+    file = next((place for place in places if os.path.isfile(place)), None)
+    if file is None:
+        raise DataError(f"{path}: no bloodmnist.npz at this path. {download_hint('bloodmnist')}")
+    parts = load_npz(file)
+    found = len(parts[0].classes)
+    if found != len(BLOODMNIST_CLASSES) or parts[0].shape[2] != 3:
+        raise DataError(
+            f"{file}: expected pictures in colour and labels up to 7, as BloodMNIST has them, got "
+            f"images of {parts[0].shape} and labels up to {found - 1}"
+        )
+    train, test = (
+        Dataset(part.images, part.labels, BLOODMNIST_CLASSES, "bloodmnist") for part in parts
+    )
+    return train, test
+
+
 def _numbered(path: PathLike, *labels: np.ndarray) -> list[str]:
     """Class names "0", "1", ... up to the highest label."""
     whole = [part for part in labels if part.dtype.kind in "iu" and part.size]
@@ -323,4 +358,6 @@ READERS: dict[str, Callable[[PathLike], tuple[Dataset, Dataset]]] = {
     "kmnist": partial(load_mnist, name="kmnist"),
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
+    "bccd": load_bccd,
+    "bloodmnist": load_bloodmnist,
 }

@@ -73,5 +73,13 @@ SOURCES: dict[str, tuple[str, tuple[Archive, ...]]] = {
         Archive("cifar-100-binary.tar.gz", 168_513_733,
                 "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),
     )),
+    # GitHub packs the archive of a repository anew when it is asked for, so it has no published sum
+    "bccd": ("https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/", (
+        Archive("BCCD_Dataset-master.zip", None,
+                url="https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/master.zip"),
+    )),
+    "bloodmnist": ("https://zenodo.org/records/10519652/files/", (
+        Archive("bloodmnist.npz", None, md5="7053d0359d879ad8a5505303e11de1dc"),
+    )),
 }
 # fmt: on
