@@ -95,6 +95,27 @@ def test_the_folder_it_was_trained_on_tests_what_was_held_out_wherever_it_lies(t
     assert err == ""
 
 
+def test_what_was_trained_on_is_counted(trained, capsys):
+    shutil.copytree("photos", "moved")
+    shutil.copy("photos/red/0.png", "moved/red/copy.png")  # now it is another folder
+    out, _ = say(capsys, "evaluate", "run", "--data", "moved")
+    assert "moved: 25 files, 2" in out
+    assert " of them TRAINED ON" in out
+    coloured("parts/train", 6, seed=5)
+    coloured("parts/test", 3, seed=6)
+    say(capsys, "train", "--data", "parts", "--size", 8, *TINY.split(), "--out", "run2")
+    out, _ = say(capsys, "evaluate", "run2", "--data", "parts/train")
+    assert "train: 12 files, 12 of them TRAINED ON" in out
+    out, _ = say(capsys, "evaluate", "run2", "--data", "parts/test")
+    assert "test: 6 files, none of them trained on" in out
+
+
+def test_a_folder_without_test_pictures_is_refused(trained, capsys):
+    coloured("few/train", 1)
+    text = refusal(capsys, "evaluate", "run", "--data", "few")
+    assert "few has no pictures for testing" in text
+
+
 def test_a_folder_that_was_changed_since_is_said(trained, capsys):
     Path("photos/red/0.png").unlink()
     _, err = say(capsys, "evaluate", "run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from ..data.readers import READERS
 from ..errors import DataError
 from ..recipe import Recipe
 from ..train.checkpoint import load_checkpoint
-from ..train.preflight import digest
+from ..train.preflight import count_seen, digest
 from .options import COUNT, a_number, printable
 
 SIZE = 32  # a side of the pictures of a folder, unless the command says another
@@ -97,10 +98,12 @@ def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) ->
 
 
 class TestImages(NamedTuple):
-    """Images with their classes, and the file of each, where they have one."""
+    """Images with their classes, the file of each, where they have one, and how many of them the
+    network was trained on; None where the checkpoint does not say."""
 
     data: Dataset
     files: list[str]
+    seen: int | None = None
 
 
 def load_test(
@@ -158,17 +161,22 @@ def _of_folder(
         name, seconds=recipe.seconds or 1.0, skip_broken=args.skip_broken, shape=shape,
         classes=recipe.classes,
     )  # fmt: skip
-    if not (photos.is_split or _is_trained_on(photos, recipe, checkpoint)):
-        return TestImages(photos.everything, photos.files)
-    return TestImages(photos.test, photos.files[-len(photos.test) :])
+    state = load_checkpoint(checkpoint)
+    test, files = photos.everything, photos.files
+    if photos.is_split or _is_trained_on(photos, recipe, state):
+        test, files = photos.test, photos.files[len(photos.files) - len(photos.test) :]
+    if not files:
+        raise DataError(f"{command}: {name} has no {photos.kind} for testing")
+    seen = state.get("seen")  # older checkpoints have none
+    return TestImages(test, files, None if seen is None else count_seen(seen, test))
 
 
-def _is_trained_on(photos: ImageFolder, recipe: Recipe, checkpoint: Path) -> bool:
+def _is_trained_on(photos: ImageFolder, recipe: Recipe, state: Mapping[str, Any]) -> bool:
     """Whether the network was trained on a part of this folder, wherever it lies now.
 
     Warns where it was changed since: what is held out now may have been trained on.
     """
-    known = load_checkpoint(checkpoint).get("digest")
+    known = state.get("digest")
     train = photos.hold_out(recipe.validation)[0] if recipe.validation else photos.train
     if known == digest(train):
         return True

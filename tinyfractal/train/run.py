@@ -27,7 +27,7 @@ from ..optim import Optimizer, Schedule
 from ..recipe import recipe_of
 from .checkpoint import check_kinds, load_checkpoint, naming, save_checkpoint
 from .distributed import ProcessGroup
-from .preflight import check_schedule, digest
+from .preflight import check_schedule, digest, seen
 
 CHECKPOINT, BEST, HISTORY, LOCK = "checkpoint.npz", "best.npz", "history.jsonl", ".lock"
 LEFTOVER = re.compile(r"\.(checkpoint\.npz|best\.npz|history\.jsonl)\.\d+(-[0-9a-f]{8}\.tmp)?")
@@ -113,6 +113,8 @@ class RunFolder:
         """The history so far, with everything brought to where it ends, alike on all processes."""
         facts = recipe_of(model, train, transform, recipe) if self.writes else {}
         self.facts = {**facts, "digest": digest(train) if self.is_there else ""}
+        if self.writes:
+            self.facts["seen"] = seen(train)  # so that a test can say what it has in common
         state = self.last()
         history = [] if state is None else self._resume(state, model, optimizer, schedule)
         check_schedule(schedule, len(history), epochs)
