@@ -289,6 +289,26 @@ def test_a_changed_file_is_decoded_again_and_the_old_cache_goes():
     assert len(list(Path("cache").glob("*.pixels"))) == 2
 
 
+def test_files_that_trade_places_are_noticed():
+    for label, colour in (("cats", "black"), ("dogs", "white")):
+        photos(classes=(label,))
+        Image.new("RGB", (9, 9), colour).save(f"photos/{label}/0.bmp")
+        os.utime(f"photos/{label}/0.bmp", (1e9, 1e9))  # as from an archive
+    data.ImageFolder("photos", size=4)
+    for old, new in (("cats/0", "0"), ("dogs/0", "cats/0"), ("0", "dogs/0")):
+        Path(f"photos/{old}.bmp").rename(f"photos/{new}.bmp")
+    found = data.ImageFolder("photos", size=4)
+    assert (found.everything.images[found.files.index("cats/0.bmp")] == 255).all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_link_that_leads_nowhere_is_a_broken_file():
+    os.symlink("nowhere.png", f"{photos()}/cats/dead.png")
+    with pytest.raises(DataError, match=r"1 of 21 files cannot be read: .*dead.png"):
+        data.ImageFolder("photos", size=4)
+    assert len(data.ImageFolder("photos", size=4, skip_broken=True).everything) == 20
+
+
 @pytest.mark.parametrize("damage", ["cut", "no facts", "wrong facts"])
 def test_a_damaged_cache_is_made_again(damage):
     first = data.ImageFolder(photos(), size=4).everything.images.copy()
