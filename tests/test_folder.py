@@ -278,6 +278,24 @@ def test_the_second_start_decodes_nothing_and_opens_no_picture(monkeypatch):
     assert first.files == second.files
 
 
+def test_what_training_kept_serves_testing_and_training_again(monkeypatch):
+    photos()
+    first = data.ImageFolder("photos", size=4)
+    kept = sorted(Path("cache").iterdir())
+
+    def fail(*_):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(folder, "decode_image", fail)
+    monkeypatch.setattr(folder, "is_grey", fail)
+    data.ImageFolder("photos", shape=(4, 4, 3), classes=first.classes)
+    data.ImageFolder("photos", size=4)
+    Path("photos/notes.txt").write_text("no picture")
+    with pytest.warns(UserWarning, match="left out 1 file"):
+        data.ImageFolder("photos", size=4)
+    assert sorted(Path("cache").iterdir()) == kept
+
+
 def test_a_changed_file_is_decoded_again_and_the_old_cache_goes():
     data.ImageFolder(photos(), size=4)
     Image.new("RGB", (9, 9), "white").save("photos/cats/00.png")
@@ -299,6 +317,22 @@ def test_files_that_trade_places_are_noticed():
         Path(f"photos/{old}.bmp").rename(f"photos/{new}.bmp")
     found = data.ImageFolder("photos", size=4)
     assert (found.everything.images[found.files.index("cats/0.bmp")] == 255).all()
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(monkeypatch):
+    photos()
+    real = folder.decode_image
+
+    def away(name, *more):
+        if str(name).endswith("00.png"):
+            raise DataError(f"{name}: cannot be read (Input/output error)")
+        return real(name, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "decode_image", away)
+        for _ in range(2):
+            assert len(data.ImageFolder("photos", size=4, skip_broken=True).everything) == 18
+    assert len(data.ImageFolder("photos", size=4, skip_broken=True).everything) == 20
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs links")

@@ -32,7 +32,7 @@ from ..check import Below1, Count, PathLike, checked, printable
 from ..errors import DataError
 from ..files import user_path
 from .archive import Tree
-from .cache import decoded, is_decoded
+from .cache import decoded, remembered
 from .dataset import Dataset, Seconds
 from .images import decode_image, endings, is_grey
 from .sound import decode_sound
@@ -102,14 +102,11 @@ class ImageFolder:
             self.is_split = any(file.part for file in found)
             found, fractions = _in_order(found)
             names = [file.name for file in found]
-            facts = {
-                "tree": tree.fingerprint(),
-                "seconds": seconds,
-                "as found": not (gray or shape),
-            }
+            facts = {"tree": tree.fingerprint(names), "seconds": self.seconds}
             if shape is None:
-                known = [c for c in (1, 3) if is_decoded(self.path, names, facts, (size, size, c))]
-                grey = known == [1] if known else gray or self._is_grey(tree, found)
+                grey = gray or remembered(
+                    self.path, names, facts, "grey", lambda: self._is_grey(tree, found)
+                )
                 shape = (size, size, 1 if grey else 3)
             images, kept, self.broken = decoded(
                 self.path,
