@@ -133,6 +133,16 @@ def test_load_reads_a_folder_and_a_zip_alike():
         np.testing.assert_array_equal(mine.labels, theirs.labels)
 
 
+def test_a_zip_of_the_folder_itself_is_that_folder():
+    shutil.make_archive("packed", "zip", ".", photos())
+    with zipfile.ZipFile("packed.zip") as archive:
+        assert "photos/cats/00.png" in archive.namelist()
+    mine, theirs = data.ImageFolder("photos", size=4), data.ImageFolder("packed.zip", size=4)
+    assert mine.files == theirs.files
+    np.testing.assert_array_equal(mine.everything.images, theirs.everything.images)
+    assert mine.classes == theirs.classes
+
+
 def test_a_class_may_be_a_link_and_a_circle_of_links_ends():
     photos("elsewhere")
     photos(classes=("mice",))

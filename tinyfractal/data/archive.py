@@ -45,6 +45,13 @@ class Tree:
                 names = list(self.entries)
         self.names = sorted(name for name in names if not _is_hidden(name))
 
+    def enter(self, folder: str) -> None:
+        """From now on only what is in this folder of a zip, as if that were all of it."""
+        start = len(folder) + 1
+        inside = [name for name in self.names if name.startswith(f"{folder}/")]
+        self.entries = {name[start:]: self.entries[name] for name in inside}
+        self.names = sorted(self.entries)
+
     def __enter__(self) -> Tree:
         return self
 

@@ -201,7 +201,14 @@ class ImageFolder:
 
 
 def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
-    """ "pictures" or "sounds", the files with what their places say, and remarks on the others."""
+    """ "pictures" or "sounds", the files with what their places say, and remarks on the others.
+
+    A zip often holds the folder that was packed, photos/cats/1.jpg; then it is that folder.
+    """
+    tops = {name.split("/")[0] for name in tree.names}
+    is_packed = len(tops) == 1 and any(name.count("/") > 1 for name in tree.names)
+    if tree.zip is not None and is_packed and not any(top.lower() in PARTS for top in tops):
+        tree.enter(*tops)
     sounds = [name for name in tree.names if name.lower().endswith(".wav")]
     others = [name for name in tree.names if not name.lower().endswith(".wav")]
     known = endings() if others and not (sounds and not _has_pillow()) else frozenset()
