@@ -3,6 +3,7 @@
 import os
 import shutil
 import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -252,6 +253,17 @@ def test_what_is_left_out_is_said():
     said = [str(remark.message) for remark in remarks]
     assert "photos: left out 1 files that are no pictures by their names, as cats/notes.txt" in said
     assert "photos: left out 1 pictures that lie in no folder of a class, as loose.png" in said
+
+
+def test_a_note_among_many_pictures_is_found_quickly():
+    class Many:
+        path, zip = Path("photos"), None
+        names = [f"{label}/{i:05d}.png" for label in "ab" for i in range(20_000)] + ["z.txt"]
+
+    start = time.perf_counter()
+    with pytest.raises(FileNotFoundError):  # then it looks for empty folders
+        folder.find(Many())
+    assert time.perf_counter() - start < 5  # it took a minute
 
 
 def test_a_zip_that_is_damaged_is_refused():

@@ -226,7 +226,8 @@ def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
         )
     remarks = []
     if ignored := len(others) - len(pictures):
-        some = next(name for name in others if name not in set(pictures))
+        seen = set(pictures)
+        some = next(name for name in others if name not in seen)
         remarks.append(f"left out {ignored} files that are no {kind} by their names, as {some}")
     if all("/" not in name for name in names):
         return kind, _by_name(tree, names), remarks
