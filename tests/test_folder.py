@@ -227,6 +227,10 @@ def test_a_picture_in_two_parts_is_said():
         (lambda: (photos(), Path("photos/mice").mkdir()), "photos/mice: a class without pictures"),
         (lambda: save("photos/1.png"), "1.png lies in no folder"),
         (lambda: (photos(), photos("photos/train")), "has train beside cats"),
+        (
+            lambda: (photos("photos/training_set"), photos("photos/test_set")),
+            "test_set and training_set sound like parts, not like classes; call them train and test",
+        ),
         (lambda: photos("photos/test"), "no train folder"),
         (
             lambda: (photos("photos/train"), photos("photos/test", classes=("cats", "mice"))),

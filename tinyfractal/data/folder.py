@@ -43,6 +43,9 @@ PARTS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+LIKE_A_PART = re.compile(  # such as training_set and test_set, or seg_train and seg_test
+    r"(.*[_\- ])?(train(ing)?|test(ing)?|val(id(ation)?)?)([_\- ]?(set|data|images))?", re.IGNORECASE
+)
 SPOKEN = re.compile(r"(?P<label>.+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 SPOKEN_TEST = 5  # recordings of each speaker and class that are for testing, by their numbers
 MOST_CLASSES = 65_536
@@ -272,6 +275,11 @@ def _by_folder(tree: Tree, names: Sequence[str]) -> tuple[list[Found], list[str]
         raise DataError(
             f"{tree.path}: has {', '.join(sorted(parts))} beside {sorted(tops - parts)[0]}; "
             "expected either folders of classes, or train and test with folders of classes in them"
+        )
+    if not parts and len(tops) > 1 and all(map(LIKE_A_PART.fullmatch, tops)):
+        raise DataError(
+            f"{tree.path}: {' and '.join(sorted(tops))} sound like parts, not like classes; call "
+            "them train and test (and val)"
         )
     deep = 2 if parts else 1
     found, loose = [], []
