@@ -210,6 +210,15 @@ def test_broken_files_are_listed_and_skipped_only_when_asked():
         data.ImageFolder("photos", size=4)
 
 
+def test_a_class_of_broken_files_is_not_skipped():
+    photos()
+    Path("photos/mice").mkdir()
+    for i in range(6):
+        Path(f"photos/mice/{i}.png").write_text("no picture")
+    with pytest.raises(DataError, match="of the class 'mice' no file for training can be read"):
+        data.ImageFolder("photos", size=4, skip_broken=True)
+
+
 def test_a_picture_in_two_parts_is_said():
     photos("photos/train", 4)
     photos("photos/test", 4)

@@ -122,6 +122,15 @@ class ImageFolder:
             )
         for remark in remarks:
             warnings.warn(f"{self.path}: {remark}", stacklevel=3)
+        if classes is None:
+            lost = {f.label for f in found if f.part == "train"} - {
+                found[i].label for i in kept if found[i].part == "train"
+            }
+            if lost:
+                raise DataError(
+                    f"{self.path}: of the class {min(lost)!r} no file for training can be read, "
+                    "so nobody could learn it; mend them, or remove it"
+                )
         found = [found[i] for i in kept]
         self.files = [file.name for file in found]
         self.fractions = np.array([fractions[i] for i in kept])
