@@ -234,6 +234,14 @@ def test_a_picture_in_two_parts_is_said():
         (lambda: Path("photos").mkdir(), "no pictures or .wav files in it"),
         (lambda: photos(classes=("cats",)), "one class only, 'cats'.*take photos/cats"),
         (lambda: (photos(), Path("photos/mice").mkdir()), "photos/mice: a class without pictures"),
+        (
+            lambda: (photos(), Path("photos/mice").mkdir(), Path("photos/mice/1.HEIC").touch()),
+            "photos/mice: a class without pictures; mice/1.HEIC is not of a kind that can be read",
+        ),
+        (
+            lambda: (Path("photos").mkdir(), Path("photos/1.HEIC").touch()),
+            "no pictures or .wav files in it, but 1.HEIC; save it as JPEG",
+        ),
         (lambda: save("photos/1.png"), "1.png lies in no folder"),
         (lambda: (photos(), photos("photos/train")), "has train beside cats"),
         (

@@ -232,9 +232,10 @@ def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
         )
     names, kind = (sounds, "sounds") if sounds else (pictures, "pictures")
     if not names:
+        other = f", but {tree.names[0]}; save it as JPEG, PNG or WAV" if tree.names else ""
         raise DataError(
-            f"{tree.path}: no pictures or .wav files in it; expected a folder for each class, "
-            f"such as {tree.path.name}/cats/1.jpg"
+            f"{tree.path}: no pictures or .wav files in it{other}; expected a folder for each "
+            f"class, such as {tree.path.name}/cats/1.jpg"
         )
     remarks = []
     if ignored := len(others) - len(pictures):
@@ -311,12 +312,15 @@ def _check_empty(tree: Tree, found: Sequence[Found]) -> None:
         return
     full = {"/".join(file.name.split("/")[: 2 if file.part else 1]) for file in found}
     for place in {name.rsplit("/", 1)[0] for name in full if "/" in name} or {""}:
-        for entry in os.scandir(tree.path / place):
-            name = f"{place}/{entry.name}".lstrip("/")
-            if entry.is_dir() and not entry.name.startswith((".", "__")) and name not in full:
-                raise DataError(
-                    f"{tree.path / name}: a class without pictures; put some in it, or remove it"
-                )
+        for entry in sorted(os.listdir(tree.path / place)):
+            name = f"{place}/{entry}".lstrip("/")
+            is_class = not entry.startswith((".", "__")) and os.path.isdir(tree.path / name)
+            if is_class and name not in full:
+                other = next((n for n in tree.names if n.startswith(f"{name}/")), None)
+                mend = "put some in it, or remove it"
+                if other is not None:
+                    mend = f"{other} is not of a kind that can be read; save it as JPEG, PNG or WAV"
+                raise DataError(f"{tree.path / name}: a class without pictures; {mend}")
 
 
 def _classes(path: Path, found: Sequence[Found], wanted: Sequence[str] | None) -> tuple[str, ...]:
