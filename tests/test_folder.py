@@ -95,6 +95,22 @@ def test_parts_that_the_folder_has_stay_as_they_are(names):
     assert all(name.startswith(names[2]) for name in found.files[14:])
 
 
+def test_names_as_macos_writes_them_are_the_same_names():
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    photos("photos/train", classes=(composed, "b"))
+    photos("photos/test", classes=(apart, "b"))
+    assert data.ImageFolder("photos", size=4).classes == ("b", composed)
+    for i in range(40):
+        save(f"mine/{composed}/{composed}{i}.png")
+        save(f"mine/b/{i}.png")
+    for file in Path("mine").rglob("*.png"):
+        apart_too = Path(str(file).replace("mine", "mac").replace(composed, apart))
+        apart_too.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, apart_too)
+    mine, mac = data.ImageFolder("mine", size=4), data.ImageFolder("mac", size=4)
+    assert mine.files == [name.replace(apart, composed) for name in mac.files]
+
+
 def test_val_without_test_is_what_is_tested_on():
     photos("photos/train", 4)
     photos("photos/val", 3)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -298,12 +299,17 @@ def _by_folder(tree: Tree, names: Sequence[str]) -> tuple[list[Found], list[str]
         if len(steps) <= deep:
             loose.append(name)
         elif parts:
-            found.append(Found(name, steps[1], PARTS[steps[0].lower()]))
+            found.append(Found(name, _composed(steps[1]), PARTS[steps[0].lower()]))
         else:
-            found.append(Found(name, steps[0]))
+            found.append(Found(name, _composed(steps[0])))
     if not found:
         raise DataError(f"{tree.path}: no folders of classes in {', '.join(sorted(parts))}")
     return found, loose
+
+
+def _composed(name: str) -> str:
+    """A name in which é is one character, as most systems have it; macOS writes e and an accent."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_empty(tree: Tree, found: Sequence[Found]) -> None:
@@ -387,7 +393,9 @@ def _in_order(found: Sequence[Found]) -> tuple[list[Found], list[float]]:
 
 def _ranks(found: Sequence[Found]) -> list[float]:
     """Of each file its place in its class, in the middle of (0, 1/n), (1/n, 2/n), …"""
-    digests = [hashlib.sha256(file.name.encode("utf-8", "replace")).digest() for file in found]
+    digests = [
+        hashlib.sha256(_composed(file.name).encode("utf-8", "replace")).digest() for file in found
+    ]
     members: dict[str, list[int]] = {}
     for i, file in enumerate(found):
         members.setdefault(file.label, []).append(i)
