@@ -170,6 +170,16 @@ def test_a_class_may_be_a_link_and_a_circle_of_links_ends():
     assert len(found.everything) == 20
 
 
+def test_a_folder_that_is_linked_twice_is_there_twice():
+    photos("photos/train", 4)
+    Path("photos/test").mkdir()
+    for label in ("cats", "dogs"):
+        os.symlink(f"../train/{label}", f"photos/test/{label}")
+    with pytest.warns(UserWarning, match="8 of 8 test pictures look exactly like one in training"):
+        found = data.ImageFolder("photos", size=4)
+    assert (len(found.train), len(found.test)) == (8, 8)
+
+
 # ----- Pictures -----
 
 

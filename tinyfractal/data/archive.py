@@ -113,14 +113,15 @@ def _walk(folder: Path) -> Any:
     def fail(error: OSError) -> None:  # a folder that may not be read is not an empty one
         raise error
 
-    seen = set()
+    above: dict[str, frozenset[tuple[int, int]]] = {}  # the folders that each lies in
     for here, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         status = os.stat(here)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads in a circle
+        this, outer = (status.st_dev, status.st_ino), above.pop(here, frozenset())
+        if this in outer:  # a link that leads in a circle
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
+        above.update((os.path.join(here, name), outer | {this}) for name in folders)
         inside = os.path.relpath(here, folder).replace(os.sep, "/")
         for name in files:
             yield name if inside == "." else f"{inside}/{name}"
