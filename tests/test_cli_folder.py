@@ -201,6 +201,18 @@ def test_sounds_are_learned_and_asked_about(capsys):
     assert "picture.png: is no WAV file" in refusal(capsys, "predict", "run", "picture.png")
 
 
+def test_the_runs_among_the_pictures_are_no_class(capsys, monkeypatch):
+    coloured("photos")
+    monkeypatch.chdir("photos")
+    for name in ("photos-fractal", "photos-fractal-2"):
+        out, _ = say(capsys, "train", "--data", ".", "--size", 8, *TINY.split())
+        assert ".: 20 training and 4 test images" in out
+        Image.new("RGB", (9, 9)).save(f"runs/{name}/curves.png")
+        out, err = say(capsys, "evaluate", f"runs/{name}")
+        assert ".: 4 files, none of them trained on" in out or "photos: 4 files" in out
+        assert err == ""
+
+
 def test_help_has_examples(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])

@@ -222,8 +222,10 @@ def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
     is_packed = len(tops) == 1 and any(name.count("/") > 1 for name in tree.names)
     if tree.zip is not None and is_packed and not any(top.lower() in PARTS for top in tops):
         tree.enter(*tops)
-    sounds = [name for name in tree.names if name.lower().endswith(".wav")]
-    others = [name for name in tree.names if not name.lower().endswith(".wav")]
+    runs = _runs(tree)
+    names = [name for name in tree.names if not name.startswith(runs)] if runs else tree.names
+    sounds = [name for name in names if name.lower().endswith(".wav")]
+    others = [name for name in names if not name.lower().endswith(".wav")]
     known = endings() if others and not (sounds and not _has_pillow()) else frozenset()
     pictures = [name for name in others if os.path.splitext(name)[1].lower() in known]
     if sounds and pictures:
@@ -252,6 +254,12 @@ def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
         )
     _check_empty(tree, found)
     return kind, found, remarks
+
+
+def _runs(tree: Tree) -> tuple[str, ...]:
+    """Folders of trained networks, such as runs/: their curves are no pictures of a class."""
+    found = (name.split("/") for name in tree.names if name.endswith("/checkpoint.npz"))
+    return tuple("/".join(steps[:-1]) + "/" for steps in found)
 
 
 def _has_pillow() -> bool:
@@ -316,12 +324,13 @@ def _check_empty(tree: Tree, found: Sequence[Found]) -> None:
     """Refuse a folder of a class with nothing in it, which would be a class nobody learns."""
     if tree.zip is not None:  # which lists files
         return
+    runs = _runs(tree)
     full = {"/".join(file.name.split("/")[: 2 if file.part else 1]) for file in found}
     for place in {name.rsplit("/", 1)[0] for name in full if "/" in name} or {""}:
         for entry in sorted(os.listdir(tree.path / place)):
             name = f"{place}/{entry}".lstrip("/")
             is_class = not entry.startswith((".", "__")) and os.path.isdir(tree.path / name)
-            if is_class and name not in full:
+            if is_class and name not in full and not any(r.startswith(f"{name}/") for r in runs):
                 other = next((n for n in tree.names if n.startswith(f"{name}/")), None)
                 mend = "put some in it, or remove it"
                 if other is not None:
