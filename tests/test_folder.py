@@ -564,6 +564,13 @@ def test_arrays_that_do_not_fit_are_refused(images, labels, words):
         data.arrays(images, labels)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_arrays_whose_white_is_not_255_are_said(kind):
+    images = rng.integers(0, 17, (20, 8, 8)).astype(kind)  # as scikit-learn has its digits
+    with pytest.warns(UserWarning, match=r"whole numbers up to 16, where white is 255; .*/ 16"):
+        data.arrays(images, np.arange(20) % 2)
+
+
 # ----- A tree of files -----
 
 
