@@ -213,6 +213,16 @@ def test_the_runs_among_the_pictures_are_no_class(capsys, monkeypatch):
         assert err == ""
 
 
+def test_a_folder_with_the_name_of_a_data_set_is_said(capsys):
+    coloured("digits")
+    options = ["--epochs", 1, *TINY.split()[2:]]
+    out, err = say(capsys, "train", *options, "--out", "run")
+    assert "digits: taken for the data set of that name; your folder is --data ./digits" in err
+    out, err = say(capsys, "train", "--data", "./digits", *options, "--size", 8, "--out", "run2")
+    assert "20 training and 4 test images of 8×8×3" in out
+    assert err == ""
+
+
 def test_help_has_examples(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])

@@ -69,6 +69,7 @@ def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) ->
             raise ValueError(
                 f"train: {given[0]} is for --data FOLDER; {recipe.data} has pictures of one size"
             )
+        _remark_of_namesake(recipe.data, args.folder)
         train, test = load(recipe.data, args.folder)
         if not recipe.validation:
             return Parts(train, None, test)
@@ -92,6 +93,17 @@ def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) ->
     if photos.val is not None or not recipe.validation:
         return Parts(photos.train, photos.val, photos.test)
     return Parts(*photos.hold_out(recipe.validation), photos.test)
+
+
+def _remark_of_namesake(name: str, folder: str) -> None:
+    """Warn where a folder that lies here has the name of a data set."""
+    its_own = os.path.join(folder, name)
+    if not os.path.isdir(name) or (os.path.exists(its_own) and os.path.samefile(name, its_own)):
+        return
+    warnings.warn(
+        f"{name}: taken for the data set of that name; your folder is --data {os.path.join('.', name)}",
+        stacklevel=2,
+    )
 
 
 # ----- To test on -----
