@@ -223,6 +223,14 @@ def test_a_folder_with_the_name_of_a_data_set_is_said(capsys):
     assert err == ""
 
 
+def test_a_picture_is_read_alike_where_the_folder_is_no_more(trained, capsys):
+    Image.new("RGB", (900, 500), (130, 119, 117)).save("new.png")
+    before = say(capsys, "predict", "run", "new.png")
+    shutil.rmtree("photos")
+    assert say(capsys, "predict", "run", "new.png") == before
+    assert "missing.jpg: there is no such file" in refusal(capsys, "predict", "run", "missing.jpg")
+
+
 def test_help_has_examples(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])

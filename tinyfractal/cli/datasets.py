@@ -28,6 +28,11 @@ def is_folder(name: str) -> bool:
     return name not in READERS and (os.path.isdir(name) or name.lower().endswith(".zip"))
 
 
+def is_of_files(recipe: Recipe) -> bool:
+    """Whether a network learned pictures from files, wherever these are now."""
+    return recipe.data not in READERS and not recipe.data.endswith(".npz")
+
+
 def add_folder_options(command: argparse.ArgumentParser, to_train: bool = False) -> None:
     """How a folder of pictures or sounds is read."""
     command.add_argument(

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import itertools
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from ..data.images import decode_image
 from ..data.sound import decode_sound
 from ..draw.confusion import confusion_matrix, confusion_text
 from ..errors import DataError
-from ..files import open_file, user_path, write_atomically
+from ..files import open_file, reading, user_path, write_atomically
 from ..nn.module import Module
 from ..recipe import Recipe
 from ..train import columns_of, evaluate, predict
 from ..train.distributed import ProcessGroup
 from ..train.load import load_network
 from ..train.run import CHECKPOINT
-from .datasets import add_folder_options, is_folder, load_test
+from .datasets import add_folder_options, is_of_files, load_test
 from .options import in_words, path, printable, say
 
 BATCH = 250  # images at a time
@@ -231,8 +232,13 @@ def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarr
     try:
         if recipe.seconds is not None:
             return to_unit(decode_sound(name, (height, width, channels), recipe.seconds))
-        if is_folder(recipe.data) and not args.invert:  # photographs are expected to be large
-            with open_file(user_path(name)) as stream:
+        if is_of_files(recipe) and not args.invert:  # photographs are expected to be large
+            with (
+                reading(name),
+                open_file(user_path(name)) as stream,
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")  # as while the folder was read
                 return to_unit(decode_image(name, stream, (height, width, channels)))
         return read_image(name, (height, width, channels), args.invert)
     except DataError as error:
