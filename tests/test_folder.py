@@ -272,7 +272,7 @@ def test_a_picture_in_two_parts_is_said():
         (lambda: (photos(), photos("photos/train")), "has train beside cats"),
         (
             lambda: (photos("photos/training_set"), photos("photos/test_set")),
-            "test_set and training_set sound like parts, not like classes; call them train and test",
+            "test_set and training_set sound like parts, not like classes; call them train and",
         ),
         (lambda: photos("photos/test"), "no train folder"),
         (

@@ -106,7 +106,8 @@ def _remark_of_namesake(name: str, folder: str) -> None:
     if not os.path.isdir(name) or (os.path.exists(its_own) and os.path.samefile(name, its_own)):
         return
     warnings.warn(
-        f"{name}: taken for the data set of that name; your folder is --data {os.path.join('.', name)}",
+        f"{name}: taken for the data set of that name; your folder is --data "
+        f"{os.path.join('.', name)}",
         stacklevel=2,
     )
 

@@ -81,7 +81,11 @@ def decoded(
 
 
 def remembered(
-    source: Path, names: Sequence[str], facts: Mapping[str, Any], what: str, find: Callable[[], bool]
+    source: Path,
+    names: Sequence[str],
+    facts: Mapping[str, Any],
+    what: str,
+    find: Callable[[], bool],
 ) -> bool:
     """The answer of find(), which opens many of these files, from the cache where it is there."""
     stem, path = _place(source, names, facts, what)

@@ -45,7 +45,8 @@ PARTS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 LIKE_A_PART = re.compile(  # such as training_set and test_set, or seg_train and seg_test
-    r"(.*[_\- ])?(train(ing)?|test(ing)?|val(id(ation)?)?)([_\- ]?(set|data|images))?", re.IGNORECASE
+    r"(.*[_\- ])?(train(ing)?|test(ing)?|val(id(ation)?)?)([_\- ]?(set|data|images))?",
+    re.IGNORECASE,
 )
 SPOKEN = re.compile(r"(?P<label>.+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 SPOKEN_TEST = 5  # recordings of each speaker and class that are for testing, by their numbers
