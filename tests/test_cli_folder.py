@@ -153,6 +153,25 @@ def test_a_run_on_a_folder_goes_on_in_its_size(trained, capsys):
         assert f"leave out {option[0]}" in text
 
 
+def test_a_run_that_goes_on_with_another_test_part_says_so(capsys):
+    for part, count in (("train", 8), ("test", 4)):
+        coloured(f"photos/{part}", count, seed=count)
+    options = ["--size", 8, *TINY.split(), "--out", "run"]
+    say(capsys, "train", "--data", "photos", *options)
+    _, err = say(capsys, "train", "--resume", "run", "--epochs", 7)
+    assert err == ""
+    Path("photos/test/red/0.png").unlink()
+    _, err = say(capsys, "train", "--resume", "run", "--epochs", 8)
+    assert "the images to test on are others than those of the epochs before" in err
+
+
+def test_a_folder_that_is_no_more_is_asked_for(trained, capsys):
+    shutil.rmtree("photos")
+    for words in (("evaluate", "run"), ("predict", "run", "test:0")):
+        text = refusal(capsys, *words)
+        assert "was trained on photos, which is not here; name it with --data" in text
+
+
 def test_broken_files_stop_the_training_unless_they_are_skipped(capsys):
     coloured("photos")
     Path("photos/red/broken.jpg").write_bytes(b"\xff\xd8 cut")

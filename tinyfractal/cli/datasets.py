@@ -133,6 +133,11 @@ def load_test(
     Raises `DataError` unless they have the shape and the classes that it was trained on.
     """
     name = args.data or recipe.data
+    if not args.data and is_of_files(recipe) and not os.path.exists(name):
+        raise DataError(
+            f"{command}: the checkpoint was trained on {name}, which is not here; name it with "
+            "--data, or start from the folder that it lies in"
+        )
     if is_folder(name):
         return _of_folder(command, name, recipe, args, checkpoint)
     _, test = load(name, args.folder)
