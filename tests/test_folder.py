@@ -14,6 +14,7 @@ from tinyfractal import data
 from tinyfractal.data import cache, folder
 from tinyfractal.data.archive import Tree
 from tinyfractal.data.cache import decoded
+from tinyfractal.data.images import decode_image
 from tinyfractal.errors import DataError
 
 Image = pytest.importorskip("PIL.Image")
@@ -216,6 +217,30 @@ def test_odd_formats_are_read_upright_on_white_and_unsqueezed():
     height, width = ink.max(axis=0) - ink.min(axis=0) + 1
     assert (height, width) == (2, 4)  # 10 by 20 pixels, a fifth as large, in the middle
     np.testing.assert_array_equal(ink.mean(axis=0), (3.5, 3.5))
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_large_photograph_is_read_quickly_and_alike(turned):
+    small = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8))
+    large = small.resize((1601, 1201), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    large.save("large.jpg", quality=95, exif=exif)
+    large.save("large.png", exif=exif)
+    with pytest.warns(UserWarning, match="1601 x 1201" if turned == 1 else "1201 x 1601"):
+        photo = data.read_image("large.jpg", (32, 32, 3))
+    with pytest.warns(UserWarning, match="were reduced"):
+        exact = data.read_image("large.png", (32, 32, 3))
+    assert np.abs(photo - exact).max() < 0.1
+    assert np.abs(photo - exact).mean() < 0.02
+    large.resize((4000, 3000)).save("photo.jpg")
+    start = time.process_time()
+    with open("photo.jpg", "rb") as file:
+        decode_image("photo.jpg", file, (32, 32, 3))
+    quick = time.process_time() - start
+    start = time.process_time()
+    np.asarray(Image.open("photo.jpg"))
+    assert quick < 0.7 * (time.process_time() - start)
 
 
 def test_broken_files_are_listed_and_skipped_only_when_asked():

@@ -31,7 +31,7 @@ from ..errors import DataError
 from ..files import remove, user_path, write_atomically
 from ..progress import counted
 
-FORMAT = 1  # another one where a picture is decoded differently
+FORMAT = 2  # another one where a picture is decoded differently
 AT_ONCE = 256  # pictures that are in memory while they are decoded
 MOST_NAMED = 5  # broken files that a message names
 Decode = Callable[[int], np.ndarray]
