@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -506,6 +507,18 @@ def test_folders_of_sounds_become_spectrograms():
     rows = found.everything.images[..., 0].mean(axis=2).argmax(axis=1)  # high tones are on top
     low = found.everything.labels == found.classes.index("low")
     assert rows[low].min() > rows[~low].max()
+
+
+def test_sounds_of_which_most_is_cut_off_are_said():
+    for i in range(5):
+        wav(f"tones/low/{i}.wav", tone=200 + 5 * i, seconds=2.5)
+        wav(f"tones/high/{i}.wav", tone=2000 + 50 * i, seconds=2.5)
+    for _ in range(2):  # also from the cache
+        with pytest.warns(UserWarning, match=r"about 2.5 s long, .* only the 1 s .*--seconds 2.5"):
+            data.ImageFolder("tones", size=16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.ImageFolder("tones", size=16, seconds=2.5)
 
 
 def test_sounds_named_as_the_spoken_digits_have_classes_speakers_and_a_test_part():

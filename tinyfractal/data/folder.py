@@ -36,7 +36,7 @@ from .archive import Tree
 from .cache import decoded, remembered
 from .dataset import Dataset, Seconds
 from .images import decode_image, endings, is_grey
-from .sound import decode_sound
+from .sound import decode_sound, read_wav
 
 TEST_FRACTION = 0.2
 PARTS = {
@@ -50,6 +50,7 @@ LIKE_A_PART = re.compile(  # such as training_set and test_set, or seg_train and
 )
 SPOKEN = re.compile(r"(?P<label>.+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 SPOKEN_TEST = 5  # recordings of each speaker and class that are for testing, by their numbers
+LISTENED = 20  # sounds that tell how long they are
 MOST_CLASSES = 65_536
 
 
@@ -122,6 +123,8 @@ class ImageFolder:
                 skip_broken,
                 progress,
             )
+            if self.seconds is not None and self.is_trained_on:
+                remarks += _longer(tree, [names[i] for i in kept], self.seconds)
         for remark in remarks:
             warnings.warn(f"{self.path}: {remark}", stacklevel=3)
         if classes is None:
@@ -337,6 +340,18 @@ def _check_empty(tree: Tree, found: Sequence[Found]) -> None:
                 if other is not None:
                     mend = f"{other} is not of a kind that can be read; save it as JPEG, PNG or WAV"
                 raise DataError(f"{tree.path / name}: a class without pictures; {mend}")
+
+
+def _longer(tree: Tree, names: Sequence[str], seconds: float) -> list[str]:
+    """A remark where most of a sound is cut off, going by some of them."""
+    some = [read_wav(tree.read(name), name) for name in names[:: max(1, len(names) // LISTENED)]]
+    length = float(np.median([len(samples) / rate for samples, rate in some]))
+    if length <= 1.5 * seconds:
+        return []
+    return [
+        f"the sounds are about {length:.1f} s long, and of each only the {seconds:g} s in its "
+        f"middle are used; more with seconds={length:.1f} (--seconds {length:.1f})"
+    ]
 
 
 def _classes(path: Path, found: Sequence[Found], wanted: Sequence[str] | None) -> tuple[str, ...]:
