@@ -79,6 +79,15 @@ def test_a_folder_is_learned_tested_and_asked_about(trained, capsys):
     assert err == ""
 
 
+def test_a_folder_is_asked_about_file_by_file(trained, capsys):
+    coloured("new", count=2, seed=5)
+    out, _ = say(capsys, "predict", "run", "new")
+    answers = re.findall(r"^new/(\w+)/(\d).png: +(\w+) ", out, re.MULTILINE)
+    assert sorted(answers) == [(k, i, k) for k in ("blue", "red") for i in "01"]
+    Path("empty").mkdir()
+    assert "empty is an empty folder" in refusal(capsys, "predict", "run", "empty")
+
+
 def test_new_pictures_are_all_tested_and_mistakes_are_named(trained, capsys):
     coloured("new", count=3, seed=1)
     shutil.copy("new/red/0.png", "new/blue/wrong.png")

@@ -16,7 +16,7 @@ from ..data.folder import find
 from ..data.readers import READERS
 from ..errors import DataError
 from ..recipe import Recipe
-from ..train.checkpoint import load_checkpoint
+from ..train.checkpoint import load_checkpoint, naming
 from ..train.preflight import count_seen, digest
 from .options import COUNT, a_number, printable
 
@@ -191,7 +191,10 @@ def _of_folder(
     if not files:
         raise DataError(f"{command}: {name} has no {photos.kind} for testing")
     seen = state.get("seen")  # older checkpoints have none
-    return TestImages(test, files, None if seen is None else count_seen(seen, test))
+    if seen is None:
+        return TestImages(test, files)
+    with naming(checkpoint):
+        return TestImages(test, files, count_seen(seen, test))
 
 
 def _is_trained_on(photos: ImageFolder, recipe: Recipe, state: Mapping[str, Any]) -> bool:

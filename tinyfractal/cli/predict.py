@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Dataset, read_image
+from ..data.archive import Tree
 from ..data.dataset import to_unit
 from ..data.images import decode_image
 from ..data.sound import decode_sound
@@ -184,11 +186,12 @@ def command_predict(args: argparse.Namespace) -> int:
     model, recipe = load_network(args.checkpoint)
     asked = any(name.startswith("test:") for name in args.images)
     test = load_test("predict", recipe, args, file_of(args.checkpoint)).data if asked else None
-    wide = max(len(printable(name)) for name in args.images) + 1
+    names = [file for name in args.images for file in _files(name)]
+    wide = max(len(printable(name)) for name in names) + 1
     status = 0
-    for start in range(0, len(args.images), BATCH):
+    for start in range(0, len(names), BATCH):
         found: list[tuple[str, np.ndarray, int | None]] = []  # name, image, its class if known
-        for name in args.images[start : start + BATCH]:
+        for name in names[start : start + BATCH]:
             try:
                 if test is not None and name.startswith("test:"):
                     found.append((name, *_of_test_set(name, test)))
@@ -203,6 +206,18 @@ def command_predict(args: argparse.Namespace) -> int:
                 label = f"{printable(name)}:"
                 print(f"{label:{wide}} {_answer(probabilities, recipe.classes, truth)}")
     return status
+
+
+def _files(name: str) -> list[str]:
+    """What is meant by a name: a folder is all the files in it."""
+    if not os.path.isdir(name):
+        return [name]
+    with Tree(name) as tree:
+        if not tree.names:
+            raise DataError(
+                f"predict: {name} is an empty folder; name pictures, or a folder of them"
+            )
+        return [os.path.join(name, file) for file in tree.names]
 
 
 def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, int]:
@@ -269,7 +284,7 @@ def add_predict_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "images", type=path, metavar="IMAGE", nargs="+",
-        help="a file, or test:N for image N of the test set, with the truth",
+        help="a file, a folder of them, or test:N for image N of the test set, with the truth",
     )  # fmt: skip
     command.add_argument("--data", type=path, help="another data set for test:N")
     command.add_argument(
