@@ -107,8 +107,9 @@ def _trained(
         model, train, held_out, optimizer, recipe.build_schedule(optimizer),
         epochs=recipe.epochs, batch_size=recipe.batch_size, transform=recipe.transform(),
         augment=augment or recipe.augment(), seed=recipe.seed, clip=recipe.clip,
-        label_smoothing=recipe.label_smoothing, recipe=recipe.as_dict(), folder=folder,
-        resume=folder.exists(), quiet=True, on_epoch=lambda record: show(record["epoch"]),
+        label_smoothing=recipe.label_smoothing, class_weights=recipe.weights(),
+        recipe=recipe.as_dict(), folder=folder, resume=folder.exists(), quiet=True,
+        on_epoch=lambda record: show(record["epoch"]),
     )  # fmt: skip
     row = {
         "network": label,
