@@ -9,7 +9,9 @@ A cell is a square of 96 x 96 pixels around the centre of its box, made smaller 
 pixel is the mean of 3 x 3. The square is the same for every cell, so that size stays visible. A
 platelet is 42 pixels wide (the median), a red cell 109 and a white one 207; if each were enlarged
 or reduced to fill its picture, a platelet would look like the nucleus of a white cell, and the
-network would be told the size of a box that only somebody who knew the cell could have drawn.
+network would be told the size of a box that only somebody who knew the cell could have drawn. On
+held-out photographs the loss with this square was about half of that with 128 pixels, or with the
+box itself, where platelets were taken for white cells.
 
 The XML is a stranger's. An entity could grow to gigabytes or read another file, so a file that
 declares any is refused before it is parsed; so is one above 1 MiB, and more than 500 boxes.
