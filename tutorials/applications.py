@@ -29,6 +29,7 @@ from tinyfractal.errors import DataError
 from tinyfractal.files import write_atomically
 from tinyfractal.progress import counted
 from tinyfractal.recipe import Recipe
+from tinyfractal.train.load import load_network
 from tinyfractal.train.preflight import digest
 
 HERE = Path(__file__).resolve().parent
@@ -159,7 +160,7 @@ def probabilities(model: Any, images: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 def network(row: Row) -> tuple[Any, Recipe]:
     """The network that was trained for this row, and its recipe."""
-    return tf.train.load_network(row["folder"])
+    return load_network(row["folder"])
 
 
 # ----- Records: the same rows, measured once and kept -----
