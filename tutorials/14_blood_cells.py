@@ -191,7 +191,7 @@ assert np.allclose(pull(frequencies, None), 0) and np.allclose(pull(alike, balan
 # A cell has no up and no left, so each training image is turned and mirrored into one of eight
 # positions, and moved by up to two pixels. The official test photographs are put aside. Of the
 # others a fifth is held out, *whole photographs*, since the cells of one share its light and its
-# stain. Window, learning rate and number of epochs were chosen on those.
+# stain. On such photographs the window was chosen; the rest of the recipe is the library's default.
 
 
 # %%
@@ -396,12 +396,15 @@ print(
     dict(zip(classes, medians["FractalNet"].round(1).tolist())),
 )
 assert medians["FractalNet"][1:].min() >= 95
+assert np.mean([row["recall"][2] for row in rows if row["network"] == "FractalNet"]) < 0.95
 
 # %% [markdown]
 # The target that we had set ourselves was a recall of 95 % for white cells and for platelets, as
-# the median of three seeds. The FractalNet reaches it, barely: the mean of the three is below. One
-# platelet is 1.4 points, and the error bars are wider than the distance to the target. Nobody who
-# reads "recall 95.7 %" would guess that. So write the ± beside it.
+# the median of three seeds. The FractalNet reaches it, barely: the mean of the three is below. (To
+# be honest about the order: the networks with weights were tested first, and missed it by one
+# platelet. The held-out photographs had preferred the others before that.) One platelet is 1.4
+# points, and the error bars are wider than the distance to the target. Nobody who reads "recall
+# 95.7 %" would guess that. So write the ± beside it.
 #
 # ## Who is taken for whom
 
@@ -541,15 +544,15 @@ print("wrong with all three seeds:", found["FractalNet"]["wrong_by_all"])
 #
 # Nothing of what you have seen is a medical device, and no number here says that it could be one.
 #
-# - **364 photographs, from one microscope and one stain.** Another laboratory has another violet.
-#   Nobody has measured what happens there; expect that it breaks.
+# - **364 photographs, from one laboratory, as it looks.** Another one has another microscope, and
+#   another violet. Nobody has measured what happens there; expect that it breaks.
 # - **Whose blood it is, nobody knows.** The files name no patients. If two photographs show the
 #   same blood, one may be for training and the other for testing, and all our numbers are too good.
 # - **A person chose the squares.** The network is shown the middle of a cell that somebody found.
 #   It never has to find one, never sees an empty square, dirt, or two cells as one. In a photograph
 #   it would.
-# - **Labels of nobody in particular.** Boxes are missing and some are doubled; no haematologist
-#   signed them. A network cannot be better than the answers that it is compared with.
+# - **Labels of nobody in particular.** Boxes are missing, some are doubled, one name at least is
+#   wrong, and nobody says who drew them. No haematologist has checked an answer of this network.
 # - **69 platelets.** A recall of 97 % on them may be 93 % or 100 % on the next.
 # - **No count, no diagnosis.** Which cells there are is the easy question. Whether they are ill is
 #   another one, and for that there is not one example here.
