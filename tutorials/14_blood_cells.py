@@ -256,7 +256,7 @@ for axis, name in zip(axes, ("no weights", "weights")):
     axis.set_xticks(range(3), ["accuracy", "recall of\nplatelets", "precision of\nplatelets"])
     axis.set_title(f"24 photographs, {name}")
 axes[0].set_ylabel("%")
-axes[1].legend(fontsize=7)
+axes[0].legend(fontsize=7, loc="lower left")
 plt.show()
 for name in ("no weights", "weights"):
     accuracy, recall, precision = 100 * np.mean(few[name], axis=0)
@@ -313,7 +313,6 @@ for label, some in applications.by_network(rows).items():
 # accident, not twelve.
 
 
-# %%
 # %%
 def sums(values):
     """The sums of `values` (N, …) in 1,000 test parts of photographs drawn again: (1000, …)."""
