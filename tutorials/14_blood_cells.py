@@ -96,7 +96,7 @@ if train is not None:
 if train is not None:
     rng = np.random.default_rng(3)
     lines = [train.images[rng.choice(np.flatnonzero(train.labels == k), 8)] for k in range(3)]
-    plt.figure(figsize=(5.0, 2.0))
+    plt.figure(figsize=(4.0, 1.6))
     plt.imshow(
         np.vstack(
             [
@@ -249,7 +249,7 @@ if train is not None:
     few_answers = answers_of(few_rows)
     few = {label: platelets(p) for label, p in few_answers.items()}
 
-figure, axes = plt.subplots(1, 2, figsize=(5.8, 2.4), sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(5.0, 2.2), sharey=True)
 for axis, name in zip(axes, ("no weights", "weights")):
     for seed, numbers in enumerate(few[name]):
         axis.plot(range(3), 100 * np.array(numbers), "o-", lw=1, label=f"seed {seed}")
@@ -298,6 +298,12 @@ print("\naccuracy on the held-out photographs after the last epoch:")
 for label, some in applications.by_network(rows).items():
     held = [round(100 * row["history"][-1]["held_out"], 1) for row in some]
     print(f"{label:20} {' '.join(map(str, held))} %")
+
+# %%
+plt.figure(figsize=(3.9, 2.1))
+applications.curves(rows)
+plt.ylim(90, 100.5)
+plt.show()
 
 # %% [markdown]
 # With enough examples the problem has gone away, nearly by itself, and the held-out photographs

@@ -244,6 +244,6 @@ def curves(rows: Sequence[Row], axes: Any = None) -> Any:
             epochs, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.2, lw=0
         )
     axes.set_xlabel("epoch")
-    axes.set_ylabel("accuracy on held-out images (%)")
+    axes.set_ylabel("held-out accuracy (%)")
     axes.legend()
     return axes
