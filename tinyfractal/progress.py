@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .check import Amount, Size, checked
@@ -97,6 +100,46 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+@contextmanager
+def counted(
+    label: str, total: int | None, wanted: bool = True, unit: str = "B", after: float = 0.0
+) -> Iterator[Callable[[int], None]]:
+    """A function to call with how many are done: it keeps one line moving on a terminal, with tqdm
+    where that is installed, and elsewhere, such as in a log, prints a line a quarter.
+
+    unit: bytes, "B", are written as megabytes. after: nothing is shown in the first seconds, so
+    that what is soon done says nothing.
+    """
+    wanted = wanted and sys.stderr is not None  # as with pythonw, or 2>&-
+    terminal = wanted and is_terminal(sys.stderr)
+    tqdm = tqdm_bar() if terminal else None
+    if tqdm is not None:
+        with tqdm(total=total, desc=label, unit=unit, unit_scale=unit == "B", delay=after) as bar:
+            yield lambda done: bar.update(done - bar.n)
+        return
+    steps = 100 if terminal else 4
+    shown, begun = -1, time.monotonic()
+
+    def show(done: int) -> None:
+        nonlocal shown
+        step = steps * done // total if total else 0
+        if wanted and step != shown and time.monotonic() - begun >= after:
+            shown = step
+            if unit == "B":
+                text = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f}" if total else "") + " MB"
+            else:
+                text = f"{done:,}" + (f" of {total:,}" if total else "") + f" {unit}"
+            text = f"{label}: {text}"
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                print(f"\r{text}" if terminal else text, end="\n"[terminal:], file=sys.stderr)
+
+    try:
+        yield show
+    finally:
+        if terminal and shown >= 0:
+            print(file=sys.stderr)
 
 
 def is_terminal(stream: Any) -> bool:

@@ -8,7 +8,8 @@
 
 Read `dataset` first, then `loader` and `augment`: from labelled images to batches. `digits` come
 with the library; `readers` and `cifar` read the published archives, `sources` says where those are,
-and `download` fetches them. `images` reads a picture.
+and `download` fetches them. `images` reads a picture; `archive` reads a folder or a zip, and
+`cache` keeps what was decoded.
 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """

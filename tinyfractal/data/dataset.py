@@ -40,6 +40,8 @@ class Dataset:
     labels: `(N,)` integers, which become int64, each the position of a name in `classes`.
     classes: the name of each class.
     name: what the set is called, such as "cifar10".
+    groups: `(N,)` numbers or texts, what each image belongs with, such as the patient or the
+    speaker it is of; None where each stands for itself.
 
     `len(data)` is N; `data[3]` is one example, the image (H, W, C) and its label, and a loop goes
     through them all. `data[10:20]`, `data[[3, 1, 4]]`, `data[data.labels == 7]` are Datasets.
@@ -50,6 +52,7 @@ class Dataset:
     labels: np.ndarray
     classes: tuple[str, ...]
     name: str
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -61,6 +64,7 @@ class Dataset:
         named = f"Dataset {self.name}"
         _check_images(named, images)
         labels = _labels(named, labels, images, len(self.classes))
+        _check_groups(named, self.groups, len(images))
         if len(set(self.classes)) != len(self.classes):
             twice = next(name for i, name in enumerate(self.classes) if name in self.classes[:i])
             raise DataError(f"{named}: classes need names that differ, got {twice!r} twice")
@@ -91,7 +95,7 @@ class Dataset:
         """One example, or those that a slice, a list of positions or a bool array names."""
         index = index.numpy() if hasattr(index, "numpy") else index  # a Tensor, such as a mask
         if isinstance(index, slice):
-            return Dataset(self.images[index], self.labels[index], self.classes, self.name)
+            return self._part(index)
         if isinstance(index, (int, list, range, np.ndarray)):
             positions = np.asarray(index)
         else:  # a whole number that is none of Python's, such as a Tensor's
@@ -104,10 +108,13 @@ class Dataset:
                 f"or a bool array, got {got(index)}"
             )
         self._check_positions(positions)
-        images, labels = self.images[positions], self.labels[positions]
         if positions.ndim == 0:
-            return images, int(labels)
-        return Dataset(images, labels, self.classes, self.name)
+            return self.images[positions], int(self.labels[positions])
+        return self._part(positions)
+
+    def _part(self, index: Any) -> Dataset:
+        groups = None if self.groups is None else self.groups[index]
+        return Dataset(self.images[index], self.labels[index], self.classes, self.name, groups)
 
     def _check_positions(self, index: np.ndarray) -> None:
         count = len(self)
@@ -132,9 +139,13 @@ class Dataset:
 
             train, validation = train.split(0.1)
 
-        Within a class the examples are ranked by the SHA-256 of the text "seed:position" and the
-        first ones go to the second part. So the split is as good as random, yet the same on every
-        machine and with every version of NumPy. Both parts keep the order of the examples.
+        The examples are ranked by the SHA-256 of the text "seed:position", those of each class by
+        themselves, and the first ones go to the second part. So the split is as good as random,
+        yet the same on every machine and with every version of NumPy. Both parts keep the order of
+        the examples.
+        Where the examples have `groups`, whole groups are held out: a network that has seen a
+        speaker in training is not tested on that speaker. Groups are ranked by "seed:group", and
+        each that brings the classes nearer to `fraction` goes to the second part.
         Raises `ValueError` unless 0 < fraction < 1.
         """
         if not 0 < fraction < 1:
@@ -142,12 +153,47 @@ class Dataset:
                 f"Dataset.split: fraction needs a number between 0 and 1, got {fraction}"
             )
         chosen = np.zeros(len(self), dtype=bool)
+        if self.groups is not None:
+            chosen = np.isin(self.groups, self._held_out(fraction, seed))
+            return self[~chosen], self[chosen]
         for label in range(len(self.classes)):
             positions = np.flatnonzero(self.labels == label)
-            digests = [hashlib.sha256(f"{seed}:{i}".encode()).digest() for i in positions]
-            ranked = [i for _, i in sorted(zip(digests, positions, strict=True))]
+            ranked = _ranked(positions.tolist(), seed)
             chosen[ranked[: int(fraction * len(ranked) + 0.5)]] = True
         return self[~chosen], self[chosen]
+
+    def _held_out(self, fraction: float, seed: int) -> list[Any]:
+        """The groups that together have about `fraction` of the examples of every class."""
+        names, group = np.unique(np.asarray(self.groups), return_inverse=True)
+        counts = np.zeros((len(names), len(self.classes)))  # examples of each class in each group
+        np.add.at(counts, (group, self.labels), 1)
+        missing = fraction * counts.sum(axis=0)
+        rows = dict(zip(names.tolist(), counts))
+        held = []
+        for name in _ranked(list(rows), seed):
+            if np.abs(missing - rows[name]).sum() < np.abs(missing).sum():
+                missing -= rows[name]
+                held.append(name)
+        return held
+
+
+def _ranked(things: list[Any], seed: int) -> list[Any]:
+    """In an order as good as random, the same everywhere."""
+    digests = [hashlib.sha256(f"{seed}:{thing}".encode()).digest() for thing in things]
+    return [thing for _, thing in sorted(zip(digests, things))]
+
+
+def _check_groups(named: str, groups: Any, count: int) -> None:
+    if groups is None:
+        return
+    if not isinstance(groups, np.ndarray) or groups.dtype.kind not in "iuU":
+        raise DataError(
+            f"{named}: groups need a NumPy array of integers or texts, got {got(groups)}"
+        )
+    if groups.shape != (count,):
+        raise DataError(
+            f"{named}: {count} images need groups of shape ({count},), got {groups.shape}"
+        )
 
 
 def _check_images(named: str, images: np.ndarray) -> None:

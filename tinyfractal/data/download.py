@@ -15,11 +15,10 @@ import hashlib
 import http.client
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +26,7 @@ from typing import Annotated, Any
 from ..check import PathLike, Range, Size, checked
 from ..errors import DataError
 from ..files import acquire, release, user_path
-from ..progress import tqdm_bar
+from ..progress import counted
 from .sources import SOURCES
 
 BLOCK = 1 << 16  # bytes per step
@@ -42,7 +41,8 @@ def download(
 ) -> Path:
     """Fetch the files of a data set into `folder/name`, and return that folder.
 
-    name: "mnist", "fashion-mnist", "kmnist", "cifar10" or "cifar100".
+    name: "mnist", "fashion-mnist", "kmnist", "cifar10" or "cifar100", "fsdd" (spoken digits),
+    "gtsrb" (traffic signs), "bccd" or "bloodmnist" (blood cells).
     base_url: a mirror to take the same files from, such as "https://example.org/mnist/".
     What is there already is not fetched again. Raises `DataError` as `fetch` does.
     """
@@ -57,9 +57,8 @@ def download(
     for archive in archives:
         file = place / archive.file
         hint = " Another server that has the same files can be given as base_url."
-        _fetch(
-            url + archive.file, file, {"sha256": archive.sha256}, archive.size, progress, 30.0, hint
-        )
+        source = url + archive.file if base_url or not archive.url else archive.url
+        _fetch(source, file, archive.sums(), archive.size, progress, 30.0, hint)
     return place
 
 
@@ -218,7 +217,7 @@ def _transfer(
             raise DataError(f"{url}: expected a file of {size} bytes, the server offers {total}")
         most = MOST_BYTES if total is None else total
         _begin(part, done, _version(response))
-        with open(part, "ab") as file, _bar(part.stem, total, progress) as show:
+        with open(part, "ab") as file, counted(part.stem, total, progress) as show:
             show(done)
             limit = most + (response.length is None)  # a byte too many tells that it is too long
             begun, before = time.monotonic(), done
@@ -309,35 +308,3 @@ def _problem(path: Path, sums: dict[str, str], size: int | None) -> str | None:
         if digest.hexdigest() != expected:
             return f"expected {algorithm} {expected}, got {digest.hexdigest()}"
     return None
-
-
-@contextmanager
-def _bar(label: str, total: int | None, wanted: bool) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of bytes so far: it keeps one line moving on a terminal,
-    with tqdm where that is installed, and elsewhere, such as in a log, prints a line a quarter.
-    """
-    wanted = wanted and sys.stderr is not None  # as with pythonw, or 2>&-
-    terminal = wanted and sys.stderr.isatty()
-    tqdm = tqdm_bar() if terminal else None
-    if tqdm is not None:
-        with tqdm(total=total, desc=label, unit="B", unit_scale=True) as bar:
-            yield lambda done: bar.update(done - bar.n)
-        return
-    steps = 100 if terminal else 4
-    shown = -1
-
-    def show(done: int) -> None:
-        nonlocal shown
-        step = steps * done // total if total else 0
-        if wanted and step != shown:
-            shown = step
-            of_total = f" of {total / 1e6:.1f}" if total else ""
-            text = f"{label}: {done / 1e6:.1f}{of_total} MB"
-            with contextlib.suppress(OSError):  # nobody reads it any more: that is not the server's
-                print(f"\r{text}" if terminal else text, end="\n"[terminal:], file=sys.stderr)
-
-    try:
-        yield show
-    finally:
-        if terminal:
-            print(file=sys.stderr)

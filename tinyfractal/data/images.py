@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ..errors import DataError
 from ..files import open_file, reading, user_path
 
 MOST_PIXELS = 1 << 26  # 67 million, more than most cameras take; decoded, some 500 MB
+GREY = ("1", "L", "LA", "La", "F", "I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes
 MOST_SMALLER, MOST_LARGER = 10, 4  # times a side; beyond that there is a warning
 
 
@@ -40,37 +41,91 @@ def read_image(
     height, width, channels = shape
     if channels not in (1, 3):
         raise DataError(f"read_image: shape needs 1 or 3 channels for a picture, got {channels}")
-    image, original = _fitted(path, height, width, channels)
+    with reading(path), open_file(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # our limit of pixels is lower than Pillow's, and an error
+        image, original = _fitted(path, file, height, width, channels)
     _remark(path, original, (width, height))
     image = _centred(image, height, width)
     return 1 - image if invert else image
 
 
-def _fitted(path: Path, height: int, width: int, channels: int) -> tuple[np.ndarray, Any]:
-    """The picture, upright, made to fit into height and width, and its size before that."""
+def decode_image(
+    name: object,
+    stream: BinaryIO,
+    shape: tuple[int, int, int],
+    box: tuple[int, int, int, int] | None = None,
+) -> np.ndarray:
+    """The same picture as bytes, `(H, W, C)` uint8, from an open file; a complaint names `name`.
+
+    box: only this part of it (left, top, right, bottom), in pixels; what lies beyond its edge is
+    not there.
+    """
+    height, width, channels = shape
+    image, _ = _fitted(name, stream, height, width, channels, box)
+    return np.rint(255 * _centred(image, height, width)).astype(np.uint8)
+
+
+def is_grey(name: object, stream: BinaryIO) -> bool:
+    """Whether the file says that its picture has no colours."""
+    Image = _pillow()
+    with reading(name):
+        return _opened(name, stream, Image).mode in GREY
+
+
+def endings() -> frozenset[str]:
+    """How the names of pictures end that Pillow reads: ".jpg", ".png" …"""
+    Image = _pillow()
+    extensions = Image.registered_extensions()
+    return frozenset(end for end, kind in extensions.items() if kind in set(_formats(Image)))
+
+
+def _pillow() -> Any:
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError as error:
         raise DataError(
             "read_image: reading pictures needs Pillow: pip install 'tinyfractal[images]'"
         ) from error
     Image.init()
-    formats = [name for name in Image.ID if name != "EPS"]
-    with reading(path), open_file(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
-        try:
-            picture: Any = Image.open(file, formats=formats)
-        except Image.UnidentifiedImageError:
-            raise DataError(
-                f"{path}: cannot identify image file; save the picture as PNG or JPEG"
-            ) from None
-        if picture.width * picture.height > MOST_PIXELS:
-            raise DataError(
-                f"{path}: has {picture.width} x {picture.height} pixels, more than the "
-                f"{MOST_PIXELS:,} that are read; make it smaller first"
-            )
-        picture = _known_white(path, picture, Image)
+    return Image
+
+
+def _formats(Image: Any) -> list[str]:
+    return [name for name in Image.ID if name != "EPS"]
+
+
+def _opened(name: object, stream: BinaryIO, Image: Any) -> Any:
+    try:
+        picture = Image.open(stream, formats=_formats(Image))
+    except Image.UnidentifiedImageError:
+        raise DataError(
+            f"{name}: cannot identify image file; save the picture as PNG or JPEG"
+        ) from None
+    if picture.width * picture.height > MOST_PIXELS:
+        raise DataError(
+            f"{name}: has {picture.width} x {picture.height} pixels, more than the "
+            f"{MOST_PIXELS:,} that are read; make it smaller first"
+        )
+    return picture
+
+
+def _fitted(
+    name: object,
+    stream: BinaryIO,
+    height: int,
+    width: int,
+    channels: int,
+    box: tuple[int, int, int, int] | None = None,
+) -> tuple[np.ndarray, Any]:
+    """The picture, upright, made to fit into height and width, and its size before that."""
+    Image = _pillow()
+    from PIL import ImageOps
+
+    with reading(name):
+        picture = _known_white(name, _opened(name, stream, Image), Image)
         ImageOps.exif_transpose(picture, in_place=True)
+        if box is not None:
+            picture = picture.crop(_inside(name, box, picture.size))
         original = picture.size
         scale = min(width / original[0], height / original[1])
         size = [max(1, round(scale * side)) for side in original]
@@ -87,7 +142,17 @@ def _fitted(path: Path, height: int, width: int, channels: int) -> tuple[np.ndar
         return image.reshape(*image.shape[:2], channels), original
 
 
-def _known_white(path: Path, picture: Any, Image: Any) -> Any:
+def _inside(
+    name: object, box: tuple[int, int, int, int], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    part = max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
+    if part[0] >= part[2] or part[1] >= part[3]:
+        raise DataError(f"{name}: the box {box} lies outside of its {size[0]} x {size[1]} pixels")
+    return part
+
+
+def _known_white(path: object, picture: Any, Image: Any) -> Any:
     """The picture in mode L, RGB or RGBA, where white is 255, or F, where it is 1."""
     if picture.mode.startswith("I") or picture.mode == "F":
         numbers: Any = np.asarray(picture, np.float32)

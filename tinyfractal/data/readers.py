@@ -16,6 +16,8 @@ import hashlib
 import math
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,16 +61,11 @@ def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Da
     name = os.fspath(name_or_path)
     if name.endswith(".npz"):
         return load_npz(name)
-    if name == "digits":
-        return load_digits()
-    if name == "cifar10":
-        return load_cifar10(folder)
-    if name == "cifar100":
-        return load_cifar100(folder)
-    if name in MNIST_CLASSES:
-        return load_mnist(folder, name)  # type: ignore[arg-type]
-    known = ", ".join(["digits", *MNIST_CLASSES, "cifar10", "cifar100"])
-    raise DataError(f"load: data set {name!r}: expected a path that ends in .npz or one of {known}")
+    if name in READERS:
+        return READERS[name](folder)
+    raise DataError(
+        f"load: data set {name!r}: expected a path that ends in .npz or one of {', '.join(READERS)}"
+    )
 
 
 # ----- IDX: MNIST and its relatives -----
@@ -315,3 +312,15 @@ def _dataset(
         raise DataError(f"{source}: {str(error).removeprefix(f'Dataset {name}: ')}") from error
     _remark(source, data.images)
     return data
+
+
+# ----- By name -----
+
+READERS: dict[str, Callable[[PathLike], tuple[Dataset, Dataset]]] = {
+    "digits": lambda folder: load_digits(),
+    "mnist": partial(load_mnist, name="mnist"),
+    "fashion-mnist": partial(load_mnist, name="fashion-mnist"),
+    "kmnist": partial(load_mnist, name="kmnist"),
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+}

@@ -1,7 +1,8 @@
 """Where the published archives are, and what they have to be.
 
-The SHA-256 sums are of the files as their authors publish them. They also make it safe that two of
-the servers still speak plain http: a changed file would not pass.
+The sums are of the files as their authors publish them. They also make it safe that two of the
+servers still speak plain http: a changed file would not pass. An archive without a published sum
+comes over https, and its reader looks at each file in it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,21 @@ from typing import NamedTuple
 
 
 class Archive(NamedTuple):
-    """A file to fetch: its name, bytes and SHA-256."""
+    """A file to fetch: its name, and its bytes and sums where they are published.
+
+    url: its address, where that is not the data set's with the name behind it.
+    """
 
     file: str
-    size: int
-    sha256: str
+    size: int | None
+    sha256: str = ""
+    md5: str = ""
+    url: str = ""
+
+    def sums(self) -> dict[str, str]:
+        """The sums that are known, in hexadecimal."""
+        known = {"sha256": self.sha256, "md5": self.md5}
+        return {name: value for name, value in known.items() if value}
 
 
 def download_hint(name: str) -> str:

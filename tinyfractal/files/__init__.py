@@ -46,7 +46,7 @@ def open_file(path: PathLike) -> io.BufferedReader:
 
 
 @contextmanager
-def reading(path: PathLike) -> Iterator[None]:
+def reading(path: object) -> Iterator[None]:
     """Turn whatever goes wrong inside the `with` block into a `DataError` that names the file."""
     try:
         yield

@@ -1,0 +1,164 @@
+"""What was decoded once is kept: pictures as one file of bytes, which the next start only maps.
+
+A folder of photographs takes minutes to decode, and the pictures a network sees take seconds to
+read. So they lie in the user's cache folder, one file for each folder and size (`TINYFRACTAL_CACHE`
+in the environment chooses another). The file is mapped, not read: a batch brings into memory what
+it needs, and the system may forget it again. A folder of any size takes no more memory than a few
+hundred pictures while it is decoded, and a batch while it is learned.
+
+Beside the file lies a small one of JSON, written last: without it, the file is not whole and is
+made again. Where any file of the folder has changed, so has the name of its cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..check import printable
+from ..errors import DataError
+from ..files import remove, user_path, write_atomically
+from ..progress import counted
+
+AT_ONCE = 256  # pictures that are in memory while they are decoded
+MOST_NAMED = 5  # broken files that a message names
+Decode = Callable[[int], np.ndarray]
+Decoded = tuple[np.ndarray, list[int], list[str]]  # pictures, their positions, what was broken
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures are kept."""
+    chosen = os.environ.get("TINYFRACTAL_CACHE")
+    if chosen:
+        return user_path(chosen)
+    if sys.platform == "win32":
+        home = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return user_path(home) / "tinyfractal"
+
+
+def decoded(
+    source: Path,
+    names: Sequence[str],
+    facts: Mapping[str, Any],
+    shape: tuple[int, int, int],
+    decode: Decode,
+    skip_broken: bool = False,
+    progress: bool = True,
+) -> Decoded:
+    """decode(0), decode(1), …, each `(H, W, C)` uint8: the pictures that are not broken `(N, H, W,
+    C)`, mapped from the cache; the position of each in `names`; and what is wrong with the others.
+
+    source: what they come from. facts: all that decides what comes out, for JSON.
+    Raises `DataError`, which lists them, where files are broken, unless `skip_broken`.
+    """
+    stem = f"{source.name or 'root'}-{_sum(os.path.abspath(source))[:8]}"
+    stem += "-" + "x".join(map(str, shape))
+    key = _sum(json.dumps([1, dict(facts), list(names), shape], sort_keys=True))[:16]
+    path = cache_folder() / f"{stem}-{key}.pixels"
+    found = _read(path, shape)
+    if found is None:
+        found = _make(path, stem, source, names, shape, decode, progress)
+    images, kept, broken = found
+    if broken and not skip_broken:
+        listed = "; ".join(broken[:MOST_NAMED])
+        more = f"; and {len(broken) - MOST_NAMED} more" if len(broken) > MOST_NAMED else ""
+        raise DataError(
+            f"{source}: {len(broken)} of {len(names)} files cannot be read: {listed}{more}. Mend "
+            "or remove them, or ask to have them skipped: skip_broken=True (--skip-broken)"
+        )
+    return images, kept, broken
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read(path: Path, shape: tuple[int, int, int]) -> Decoded | None:
+    """What is in the cache, or None where it is not whole."""
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        kept, broken = list(map(int, facts["kept"])), list(map(str, facts["broken"]))
+        size = len(kept) * int(np.prod(shape))
+        if not kept or path.stat().st_size != size:
+            return None
+        images = np.memmap(path, np.uint8, "r", shape=(len(kept), *shape))
+        return np.asarray(images), kept, broken
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _make(
+    path: Path,
+    stem: str,
+    source: Path,
+    names: Sequence[str],
+    shape: tuple[int, int, int],
+    decode: Decode,
+    progress: bool,
+) -> Decoded:
+    """Decode everything, some hundred at a time, into a new file of the cache."""
+    kept: list[int] = []
+    broken: list[str] = []
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+
+    def attempt(i: int) -> np.ndarray | DataError:
+        try:
+            return decode(i)
+        except DataError as error:
+            return error
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            open(draft, "xb") as file,
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+            warnings.catch_warnings(),
+            counted(printable(source.name), len(names), progress, "files", after=1.0) as show,
+        ):
+            warnings.simplefilter("ignore")  # a library that grumbles at a file, yet reads it
+            for start in range(0, len(names), AT_ONCE):
+                part = range(start, min(start + AT_ONCE, len(names)))
+                for i, result in zip(part, pool.map(attempt, part)):
+                    if isinstance(result, DataError):
+                        broken.append(printable(str(result)))
+                        continue
+                    if result.dtype != np.uint8 or result.shape != shape:
+                        raise TypeError(f"decode: expected uint8 {shape}, got {result.shape}")
+                    kept.append(i)
+                    file.write(np.ascontiguousarray(result).data)
+                show(part.stop)
+        if not kept:
+            listed = "; ".join(broken[:MOST_NAMED])
+            raise DataError(f"{source}: none of its {len(names)} files can be read: {listed}")
+        os.replace(draft, path)
+        write_atomically(
+            path.with_suffix(".json"), json.dumps({"kept": kept, "broken": broken}).encode()
+        )
+    except OSError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path.parent}: what was decoded cannot be kept there ({error.strerror or error}); "
+            "set TINYFRACTAL_CACHE to a folder that can be written"
+        ) from error
+    finally:
+        remove(draft)
+    for old in path.parent.glob(f"{glob.escape(stem)}-*"):  # of the folder as it was before
+        if old.stem != path.stem:
+            with contextlib.suppress(OSError):
+                old.unlink()
+    images = np.memmap(path, np.uint8, "r", shape=(len(kept), *shape))
+    return np.asarray(images), kept, broken
