@@ -14,11 +14,12 @@ and `download` fetches them. `images` reads a picture; `archive` reads a folder 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """
 
-from .augment import Compose, cutout, mirror, shift
+from .augment import Compose, cutout, light, mirror, shift, warp
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset, Standardize
 from .digits import load_digits
 from .download import download, fetch
+from .gtsrb import load_gtsrb
 from .images import read_image
 from .loader import Loader
 from .readers import load, load_mnist, load_npz, read_idx
@@ -31,14 +32,17 @@ __all__ = [
     "cutout",
     "download",
     "fetch",
+    "light",
     "load",
     "load_cifar10",
     "load_cifar100",
     "load_digits",
+    "load_gtsrb",
     "load_mnist",
     "load_npz",
     "mirror",
     "read_idx",
     "read_image",
     "shift",
+    "warp",
 ]

@@ -10,9 +10,10 @@ drives up to it. Its frames are almost the same picture, so whoever holds images
 whole tracks; `Dataset.groups` says which track each image is of, and `Dataset.split` keeps to it.
 The test images were shuffled by their authors, and nothing says which of them show the same sign.
 
-The table beside the images also tells where in an image the sign is, its region of interest (`Roi`).
-We leave it alone and take the whole image: the border around the sign is a tenth of its size, as any
-camera that finds signs would leave it, and the published scores are on these images too.
+The tables beside the images also say where in an image the sign is, its region of interest
+(`Roi.X1` …). We take the whole image. Around the sign it leaves a border of a tenth of the sign, as
+a program that finds signs would; such a program is never right to the pixel either, and a network
+that always saw the sign fill its image would have learned to count on that.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +58,7 @@ TEST_TABLE = "GT-final_test.csv"
 # earlier competition, two thirds of the first.
 TRAINING = ("GTSRB/Final_Training/Images", "GTSRB/Training", "train")
 TEST = ("GTSRB/Final_Test/Images", "test")
+HINT = download_hint("gtsrb")
 Side = Annotated[int, Range(8, 1024)]
 File = tuple[Tree, str]  # where it is, and its name in there
 
@@ -79,9 +81,9 @@ def load_gtsrb(path: PathLike, size: Side = 32) -> tuple[Dataset, Dataset]:
     place = _place(user_path(path))
     with ExitStack() as stack:
         trees = [stack.enter_context(Tree(source)) for source in _sources(place)]
-        files = {f"{i}:{name}": (tree, name) for i, tree in enumerate(trees) for name in tree.names}
-        train, labels, tracks = _training(place, files.values())
-        test, test_labels = _test(place, files.values())
+        files = [(tree, name) for tree in trees for name in tree.names]
+        train, labels, tracks = _training(place, files)
+        test, test_labels = _test(place, files)
         both = [*train, *test]
 
         def decode(i: int) -> np.ndarray:
@@ -111,6 +113,8 @@ def _place(path: Path) -> Path:
 
 def _sources(place: Path) -> list[Path]:
     """The official archives that are there, or else the folder or the archive itself."""
+    if not os.path.exists(place):
+        raise DataError(f"{place}: there is no such folder. {HINT}")
     training = [place / name for name in TRAINING_ZIPS if os.path.isfile(place / name)][:1]
     test = [place / name for name in TEST_ZIPS if os.path.isfile(place / name)]
     if not training and not test:
@@ -118,36 +122,50 @@ def _sources(place: Path) -> list[Path]:
     missing = [name for name in TEST_ZIPS if place / name not in test]
     if missing or not training:
         missing += [] if training else [TRAINING_ZIPS[0]]
-        raise DataError(f"{place}: no {', '.join(missing)} in it. {download_hint('gtsrb')}")
+        raise DataError(f"{place}: no {', '.join(missing)} in it. {HINT}")
     return training + test
 
 
 # ----- Which images there are, and what they show -----
 
 
-def _training(place: Path, files: Iterable[File]) -> tuple[list[File], np.ndarray, list[str]]:
+def _training(place: Path, files: Collection[File]) -> tuple[list[File], np.ndarray, list[str]]:
     """The training images in order, the class of each, and its track."""
     for above in TRAINING:
-        pattern = re.compile(rf"(?:.*/)?{above}/(?P<kind>\d{{5}})/(?P<track>\d{{5}})_\d{{5}}\.ppm")
-        found = [(file, match) for file in files if (match := pattern.fullmatch(file[1]))]
-        if not found:
-            continue
-        labels = np.array([_label(file, match["kind"]) for file, match in found])
-        images = [file for file, _ in found]
-        if above != "train":
-            _check_tables(place, list(files), images, labels)
-        return images, labels, [f"{match['kind']}/{match['track']}" for _, match in found]
-    raise DataError(f"{place}: no training images such as train/00000/00000_00000.ppm. {_hint()}")
+        found = _find(place, files, above, r"(?P<kind>\d{5})/(?P<track>\d{5})_\d{5}\.ppm")
+        if found:
+            images = [file for file, _ in found]
+            labels = np.array([_label(file, match["kind"]) for file, match in found])
+            if above != "train":
+                _check_tables(place, files, images, labels)
+            return images, labels, [f"{match['kind']}/{match['track']}" for _, match in found]
+    raise DataError(f"{place}: no training images such as train/00000/00000_00000.ppm. {HINT}")
 
 
-def _check_tables(place: Path, files: list[File], images: list[File], labels: np.ndarray) -> None:
+def _find(
+    place: Path, files: Collection[File], above: str, form: str
+) -> list[tuple[File, re.Match[str]]]:
+    """The files `above/form`, wherever that is, and what matched; refused where there are two."""
+    pattern = re.compile(rf"(?P<before>(?:.*/)?){above}/{form}")
+    found = [(file, match) for file in files if (match := pattern.fullmatch(file[1]))]
+    before = sorted({match["before"] for _, match in found})
+    if len(before) > 1:
+        raise DataError(
+            f"{place}: has {before[0] + above!r} and {before[1] + above!r}; name one of the two"
+        )
+    return found
+
+
+def _check_tables(
+    place: Path, files: Collection[File], images: list[File], labels: np.ndarray
+) -> None:
     """Each class has a table, GT-00000.csv, that has to name its images and their class."""
     tables = {name.rpartition("/")[0]: (tree, name) for tree, name in files if _is_table(name)}
     listed: dict[str, int] = {}
     for folder in sorted({name.rpartition("/")[0] for _, name in images}):
         kind = folder[-5:]
         if folder not in tables:
-            raise DataError(f"{place}: no GT-{kind}.csv beside the images in {folder}. {_hint()}")
+            raise DataError(f"{place}: no GT-{kind}.csv beside the images in {folder}. {HINT}")
         for name, label in _table(tables[folder]).items():
             listed[f"{folder}/{name}"] = label
     there = {name: int(label) for (_, name), label in zip(images, labels)}
@@ -164,23 +182,21 @@ def _is_table(name: str) -> bool:
     return re.fullmatch(r"(?:.*/)?(\d{5})/GT-\1\.csv", name) is not None
 
 
-def _test(place: Path, files: Iterable[File]) -> tuple[list[File], np.ndarray]:
+def _test(place: Path, files: Collection[File]) -> tuple[list[File], np.ndarray]:
     """The test images in order, and the class of each."""
     official, by_class = TEST
-    flat = re.compile(rf"(?:.*/)?{official}/(\d{{5}}\.ppm)")
-    found = {match[1]: file for file in files if (match := flat.fullmatch(file[1]))}
+    found = {m["name"]: f for f, m in _find(place, files, official, r"(?P<name>\d{5}\.ppm)")}
     if found:
         tables = [file for file in files if file[1].rpartition("/")[2] == TEST_TABLE]
         if not tables:
-            raise DataError(f"{place}: no {TEST_TABLE}, which says what the test images show. {_hint()}")
+            raise DataError(f"{place}: no {TEST_TABLE}, which says what test images show. {HINT}")
         listed = _table(tables[0])
         _compare(place, listed, dict.fromkeys(found))
         return list(found.values()), np.array([listed[name] for name in found])
-    pattern = re.compile(rf"(?:.*/)?{by_class}/(?P<kind>\d{{5}})/\d{{5}}\.ppm")
-    sorted_ = [(file, match) for file in files if (match := pattern.fullmatch(file[1]))]
-    if not sorted_:
-        raise DataError(f"{place}: no test images such as test/00000/00000.ppm. {_hint()}")
-    return [file for file, _ in sorted_], np.array([_label(f, m["kind"]) for f, m in sorted_])
+    by_folder = _find(place, files, by_class, r"(?P<kind>\d{5})/\d{5}\.ppm")
+    if not by_folder:
+        raise DataError(f"{place}: no test images such as test/00000/00000.ppm. {HINT}")
+    return [file for file, _ in by_folder], np.array([_label(f, m["kind"]) for f, m in by_folder])
 
 
 def _label(file: File, kind: str) -> int:
@@ -227,8 +243,4 @@ def _compare(place: Path, listed: Iterable[str], there: Iterable[str]) -> None:
     ):
         if names:
             named = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")
-            raise DataError(f"{place}: {len(names)} images are {problem}: {named}. {_hint()}")
-
-
-def _hint() -> str:
-    return download_hint("gtsrb")
+            raise DataError(f"{place}: {len(names)} images are {problem}: {named}. {HINT}")

@@ -30,6 +30,7 @@ from ..files.npz import BLOCK, check_unpacked, read_npz
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
+from .gtsrb import load_gtsrb
 from .sources import SOURCES, download_hint
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -53,7 +54,8 @@ MOST_CLASSES = 65_536  # more than any .npz of images has; a higher label is a m
 def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Dataset]:
     """A data set as (train, test), by its name or from an .npz file.
 
-    Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100".
+    Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100",
+    "gtsrb".
     They are looked for in `folder/name`, where `download` puts them, where torchvision puts them,
     and in `folder` itself.
     Raises `DataError` where there is no such data, and says how to download it.
@@ -323,4 +325,5 @@ READERS: dict[str, Callable[[PathLike], tuple[Dataset, Dataset]]] = {
     "kmnist": partial(load_mnist, name="kmnist"),
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
+    "gtsrb": load_gtsrb,
 }

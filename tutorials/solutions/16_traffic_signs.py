@@ -64,8 +64,8 @@ with np.errstate(invalid="ignore"):
     assert not check_together(product)
 
 # %% [markdown]
-# **3. The error of an accuracy on tracks.** A track is one piece of news, so the tracks are what the
-# standard error counts. (Here all tracks have as many frames; else their means would be weighted.)
+# **3. The error of an accuracy on tracks.** A track is one piece of news, so the standard error
+# counts tracks. (Here all tracks have as many frames; else their means would be weighted.)
 
 
 # %%
