@@ -57,7 +57,7 @@ def training(above):
     return files
 
 
-def tested_part():
+def part_to_test():
     """The two archives of the test part."""
     above = "GTSRB/Final_Test/Images"
     images = {f"{above}/{name}": ppm(100 + 10 * i) for i, name in enumerate(TESTED)}
@@ -82,7 +82,7 @@ def unpacked(folder, files):
 def official(folder, change=lambda training, images, answers: None, fixed=False):
     """The three official archives, after `change` had its way with what is in them."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = (training(gtsrb.TRAINING[fixed]), *tested_part())
+    parts = (training(gtsrb.TRAINING[fixed]), *part_to_test())
     change(*parts)
     for name, files in zip((gtsrb.TRAINING_ZIPS[fixed], *gtsrb.TEST_ZIPS), parts):
         zipped(folder / name, files)
@@ -127,7 +127,7 @@ def test_load_finds_them_where_download_puts_them(tmp_path):
 
 
 def test_the_official_archives_are_read_unpacked_as_torchvision_has_them(tmp_path):
-    images, answers = tested_part()
+    images, answers = part_to_test()
     unpacked(tmp_path / "gtsrb", {**training(gtsrb.TRAINING[1]), **images, **answers})
     check(*gtsrb.load_gtsrb(tmp_path))
 

@@ -7,9 +7,9 @@
     loader = data.Loader(train, batch_size=100, shuffle=True, transform=standardize)
 
 Read `dataset` first, then `loader` and `augment`: from labelled images to batches. `digits` come
-with the library; `readers` and `cifar` read the published archives, `sources` says where those are,
-and `download` fetches them. `images` reads a picture; `archive` reads a folder or a zip, and
-`cache` keeps what was decoded.
+with the library; `readers`, `cifar` and `gtsrb` read the published archives, `sources` says where
+those are, and `download` fetches them. `images` reads a picture; `archive` reads a folder or a zip,
+and `cache` keeps what was decoded.
 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """
