@@ -1,0 +1,539 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 16. Has the network seen this sign before?
+#
+# *45 minutes. Afterwards you can read [`data/gtsrb.py`](../tinyfractal/data/gtsrb.py),
+# [`data/augment.py`](../tinyfractal/data/augment.py) and `split` in
+# [`data/dataset.py`](../tinyfractal/data/dataset.py).*
+#
+# A car drives up to a stop sign, and its camera takes thirty pictures. Put some of them aside,
+# train on the others, and your network looks brilliant: it has met every sign of the exam before.
+#
+# "Autonomous vehicles" is the last of the article's applications. We take the part of it that a
+# small network can do, telling 43 kinds of German traffic signs apart, and ask how one knows that
+# it can: on which pictures to test, what a column has time for while the car drives on, and what
+# the network says of signs in the dark, far away, turned or in bad weather.
+
+# %%
+import hashlib
+import json
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import applications
+import tinyfractal as tf
+from tinyfractal.recipe import Recipe
+
+from exercises.traffic_signs import (
+    check_choose,
+    check_hold_out,
+    check_together,
+    check_track_error,
+)
+
+plt.style.use("tutorial.mplstyle")
+
+# %% [markdown]
+# ## The data
+#
+# The *German Traffic Sign Recognition Benchmark* (Stallkamp, Schlipsing, Salmen & Igel 2012) was
+# cut out of ten hours of video, taken on German roads: 39,209 pictures to train with and 12,630 to
+# test with, free for research and teaching. `data.download("gtsrb")` fetches them (365 MB). For
+# this chapter a part is enough, three frames of each sign and every third test image.
+#
+# The first run with the data trains fifteen networks, which takes about as long as a film. Each is
+# kept, and the next run only reads them. Without the data you see what was recorded here.
+
+# %%
+train, test = applications.load("gtsrb")
+here = train is not None
+if here:
+    print("train:", train, "\ntest: ", test)
+    counts = np.bincount(train.labels)
+    print(f"a class has {counts.min()} to {counts.max()} training images")
+
+# %%
+if here:
+    figure, axes = plt.subplots(4, 11, figsize=(7.2, 2.9))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for label, axis in enumerate(axes.flat[: len(train.classes)]):
+        axis.imshow(train.images[np.flatnonzero(train.labels == label)[-1]])
+    plt.show()
+
+# %% [markdown]
+# A **track** is one sign at one roadside, seen thirty times while the car comes nearer. Three tracks,
+# one in each row; we use frames 4, 14 and 24:
+
+# %%
+if here:
+    names = np.unique(train.groups)
+    print(f"{len(train)} training images, but only {len(names)} signs")
+    figure, axes = plt.subplots(1, 3, figsize=(6, 0.95))
+    for axis, name in zip(axes, ("00014/00003", "00002/00040", "00025/00009")):
+        frames = train.images[train.groups == name]
+        axis.imshow(np.hstack(np.pad(frames, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=255)))
+        axis.set_title(train.classes[int(name[:5])], fontsize=9)
+        axis.set_axis_off()
+    plt.show()
+
+# %% [markdown]
+# ## Two things before the network
+#
+# **The same light for all.** Some of the pictures are almost black, others almost white: the mean
+# of the darkest hundredth is below 13 of 255, that of the brightest above 210. What a sign says
+# does not depend on it. So each picture is moved to mean 128 and standard deviation 50, all its
+# pixels alike. (Your eye does something of the kind when you enter a tunnel.) That is done to
+# every picture, of the test too, and uses nothing but the picture itself.
+
+
+# %%
+def same_light(images):
+    """Images (N, H, W, 3) of bytes, each with mean 128 and standard deviation 50."""
+    mean = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
+    std = images.std(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
+    return np.rint(128 + 50 * (images - mean) / np.maximum(std, 1)).clip(0, 255).astype(np.uint8)
+
+
+def in_same_light(data):
+    return tf.data.Dataset(
+        same_light(data.images), data.labels, data.classes, data.name, data.groups
+    )
+
+
+# %% [markdown]
+# **Augmentation.** `data.warp` turns, scales and moves a training picture a little, a new way each
+# epoch, as the road does. Not the mirror: it would turn *keep right* into *keep left*, and a 50 into
+# nothing. Four of the classes have a twin that is their mirror image.
+
+# %%
+augment = partial(tf.data.warp, degrees=10, scale=0.1, pixels=1.5)
+if here:
+    stop = np.flatnonzero(train.labels == 14)[[2, 5, 8]]
+    darkest = np.argsort(train.images.mean(axis=(1, 2, 3)))[[20, 60, 100]]
+    before = train.images[[*stop, *darkest]]
+    even = same_light(before)
+    rows = [before, even, tf.data.warp(even, np.random.default_rng(0), 10, 0.1, 1.5)]
+    plt.figure(figsize=(4.2, 2.2))
+    plt.imshow(np.vstack([np.hstack(row) for row in rows]))
+    size = before.shape[1]
+    plt.yticks(size * np.array([0.5, 1.5, 2.5]), ["as it came", "same light", "and warped"])
+    plt.xticks([])
+    plt.grid(False)
+    plt.show()
+
+# %% [markdown]
+# ## Predict, then run
+#
+# A fifth of the training pictures is held out, to see during the work how good a network is. There
+# are two ways. **Frames**: any fifth of the pictures. **Tracks**: all pictures of a fifth of the
+# signs, which `split` does where a dataset has `groups`. The network, the recipe and the number of
+# pictures are the same. **Which way will show the higher accuracy, and by how many points? And
+# which of the two will the test pictures agree with, which come from other signs altogether?**
+
+# %%
+if here:
+    lit, exam = in_same_light(train), in_same_light(test)
+    learn, held_out = lit.split(0.2)
+    single = tf.data.Dataset(lit.images, lit.labels, lit.classes, lit.name)  # no groups: frames
+    frames_learn, frames_held_out = single.split(0.2)
+    print(f"tracks: {len(learn)} to learn from, {len(held_out)} held out")
+    print(f"frames: {len(frames_learn)} to learn from, {len(frames_held_out)} held out")
+    assert not set(learn.groups) & set(held_out.groups)
+
+# %% [markdown]
+# We ask a plain network, three seeds each way. All networks of this chapter are trained by one
+# recipe, chosen on held-out tracks; the test pictures were not looked at until it was fixed.
+
+# %%
+recipe = Recipe(
+    data="gtsrb",
+    columns=COLUMNS,
+    channels=CHANNELS,
+    drop_path=0.05,
+    global_ratio=0.2,
+    optimizer="adam",
+    lr=0.003,
+    weight_decay=0.0,
+    epochs=EPOCHS,
+    batch_size=32,
+    shift=0,
+)
+recipes = {
+    "plain": replace(recipe, model="plain", channels=PLAIN),
+    "ResNet": replace(recipe, model="resnet", channels=RESNET),
+    "FractalNet": recipe,
+}
+if here:
+    rows = applications.compare("traffic_signs", recipes, learn, held_out, exam, augment=augment)
+    by_frames = applications.compare(
+        "traffic_signs",
+        {"plain, by frames": recipes["plain"]},
+        frames_learn,
+        frames_held_out,
+        exam,
+        augment=augment,
+    )
+else:
+    facts = applications.recorded("traffic_signs")
+    rows, by_frames = facts["rows"], facts["by_frames"]
+    print(f"recorded {facts['date']} on {facts['machine']}")
+
+# %% tags=["thumbnail"]
+shown, truth = {}, {}
+ways = {"frames held out": by_frames, "tracks held out": applications.by_network(rows)["plain"]}
+for place, (way, some) in enumerate(ways.items()):
+    shown[way] = 100 * np.array([row["history"][-1]["held_out"] for row in some])
+    truth[way] = 100 * np.array([row["accuracy"] for row in some])
+    for values, side, color, label in (
+        (shown[way], -0.12, "tab:orange", "on what was held out"),
+        (truth[way], 0.12, "tab:blue", "on the test pictures"),
+    ):
+        mean, error = applications.spread(values)
+        plt.plot(np.full(len(values), place + side), values, "o", color=color, alpha=0.4, ms=5)
+        plt.errorbar(place + side + 0.05, mean, error, fmt="s", color=color, capsize=4,
+                     label=label if place == 0 else None)  # fmt: skip
+        print(f"{way}, {label:22} {mean:6.2f} ± {error:.2f} %")
+plt.xticks([0, 1], list(ways))
+plt.xlim(-0.5, 1.5)
+plt.ylabel("accuracy, %")
+plt.legend(loc="lower left")
+plt.show()
+
+# %% [markdown]
+# LEAK TEXT
+
+# %% [markdown]
+# ## Three networks of the same cost
+
+# %%
+print(applications.table(rows))
+
+# %%
+applications.curves(rows)
+plt.ylim(60, 100)
+plt.show()
+
+# %% [markdown]
+# THREE TEXT
+#
+# ## Beside people
+
+# %%
+ours = applications.by_network(rows)
+scores = {"people, the mean of many": 98.84, "best of the competition": 99.46}
+for name, some in ours.items():
+    scores[f"our {name}, median"] = 100 * float(np.median([row["accuracy"] for row in some]))
+for name, score in sorted(scores.items(), key=lambda pair: pair[1]):
+    print(f"{name:28}{score:7.2f} %   one mistake in {100 / (100 - score):4.0f}")
+
+# %% [markdown]
+# HUMAN TEXT
+#
+# ## While the car drives on
+
+# %%
+def milliseconds(network, standardize, images, tries=30):
+    """The median time that one picture takes, alone, as it comes from a camera."""
+    times = []
+    for i in range(tries):
+        start = time.perf_counter()
+        tf.train.predict(network, images[i : i + 1], standardize)
+        times.append(1000 * (time.perf_counter() - start))
+    return float(np.median(times))
+
+
+fractals = ours["FractalNet"]
+if here:
+    net, its_recipe = applications.network(fractals[0])
+    standardize = its_recipe.transform()
+    parts = [*tf.train.columns_of(net), net]
+    times = [milliseconds(part, standardize, exam.images) for part in parts]
+else:
+    times = facts["times"]
+names = [*(f"column {c}" for c in range(len(times) - 1)), "whole network"]
+accuracies = [
+    *(
+        [100 * row["columns"][c]["accuracy"] for row in fractals]
+        for c in range(len(fractals[0]["columns"]))
+    ),
+    [100 * row["accuracy"] for row in fractals],
+]
+print(f"{'':14}{'test accuracy':>18}{'ms a picture':>14}{'signs in 40 ms':>16}")
+for name, values, ms in zip(names, accuracies, times):
+    mean, error = applications.spread(values)
+    print(f"{name:14}{mean:9.2f} ± {error:.2f} %{ms:14.2f}{40 / ms:16.0f}")
+
+# %%
+for name, values, ms in zip(names, accuracies, times):
+    plt.errorbar(ms, *applications.spread(values), fmt="o", capsize=4, color="tab:blue")
+    plt.annotate(name, (ms, np.mean(values)), (8, -3), textcoords="offset points")
+plt.margins(x=0.25)
+plt.xlabel("milliseconds for one picture")
+plt.ylabel("test accuracy, %")
+plt.show()
+
+# %% [markdown]
+# TIME TEXT
+#
+# ## Dark, far, turned, noisy
+#
+# The test pictures are sharp and upright, more or less. What if they are not? Four kinds of damage,
+# each growing worse. **Which of the four does the network mind least? And when the pictures get
+# worse, does it notice, that is, does it become less sure?**
+
+
+# %%
+def darker(images, factor, rng):
+    """Less light: each number multiplied, and rounded to a byte again."""
+    return np.rint(images * np.float32(factor)).astype(np.uint8)
+
+
+def smaller(images, side, rng):
+    """Further away: reduced to side × side pixels by averaging, then enlarged again."""
+    step = images.shape[1] // side
+    n, c = len(images), images.shape[3]
+    small = images.reshape(n, side, step, side, step, c).mean(axis=(2, 4))
+    return np.rint(small.repeat(step, axis=1).repeat(step, axis=2)).astype(np.uint8)
+
+
+def turned(images, degrees, rng):
+    return tf.data.warp(images, rng, degrees, scale=0.0)
+
+
+def noisier(images, sigma, rng):
+    """A bad sensor: normal noise on each number."""
+    return np.rint(images + rng.normal(0, sigma, images.shape)).clip(0, 255).astype(np.uint8)
+
+
+DAMAGES = {
+    "darker: light left over": (darker, (1.0, 0.3, 0.1, 0.05, 0.03, 0.02)),
+    "smaller: pixels across": (smaller, (24, 12, 8, 6, 4)),
+    "turned: up to … degrees": (turned, (0, 10, 20, 30, 45, 60)),
+    "noise: standard deviation": (noisier, (0, 5, 10, 20, 40, 80)),
+}
+if here:
+    some = test.images[5:6]
+    figure, axes = plt.subplots(4, 1, figsize=(4.6, 3.4))
+    for axis, (name, (damage, levels)) in zip(axes, DAMAGES.items()):
+        pictures = [damage(some, level, np.random.default_rng(1))[0] for level in levels]
+        even = [same_light(picture[None])[0] for picture in pictures]
+        axis.imshow(np.hstack([*pictures, np.full_like(some[0], 255), *even]))
+        axis.set_title(name, loc="left", fontsize=9)
+        axis.set_axis_off()
+    plt.show()
+
+# %% [markdown]
+# Left of the white gap is what the camera takes, right what the network gets: in the same light for
+# all. Now on every fourth test picture, for the three FractalNets and their columns. That takes some
+# minutes, so it is measured once and kept beside the networks.
+
+
+# %%
+def say(network, its_recipe, images):
+    return applications.probabilities(network, same_light(images), its_recipe)
+
+
+def measure_damage(rows, test):
+    """{damage: for each level and seed, the accuracy of each part and how sure the whole is}."""
+    found = {}
+    for name, (damage, levels) in DAMAGES.items():
+        found[name] = []
+        for level in levels:
+            images = damage(test.images, level, np.random.default_rng(0))
+            found[name].append([])
+            for row in rows:
+                whole, its_recipe = applications.network(row)
+                parts = [*tf.train.columns_of(whole), whole]
+                said = [say(part, its_recipe, images) for part in parts]
+                right = [float((p.argmax(axis=1) == test.labels).mean()) for p in said]
+                found[name][-1].append({"right": right, "sure": float(said[-1].max(axis=1).mean())})
+    return found
+
+
+def once(rows, what, measure):
+    """What `measure()` gives, from the file that it was kept in, or kept in a file."""
+    key = hashlib.sha256(json.dumps([what, [row["folder"] for row in rows]]).encode()).hexdigest()
+    file = Path(rows[0]["folder"]).parent / f"{what}-{key[:10]}.json"
+    if not file.exists():
+        file.write_text(json.dumps(measure()), "utf-8")
+    return json.loads(file.read_text("utf-8"))
+
+
+if here:
+    damages = once(fractals, "damage", lambda: measure_damage(fractals, test[::4]))
+else:
+    damages = facts["damages"]
+
+# %%
+figure, axes = plt.subplots(2, 2, figsize=(7.2, 5), sharey=True)
+for axis, (name, (_, levels)) in zip(axes.flat, DAMAGES.items()):
+    right = 100 * np.array([[one["right"] for one in level] for level in damages[name]])
+    sure = 100 * np.array([[one["sure"] for one in level] for level in damages[name]])
+    places = np.arange(len(levels))
+    for part, label in enumerate(names):
+        whole = part == len(names) - 1
+        style = {"color": "black", "lw": 2.2} if whole else {"lw": 1.2}
+        axis.errorbar(
+            places, right[:, :, part].mean(axis=1), right[:, :, part].std(axis=1, ddof=1) / 3**0.5,
+            label=label, capsize=2, **style,
+        )  # fmt: skip
+    axis.plot(places, sure.mean(axis=1), "--", color="tab:red", label="how sure the whole is")
+    axis.set_xticks(places, levels)
+    axis.set_title(name, loc="left", fontsize=9)
+axes[0, 0].legend(fontsize=7, loc="lower left")
+axes[0, 0].set_ylabel("%")
+axes[1, 0].set_ylabel("%")
+plt.show()
+
+# %% [markdown]
+# DAMAGE TEXT
+#
+# ## Sure, and wrong
+#
+# The largest of the 43 probabilities is called the network's **confidence**. What is it worth?
+
+
+# %%
+def measure_confidence(rows, exam):
+    """For each seed: how sure it is of each test picture, whether it is right; and of noise."""
+    found = []
+    noise = np.random.default_rng(0).integers(0, 256, (200, *exam.shape), np.uint8)
+    for row in rows:
+        whole, its_recipe = applications.network(row)
+        p = applications.probabilities(whole, exam.images, its_recipe)
+        on_noise = say(whole, its_recipe, noise).max(axis=1)
+        found.append(
+            {
+                "sure": [round(float(v), 5) for v in p.max(axis=1)],
+                "said": p.argmax(axis=1).tolist(),
+                "right": (p.argmax(axis=1) == exam.labels).astype(int).tolist(),
+                "noise": [round(float(v), 4) for v in on_noise],
+            }
+        )
+    return found
+
+
+BINS = (0, 0.5, 0.8, 0.95, 0.99, 0.999, 1.0001)
+if here:
+    confidence = once(fractals, "confidence", lambda: measure_confidence(fractals, exam))
+    sure = np.array([one["sure"] for one in confidence])  # (seeds, pictures)
+    right = np.array([one["right"] for one in confidence])
+    bins = []
+    for low, high in zip(BINS, BINS[1:]):
+        inside = (low <= sure) & (sure < high)
+        bins.append([int(inside.sum()), float(sure[inside].mean()), float(right[inside].mean())])
+    noise = float(np.mean([one["noise"] for one in confidence]))
+    surest_wrong = float(np.where(right, 0, sure).max())
+else:
+    bins, noise, surest_wrong = facts["bins"], facts["noise"], facts["surest_wrong"]
+print("confidence           answers   of them right")
+for (count, _, accuracy), low, high in zip(bins, BINS, BINS[1:]):
+    print(f"{100 * low:5.1f} to {min(100, 100 * high):5.1f} % {count:12,}{100 * accuracy:13.2f} %")
+print(f"the surest wrong answer: {100 * surest_wrong:.2f} % sure")
+print(f"200 pictures of nothing but noise: {100 * noise:.0f} % sure on average")
+
+# %%
+if here:
+    one = confidence[0]
+    wrong = np.flatnonzero(np.logical_not(one["right"]))
+    surest = wrong[np.argsort(-np.array(one["sure"])[wrong])[:5]]
+    figure, axes = plt.subplots(2, 5, figsize=(7.2, 3.2))
+    for (above, below), i in zip(axes.T, surest):
+        said = one["said"][i]
+        above.imshow(test.images[i])
+        above.set_title(f"{test.classes[test.labels[i]]}", fontsize=7)
+        below.imshow(train.images[np.flatnonzero(train.labels == said)[-1]])
+        below.set_title(f"{one['sure'][i]:.1%} sure:\n{test.classes[said]}", fontsize=7)
+        above.set_axis_off()
+        below.set_axis_off()
+    plt.show()
+
+# %%
+if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this chapter
+    applications.record(
+        "traffic_signs", rows, by_frames=[{**row, "folder": None} for row in by_frames],
+        times=times, damages=damages, bins=bins, noise=noise, surest_wrong=surest_wrong,
+    )  # fmt: skip
+
+# %% [markdown]
+# CONFIDENCE TEXT
+#
+# ## What the promise amounts to
+#
+# PROMISE
+#
+# ## Now read the source
+#
+# [`data/dataset.py`](../tinyfractal/data/dataset.py): `split` and `_held_out`, which rank whole
+# groups by a hash and take those that bring every class nearer to its share.
+# [`data/gtsrb.py`](../tinyfractal/data/gtsrb.py) reads archives and folders, and compares what
+# stands in the tables with what is there: a network cannot know that a picture is missing or lies
+# in the wrong folder; it learns what it is given. [`data/augment.py`](../tinyfractal/data/augment.py)
+# has `warp`: for each pixel of the result it asks where it came from, and `_between` takes the mean
+# of the four pixels around that place.
+#
+# ## Exercises
+#
+# Fill in each cell in the place of `...` and run it. Solutions: `solutions/16_traffic_signs.py`.
+#
+# **1. Whole tracks.** `tracks` names the track of each picture, an array of texts. Return an array
+# of bools, True for what is held out: about `fraction` of the pictures, never a part of a track.
+
+
+# %%
+def hold_out(tracks, fraction, seed): ...
+
+
+check_hold_out(hold_out)
+
+# %% [markdown]
+# **2. Several frames, one answer.** The car sees the sign thirty times. Given the probabilities
+# `p`, of shape (frames, classes), return one probability for each class, by Bayes' rule: all
+# classes equally frequent, the frames independent. It has to work for 2,000 frames.
+
+
+# %%
+def together(p): ...
+
+
+check_together(together)
+
+# %% [markdown]
+# **3. The error of an accuracy on tracks.** `right` says of each picture whether the answer was
+# right, `tracks` which track it is of. All tracks have as many pictures. Return the standard error
+# of the accuracy, when it is signs that are drawn, and not pictures.
+
+
+# %%
+def track_error(right, tracks): ...
+
+
+check_track_error(track_error)
+
+# %% [markdown]
+# **4. As deep as the time allows.** The camera takes `rate` pictures a second, and in each there
+# are `signs` signs. Column $c$ takes `ms[c]` milliseconds for one and is right with `accuracies[c]`.
+# Return the number of the most accurate column that is done with all signs before the next
+# picture, or None.
+
+
+# %%
+def choose(ms, accuracies, signs, rate): ...
+
+
+check_choose(choose)
