@@ -168,6 +168,33 @@ def other_seed(group):
     return unlike(group, seed=group.rank, lr=0.1 + group.rank)
 
 
+def other_weights(group):
+    """Each counts other classes more."""
+    return unlike(group, class_weights=np.arange(10.0) * (group.rank + 1) + 1)
+
+
+class Wide(nn.Module):
+    """A network in float64 for images in float32."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x.astype(np.float64))
+
+
+def weighted(group):
+    """Classes that count 1 to 10, in batches whose parts hold other classes."""
+    backend.seed(0)
+    mine, test = (some[:57] for some in tf.data.load("digits"))  # parts of 5 and 6
+    net = Wide(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).astype(np.float64))
+    optimizer = tf.optim.SGD(net.parameters(), lr=0.1)
+    schedule = tf.optim.ConstantLR(optimizer, 3)
+    history = train.fit(net, mine, test, optimizer, schedule, batch_size=11, quiet=True,
+                        group=group, class_weights=np.arange(1.0, 11))  # fmt: skip
+    return {**net.state_dict(), "losses": [record["train_loss"] for record in history]}
+
+
 def alike(group):
     """Nothing is wrong."""
     return unlike(group)

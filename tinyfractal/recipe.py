@@ -27,7 +27,7 @@ from .check import (
 )
 from .counting import fractal_depth, fractal_parameters, stack_parameters
 from .data import Compose, Dataset, Standardize, mirror, shift
-from .errors import CheckpointError
+from .errors import CheckpointError, DataError
 from .fractal import ConvUnit, FractalNet
 from .nn import Dropout, MaxPool2d
 from .nn.module import Module
@@ -66,6 +66,7 @@ class Recipe:
     shift: Size = 1  # pixels, ± in each direction
     mirror: bool = False
     label_smoothing: Probability = 0.0
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: N / (K n_k), n_k images of k
     clip: Amount | None = None
     validation: Below1 = 0.0  # the part of the training images that is held out to choose the best
     seed: Size = 0
@@ -73,6 +74,7 @@ class Recipe:
     classes: tuple[str, ...] = ()
     shape: tuple[Annotated[int, Range(1, 1 << 16)], ...] = ()  # (H, W, C) of one image
     standardize: dict[str, Any] | None = None  # None: only brought to 0 … 1
+    balance: tuple[Amount, ...] = ()  # the weight of each class; empty without class weights
     depth: Count | None = None  # convolutions of a stage; None: that of `columns`
 
     def __post_init__(self) -> None:
@@ -94,12 +96,25 @@ class Recipe:
             classes=tuple(train.classes),
             shape=tuple(train.shape),
             standardize=Standardize.fit(train.images).as_dict(),
+            balance=_balance(train) if self.class_weights == "balanced" else (),
         )
 
     def transform(self) -> Standardize | None:
         """The standardization that was fitted on the training images, if there is one."""
         self._check_facts()
         return None if self.standardize is None else Standardize.from_dict(self.standardize)
+
+    def weights(self) -> tuple[float, ...] | None:
+        """The weight of each class in the loss, for `fit(class_weights=…)`; None without them."""
+        self._check_facts()
+        if self.class_weights == "none":
+            return None
+        if len(self.balance) != len(self.classes):
+            raise ValueError(
+                f"recipe: class_weights={self.class_weights!r} of {len(self.classes)} classes has "
+                f"{len(self.balance)} weights; for_data(train) counts the images of each class"
+            )
+        return self.balance
 
     def _check_facts(self) -> None:
         if len(self.shape) != 3 or not self.classes:
@@ -201,6 +216,21 @@ class Recipe:
         except (TypeError, ValueError) as error:
             raise CheckpointError(str(error)) from error
         return recipe
+
+
+def _balance(train: Dataset) -> tuple[float, ...]:
+    """N / (K n_k): together the images of each of the K classes count the same, N / K.
+
+    So an image counts 1 on average, and all classes pull equally on the weights of the network.
+    """
+    counts = np.bincount(train.labels, minlength=len(train.classes))
+    if not counts.all():
+        empty = train.classes[int(counts.argmin())]
+        raise DataError(
+            f"recipe: class_weights='balanced' needs training images of every class, {train.name} "
+            f"has none of {printable(empty)!r}"
+        )
+    return tuple((len(train) / (len(counts) * counts)).tolist())
 
 
 @functools.cache

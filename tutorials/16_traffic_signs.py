@@ -86,7 +86,9 @@ if here:
     figure, axes = plt.subplots(1, 3, figsize=(6, 0.95))
     for axis, name in zip(axes, ("00014/00003", "00002/00040", "00025/00009")):
         frames = train.images[train.groups == name]
-        axis.imshow(np.hstack(np.pad(frames, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=255)))
+        axis.imshow(
+            np.hstack(np.pad(frames, ((0, 0), (0, 0), (0, 2), (0, 0)), constant_values=255))
+        )
         axis.set_title(train.classes[int(name[:5])], fontsize=9)
         axis.set_axis_off()
     plt.show()
@@ -245,6 +247,7 @@ for name, score in sorted(scores.items(), key=lambda pair: pair[1]):
 # HUMAN TEXT
 #
 # ## While the car drives on
+
 
 # %%
 def milliseconds(network, standardize, images, tries=30):

@@ -7,22 +7,35 @@
     loader = data.Loader(train, batch_size=100, shuffle=True, transform=standardize)
 
 Read `dataset` first, then `loader` and `augment`: from labelled images to batches. `digits` come
-with the library; `readers`, `cifar` and `gtsrb` read the published archives, `sources` says where
-those are, and `download` fetches them. `images` reads a picture; `archive` reads a folder or a zip,
-and `cache` keeps what was decoded.
+with the library; `readers`, `cifar`, `fsdd` and `gtsrb` read the published archives, `sources` says
+where those are, and `download` fetches them. `images` reads a picture, `sound` a recording;
+`archive` reads a folder or a zip, and `cache` keeps what was decoded.
 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """
 
-from .augment import Compose, cutout, light, mirror, shift, warp
+from .augment import (
+    Compose,
+    cutout,
+    light,
+    mask_bands,
+    mask_time,
+    mirror,
+    shift,
+    shift_bands,
+    shift_time,
+    warp,
+)
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset, Standardize
 from .digits import load_digits
 from .download import download, fetch
+from .fsdd import load_fsdd
 from .gtsrb import load_gtsrb
 from .images import read_image
 from .loader import Loader
 from .readers import load, load_mnist, load_npz, read_idx
+from .sound import decode_sound, read_wav, spectrogram
 
 __all__ = [
     "Compose",
@@ -30,6 +43,7 @@ __all__ = [
     "Loader",
     "Standardize",
     "cutout",
+    "decode_sound",
     "download",
     "fetch",
     "light",
@@ -37,12 +51,19 @@ __all__ = [
     "load_cifar10",
     "load_cifar100",
     "load_digits",
+    "load_fsdd",
     "load_gtsrb",
     "load_mnist",
     "load_npz",
+    "mask_bands",
+    "mask_time",
     "mirror",
     "read_idx",
     "read_image",
+    "read_wav",
     "shift",
+    "shift_bands",
+    "shift_time",
+    "spectrogram",
     "warp",
 ]

@@ -156,6 +156,83 @@ def _as_before(images: np.ndarray, before: np.ndarray) -> np.ndarray:
     return np.rint(images).clip(whole.min, most).astype(before.dtype)
 
 
+@checked
+def shift_time(images: np.ndarray, rng: np.random.Generator, frames: Size = 4) -> np.ndarray:
+    """Let each sound begin up to `frames` frames earlier or later: move its spectrogram sideways.
+
+    For pictures from `decode_sound`, time to the right. Silence, 0, comes in at the edge.
+    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where frames is as much as
+    the width, which would shift the sound out of hearing.
+    """
+    count, _, width, _ = _shape("shift_time", images)
+    if frames >= width:
+        raise ValueError(f"shift_time: frames needs fewer than the width, {width}, got {frames}")
+    return _moved(images, np.zeros(count, int), rng.integers(-frames, frames + 1, size=count))
+
+
+@checked
+def shift_bands(images: np.ndarray, rng: np.random.Generator, bands: Size = 2) -> np.ndarray:
+    """Move each spectrogram up or down by up to `bands` bands: a higher or a lower voice.
+
+    A mouth that is smaller by some factor raises all its resonances by that factor, and above
+    700 Hz equal factors are about equal steps of the mel scale (N. Jaitly and G. Hinton, "Vocal
+    Tract Length Perturbation improves speech recognition", 2013, warp it exactly).
+    Silence, 0, comes in at the edge. Raises as `shift_time` does, for the height.
+    """
+    count, height, _, _ = _shape("shift_bands", images)
+    if bands >= height:
+        raise ValueError(f"shift_bands: bands needs fewer than the height, {height}, got {bands}")
+    return _moved(images, rng.integers(-bands, bands + 1, size=count), np.zeros(count, int))
+
+
+def _moved(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Each image moved by its own number of pixels, zeros where there was none."""
+    result = np.zeros_like(images)
+    _, height, width, _ = images.shape
+    for image, new, i, j in zip(images, result, down.tolist(), right.tolist()):
+        part = image[max(0, -i) : height - max(0, i), max(0, -j) : width - max(0, j)]
+        new[max(0, i) : height + min(0, i), max(0, j) : width + min(0, j)] = part
+    return result
+
+
+@checked
+def mask_time(images: np.ndarray, rng: np.random.Generator, frames: Size = 8) -> np.ndarray:
+    """Silence a stretch of 0 to `frames` frames, somewhere in each spectrogram.
+
+    With `mask_bands` the masks of D. Park et al., "SpecAugment" (2019): the width is uniform in
+    0 … frames, then the start is uniform among the places where it fits.
+    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where frames is more than
+    the width.
+    """
+    _, _, width, _ = _shape("mask_time", images)
+    if frames > width:
+        raise ValueError(f"mask_time: frames needs at most the width, {width}, got {frames}")
+    masked = _stripes(len(images), width, frames, rng)  # (N, W)
+    return np.where(masked[:, np.newaxis, :, np.newaxis], images.dtype.type(0), images)
+
+
+@checked
+def mask_bands(images: np.ndarray, rng: np.random.Generator, bands: Size = 4) -> np.ndarray:
+    """Silence 0 to `bands` neighbouring bands in each spectrogram; see `mask_time`.
+
+    Raises `ShapeError` unless images are `(N, H, W, C)`, `ValueError` where bands is more than
+    the height.
+    """
+    _, height, _, _ = _shape("mask_bands", images)
+    if bands > height:
+        raise ValueError(f"mask_bands: bands needs at most the height, {height}, got {bands}")
+    masked = _stripes(len(images), height, bands, rng)  # (N, H)
+    return np.where(masked[:, :, np.newaxis, np.newaxis], images.dtype.type(0), images)
+
+
+def _stripes(count: int, length: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """A row of booleans for each image, `(count, length)`: up to `most` neighbours are True."""
+    size = rng.integers(0, most + 1, size=(count, 1))
+    start = rng.integers(0, length - size + 1)
+    places = np.arange(length)
+    return (start <= places) & (places < start + size)
+
+
 class Compose:
     """Apply several augmentations, functions of (images, rng), one after the other."""
 

@@ -30,6 +30,7 @@ from ..files.npz import BLOCK, check_unpacked, read_npz
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
+from .fsdd import load_fsdd
 from .gtsrb import load_gtsrb
 from .sources import SOURCES, download_hint
 
@@ -55,7 +56,7 @@ def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Da
     """A data set as (train, test), by its name or from an .npz file.
 
     Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100",
-    "gtsrb".
+    "fsdd" (spoken digits), "gtsrb" (traffic signs).
     They are looked for in `folder/name`, where `download` puts them, where torchvision puts them,
     and in `folder` itself.
     Raises `DataError` where there is no such data, and says how to download it.
@@ -325,5 +326,6 @@ READERS: dict[str, Callable[[PathLike], tuple[Dataset, Dataset]]] = {
     "kmnist": partial(load_mnist, name="kmnist"),
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
+    "fsdd": load_fsdd,
     "gtsrb": load_gtsrb,
 }

@@ -17,7 +17,7 @@ had never stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -48,6 +48,7 @@ def train_epoch(
     label_smoothing: Probability,
     progress: Progress,
     reducer: Reducer,
+    class_weights: Any = None,
 ) -> tuple[float, float]:
     """One pass over the training images; mean loss and accuracy on the way."""
     model.train()
@@ -55,7 +56,7 @@ def train_epoch(
     for images, labels in group.share(loader):
         x, y = Tensor.of(asarray(images)), asarray(labels)
         logits = model(x)
-        loss = cross_entropy(logits, y, label_smoothing)
+        loss = cross_entropy(logits, y, label_smoothing, "sum", class_weights) / len(y)
         optimizer.zero_grad()
         loss.backward()
         reducer.wait()  # for the gradients of the other processes, if there are any
@@ -85,8 +86,7 @@ class Tally:
 
     def so_far(self) -> dict[str, float]:
         """The means, brought home."""
-        loss, right = number(self.loss), number(self.right)
-        return {"loss": loss / self.seen, "accuracy": right / self.seen}
+        return {"loss": number(self.loss) / self.seen, "accuracy": number(self.right) / self.seen}
 
 
 # ----- All epochs -----
@@ -100,15 +100,17 @@ def fit(
     label_smoothing: Probability = 0.0, prefetch: Size = 0, folder: PathLike | None = None,
     recipe: dict[str, Any] | None = None, group: ProcessGroup | None = None, quiet: bool = False,
     resume: bool = False, validation: Dataset | None = None, on_epoch: Callable | None = None,
+    class_weights: Sequence[Amount] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train `model` and return the history, a dictionary for each epoch.
 
     By default there are as many epochs as the schedule has. `transform` and `augment` prepare the
-    images (see `data.Loader`); `clip` limits the norm of the gradient. After each epoch the model
-    is tested on `test`, and on `validation` if given; then `on_epoch(record)` is called, and
-    training ends early where it returns True. `seed` decides the order of the images; what the
-    model draws (dropout, drop-path) follows `tinyfractal.seed`. The processes of a `group` share
-    each batch of `batch_size`; the first of them writes.
+    images (see `data.Loader`); `clip` limits the norm of the gradient; the loss of an image is
+    multiplied by the entry of `class_weights` for its class (see `preflight.scaled`). After each
+    epoch the model is tested on `test`, and on `validation` if given; then `on_epoch(record)` is
+    called, and training ends early where it returns True. `seed` decides the order of the images;
+    what the model draws (dropout, drop-path) follows `tinyfractal.seed`. The processes of a `group`
+    share each batch of `batch_size`; the first of them writes.
 
     A `folder` gets checkpoint.npz and history.jsonl after each epoch, atomically; `resume` goes on
     from there. best.npz is the checkpoint of the highest accuracy on `validation`, else on `test`,
@@ -122,8 +124,9 @@ def fit(
     preflight.check_run(
         model, optimizer, schedule, train, tests, group, batch_size=batch_size, epochs=epochs,
         seed=seed, clip=clip, resume=resume, transform=transform, augment=augment,
-        label_smoothing=label_smoothing, folder=folder is not None,
+        label_smoothing=label_smoothing, folder=folder is not None, class_weights=class_weights,
     )  # fmt: skip
+    weights = preflight.scaled(class_weights, train)
     loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
     with RunFolder(folder, group).opened(resume) as run:
         history = run.begin(model, optimizer, schedule, epochs, train, transform, recipe)
@@ -134,7 +137,7 @@ def fit(
                 progress.begin(epoch + 1)
                 loader.set_epoch(epoch)
                 loss, accuracy = train_epoch(
-                    model, loader, optimizer, clip, label_smoothing, progress, reducer
+                    model, loader, optimizer, clip, label_smoothing, progress, reducer, weights
                 )
                 preflight.check_unmoved(schedule, epoch)
                 schedule.step()

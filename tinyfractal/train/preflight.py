@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def check_run(
         check_data(train, tests)
         check_optimizer(model, optimizer, schedule)
         check_batches(train, options["batch_size"], group)
+        scaled(options["class_weights"], train)
         if group.size == 1:
             return None
         return fingerprint(model, optimizer, schedule, {"train": train, **tests, **options})
@@ -165,6 +166,35 @@ def check_batches(train: Dataset, batch_size: int, group: ProcessGroup) -> int:
     return smallest
 
 
+def scaled(class_weights: Sequence[float] | None, train: Dataset) -> Any:
+    """What multiplies the loss of each class (K,), scaled to a mean of 1 over the images of train.
+
+    With y the classes of the images, w those weights and L the cross-entropy of each image, the
+    loss of a batch of n images is Σ w[y] L / n, so that the losses of an epoch average to the
+    weighted mean Σ w[y] L / Σ w[y]. Scaling all the weights changes nothing, and a learning rate
+    means about the same as without them. (PyTorch divides each batch by its own Σ w[y]. Here an
+    image counts the same whatever else is in its batch, or in its process's part of it.)
+    Raises `DataError` unless there is one finite number of at least 0 for each class, of which
+    those of the images of `train` are not all 0.
+    """
+    if class_weights is None:
+        return None
+    weights = np.array(class_weights, np.float64)
+    if weights.shape != (len(train.classes),):
+        raise DataError(
+            f"fit: class_weights needs one number for each of the {len(train.classes)} classes, "
+            f"got {len(weights)}"
+        )
+    used = weights[train.labels]
+    if not (np.isfinite(weights).all() and weights.min() >= 0 and used.max() > 0):
+        raise DataError(
+            "fit: class_weights need finite numbers of at least 0, and more than 0 for some class "
+            f"in train, got {weights.tolist()}"
+        )
+    weights = weights / used.max()  # or their sum could overflow
+    return backend.asarray(weights / weights[train.labels].mean())
+
+
 def try_model(
     model: Module, train: Dataset, batch_size: int, prepare: dict[str, Any], group: ProcessGroup
 ) -> None:
@@ -237,6 +267,8 @@ def fingerprint(
             value = digest(value)
         elif isinstance(value, Standardize):
             value = value.as_dict()
+        elif isinstance(value, np.ndarray):
+            value = value.tolist()  # or comparing two would give an array
         elif callable(value):
             value = getattr(value, "__qualname__", type(value).__name__)
         found[name] = value
