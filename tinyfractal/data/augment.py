@@ -119,8 +119,8 @@ def _between(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     below = np.minimum(top + 1, images.shape[1] - 1)
     right = np.minimum(left + 1, images.shape[2] - 1)
     down, across = (
-        (place - place.astype(np.intp)).astype(np.float32)[..., np.newaxis]
-        for place in (rows, columns)
+        (place - whole).astype(np.float32)[..., np.newaxis]
+        for place, whole in ((rows, top), (columns, left))
     )
     n = np.arange(len(images))[:, None, None]
     upper = images[n, top, left] * (1 - across) + images[n, top, right] * across
