@@ -131,7 +131,7 @@ def in_same_light(data):
 
 # %%
 def augment(images, rng):
-    return tf.data.warp(images, rng, degrees=10, scale=0.1, pixels=1.5)
+    return tf.data.warp(images, rng, degrees=10, scale=0.15, pixels=2)
 
 
 if here:
@@ -139,7 +139,7 @@ if here:
     darkest = np.argsort(train.images.mean(axis=(1, 2, 3)))[[20, 60, 100]]
     before = train.images[[*stop, *darkest]]
     even = same_light(before)
-    rows = [before, even, tf.data.warp(even, np.random.default_rng(0), 10, 0.1, 1.5)]
+    rows = [before, even, tf.data.warp(even, np.random.default_rng(0), 10, 0.15, 2)]
     plt.figure(figsize=(4.2, 2.2))
     plt.imshow(np.vstack([np.hstack(row) for row in rows]))
     size = before.shape[1]
@@ -175,19 +175,19 @@ if here:
 recipe = Recipe(
     data="gtsrb",
     columns=2,
-    channels=(16, 32, 48, 64),
+    channels=(12, 32, 64, 96),
     drop_path=0.05,
     global_ratio=0.2,
     optimizer="adam",
     lr=0.003,
     weight_decay=0.0,
-    epochs=18,
+    epochs=30,
     batch_size=32,
     shift=0,
 )
 recipes = {
-    "plain": replace(recipe, model="plain", channels=(19, 38, 57, 76)),
-    "ResNet": replace(recipe, model="resnet", channels=(19, 37, 56, 74)),
+    "plain": replace(recipe, model="plain", channels=(14, 37, 75, 112)),
+    "ResNet": replace(recipe, model="resnet", channels=(14, 37, 73, 110)),
     "FractalNet": recipe,
 }
 if here:
