@@ -91,5 +91,13 @@ SOURCES: dict[str, tuple[str, tuple[Archive, ...]]] = {
                 "f94e5a7614d75845c74c04ddb26b8796b9e483f43541dd95dd5b726504e16d6d",
                 "fe31e9c9270bbcd7b84b7f21a9d9d9e5"),
     )),
+    # GitHub packs the archive of a repository anew when it is asked for, so it has no published sum
+    "bccd": ("https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/", (
+        Archive("BCCD_Dataset-master.zip", None,
+                url="https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/master.zip"),
+    )),
+    "bloodmnist": ("https://zenodo.org/records/10519652/files/", (
+        Archive("bloodmnist.npz", None, md5="7053d0359d879ad8a5505303e11de1dc"),
+    )),
 }
 # fmt: on
