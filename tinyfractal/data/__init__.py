@@ -18,7 +18,6 @@ Everything here runs on the host, with NumPy; batches move to the backend in the
 from .augment import (
     Compose,
     cutout,
-    light,
     mask_bands,
     mask_time,
     mirror,
@@ -51,7 +50,6 @@ __all__ = [
     "decode_sound",
     "download",
     "fetch",
-    "light",
     "load",
     "load_bccd",
     "load_bloodmnist",

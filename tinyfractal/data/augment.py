@@ -103,7 +103,7 @@ def warp(
     """
     count, height, width, _ = _shape("warp", images)
     angle = np.deg2rad(rng.uniform(-degrees, degrees, count))
-    size = np.exp(rng.uniform(-1, 1, count) * np.log1p(scale))  # as often half as twice as large
+    size = np.exp(rng.uniform(-1, 1, count) * np.log1p(scale))  # 1 / 1.1 is as likely as 1.1
     cos, sin = np.cos(angle) / size, np.sin(angle) / size
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
     move_y, move_x = rng.uniform(-pixels, pixels, (2, count, 1, 1))
@@ -125,35 +125,8 @@ def _between(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     n = np.arange(len(images))[:, None, None]
     upper = images[n, top, left] * (1 - across) + images[n, top, right] * across
     lower = images[n, below, left] * (1 - across) + images[n, below, right] * across
-    return _as_before(upper * (1 - down) + lower * down, images)
-
-
-@checked
-def light(
-    images: np.ndarray, rng: np.random.Generator, brightness: Amount = 0.3, contrast: Amount = 0.3
-) -> np.ndarray:
-    """Make each image darker or brighter, and its contrast weaker or stronger.
-
-    result = b (m + c (image - m)), m the mean of the image, b between 1 / (1 + brightness) and
-    1 + brightness, c likewise. Bytes are kept from 0 to 255; floats may leave 0 to 1.
-    Raises `ShapeError` unless images are `(N, H, W, C)`.
-    """
-    count, _, _, _ = _shape("light", images)
-    b, c = (
-        np.exp(rng.uniform(-1, 1, (count, 1, 1, 1)) * np.log1p(most))
-        for most in (brightness, contrast)
-    )
-    mean = images.mean(axis=(1, 2, 3), keepdims=True)
-    return _as_before(b * (mean + c * (images - mean)), images)
-
-
-def _as_before(images: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Images as numbers of the type that they had; where that is bytes, rounded."""
-    if before.dtype.kind == "f":
-        return images.astype(before.dtype)
-    whole = np.iinfo(np.uint8 if before.dtype == bool else before.dtype)
-    most = 1 if before.dtype == bool else whole.max
-    return np.rint(images).clip(whole.min, most).astype(before.dtype)
+    between = upper * (1 - down) + lower * down
+    return (between if images.dtype.kind == "f" else np.rint(between)).astype(images.dtype)
 
 
 @checked
