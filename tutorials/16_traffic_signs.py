@@ -236,16 +236,33 @@ plt.xlim(-0.5, 1.5)
 plt.ylabel("accuracy, %")
 plt.legend(loc="lower left")
 plt.show()
+flattery = {way: (shown[way] - truth[way]).mean() for way in ways}
+print("too good by", {way: f"{points:.1f} points" for way, points in flattery.items()})
+assert flattery["frames held out"] > 2.5 > 2 > flattery["tracks held out"]
 
 # %% [markdown]
-# LEAK TEXT
+# Tracks are right, or nearly. By frames the network promises one mistake in thirty, and on new
+# signs it makes twice as many. What the frames have measured is how well it knows *the signs that
+# it learned from*, seen a second earlier or later. On the road it will meet others.
+#
+# When something of the exam is known in training, that is called **leakage**. It does not make the
+# network worse: on the test pictures both ways are about equal. It spoils your judgement, and
+# whatever you choose by it; you would keep training for the sake of pictures that are known by
+# heart. Twins hide everywhere: several pictures of one patient, sentences of one speaker,
+# yesterday's price and today's. So ask of any score: *what does the exam share with the lessons?*
+#
+# A point is left between the held-out tracks and the test. It may be chance: 261 signs are held
+# out, not 783 pictures, and a sign with mud on it is wrong on all its pictures (exercise 3). And
+# the network was chosen on those very tracks, by epochs, size and learning rate. That is leakage
+# too, a small one.
 #
 # ## Three networks of the same cost
 #
 # The plain network, a ResNet and a FractalNet of two columns, with 290,000 weights each to within
 # 1 %: the plain one and the ResNet are made wider for that. The FractalNet learns with drop-path,
 # more gently than the paper (0.05 instead of 0.15, and one column alone for a tenth of the pictures
-# instead of half of them): with the paper's numbers it had not come far in these few epochs.
+# instead of half of them): with the paper's numbers it had not come far in so few epochs. It still
+# learns more slowly than the others, and gets 30 epochs where they get 15.
 
 # %%
 print(applications.table(rows))
@@ -256,7 +273,11 @@ plt.ylim(60, 100)
 plt.show()
 
 # %% [markdown]
-# THREE TEXT
+# All three are within two points of each other. The FractalNet is a little ahead, but it learned for
+# twice as long, and nobody looked for the best training of each: nothing is decided between them.
+# What sets the FractalNet apart are the two rows below its own, two more networks for nothing. We had
+# hoped for 96 %, and did not get there with 24×24 pixels, three frames of each sign and these few
+# minutes.
 #
 # ## Beside people
 
@@ -267,9 +288,14 @@ for name, some in ours.items():
     scores[f"our {name}, median"] = 100 * float(np.median([row["accuracy"] for row in some]))
 for name, score in sorted(scores.items(), key=lambda pair: pair[1]):
     print(f"{name:28}{score:7.2f} %   one mistake in {100 / (100 - score):4.0f}")
+assert 93 < scores["our FractalNet, median"] < 96
 
 # %% [markdown]
-# HUMAN TEXT
+# People read 98.84 % of the test pictures right, and the winner of the competition in 2011, a
+# committee of large convolutional networks by D. Cireşan, U. Meier, J. Masci and J. Schmidhuber,
+# 99.46 %. Be careful with this comparison. Ours are on every third test picture, reduced to 24×24,
+# and learned from 3,138 pictures of 39,209. Still, three or four points look like little and are
+# not: count mistakes, and the people make a fifth of ours.
 #
 # ## While the car drives on
 #
@@ -407,7 +433,8 @@ def measure_damage(rows, test):
 
 def once(rows, what, measure):
     """What `measure()` gives, from the file that it was kept in, or kept in a file."""
-    key = hashlib.sha256(json.dumps([what, [row["folder"] for row in rows]]).encode()).hexdigest()
+    inputs = [Path(row["folder"]).name for row in rows], [levels for _, levels in DAMAGES.values()]
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     file = Path(rows[0]["folder"]).parent / f"{what}-{key[:10]}.json"
     if not file.exists():
         file.write_text(json.dumps(measure()), "utf-8")
