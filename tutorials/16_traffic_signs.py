@@ -273,11 +273,11 @@ plt.ylim(60, 100)
 plt.show()
 
 # %% [markdown]
-# All three are within two points of each other. The FractalNet is a little ahead, but it learned for
-# twice as long, and nobody looked for the best training of each: nothing is decided between them.
-# What sets the FractalNet apart are the two rows below its own, two more networks for nothing. We had
-# hoped for 96 %, and did not get there with 24×24 pixels, three frames of each sign and these few
-# minutes.
+# All three are within two points of each other. The FractalNet is a little ahead, but it learned
+# for twice as long, and nobody looked for the best training of each: nothing is decided between
+# them. What sets the FractalNet apart are the two rows below its own, two more networks for
+# nothing. We had hoped for 96 %, and did not get there with 24×24 pixels, three frames of each sign
+# and these few minutes.
 #
 # ## Beside people
 
@@ -460,6 +460,10 @@ for axis, (name, (_, levels)) in zip(axes.flat, DAMAGES.items()):
             label=label, capsize=2, **style,
         )  # fmt: skip
     axis.plot(places, sure.mean(axis=1), "--", color="tab:red", label="how sure the whole is")
+    print(
+        f"{name:27} last level: {right[-1, :, -1].mean():.0f} % right, {sure[-1].mean():.0f} % sure"
+    )
+    assert sure[-1].mean() > right[-1, :, -1].mean() + 3
     axis.set_xticks(places, levels)
     axis.set_title(name, loc="left", fontsize=9)
 axes[0, 0].legend(fontsize=7, loc="lower left")
@@ -468,7 +472,18 @@ axes[1, 0].set_ylabel("%")
 plt.show()
 
 # %% [markdown]
-# DAMAGE TEXT
+# It minds the **dark** least: with a twentieth of the light it loses some three points. The same
+# light for all gives back what was there. Only what was rounded away is gone: with a fiftieth of
+# the light, white is the number 5, and there are six numbers left from black to white.
+#
+# **Turned** by up to 10 degrees it loses almost nothing, for that was in the training; at 45, a
+# quarter of the answers. **Small** signs it has hardly met, and **noise** never. You read the fifth
+# picture of the noise row without effort, the network less than half of the time. A network is as
+# robust as its training was rough, and being deep does not help: the deep columns fall as far as
+# the shallow one.
+#
+# And the red line: it becomes less sure, but far too slowly. In the worst noise it is right in one
+# case of five and two thirds sure.
 #
 # ## Sure, and wrong
 #
@@ -513,6 +528,9 @@ for (count, accuracy), low, high in zip(bins, BINS, BINS[1:]):
     print(f"{100 * low:5.1f} to {min(100, 100 * high):5.1f} % {count:12,}{100 * accuracy:13.2f} %")
 print(f"the surest wrong answer: {100 * surest_wrong:.2f} % sure")
 print(f"200 pictures of nothing but noise: {100 * noise:.0f} % sure on average")
+assert bins[-1][0] > 5000
+assert bins[-1][1] > 0.999
+assert noise > 0.5
 
 # %%
 if here:
@@ -538,7 +556,16 @@ if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this cha
     )  # fmt: skip
 
 # %% [markdown]
-# CONFIDENCE TEXT
+# On the test pictures, confidence keeps its word. Of what it is 80 to 95 % sure of, it has 87 %
+# right; of the six thousand answers above 99.9 %, all. The few wrong ones above 99 % are what such
+# a number announces: 99.7 % sure means wrong three times in a thousand. A car that reads thousands
+# of signs has to reckon with them.
+#
+# But the word is given for pictures *like those it learned from*. In the noise above it was two
+# thirds sure and mostly wrong, and where there is nothing but noise, no sign at all, it is still
+# more than half sure of one. Softmax shares out 100 % among 43 names, and none of them is "I have
+# never seen such a thing". Confidence says how clearly a picture is more like one class than like
+# the others. It does not say that it is like any of them.
 #
 # ## What the promise amounts to
 #
