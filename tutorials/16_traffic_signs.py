@@ -48,6 +48,7 @@ from exercises.traffic_signs import (
 )
 
 plt.style.use("tutorial.mplstyle")
+plt.rcParams["image.interpolation"] = "nearest"  # each pixel as a square
 
 # %% [markdown]
 # ## The data
@@ -80,7 +81,7 @@ def clearest(label):
 
 
 if here:
-    figure, axes = plt.subplots(4, 11, figsize=(7.2, 2.9))
+    figure, axes = plt.subplots(4, 11, figsize=(5.5, 2.2))
     for axis in axes.flat:
         axis.set_axis_off()
     for label, axis in enumerate(axes.flat[: len(train.classes)]):
@@ -251,10 +252,10 @@ assert flattery["frames held out"] > 2.5 > 2 > flattery["tracks held out"]
 # heart. Twins hide everywhere: several pictures of one patient, sentences of one speaker,
 # yesterday's price and today's. So ask of any score: *what does the exam share with the lessons?*
 #
-# A point is left between the held-out tracks and the test. It may be chance: 261 signs are held
-# out, not 783 pictures, and a sign with mud on it is wrong on all its pictures (exercise 3). And
-# the network was chosen on those very tracks, by epochs, size and learning rate. That is leakage
-# too, a small one.
+# Half a point is left between the held-out tracks and the test. It may be chance: 261 signs are
+# held out, not 783 pictures, and a sign with mud on it is wrong on all its pictures (exercise 3).
+# And the network was chosen on those very tracks, by epochs, size and learning rate. That is
+# leakage too, a small one.
 #
 # ## Three networks of the same cost
 #
@@ -394,7 +395,7 @@ DAMAGES = {
 }
 if here:
     some = clearest(14)[None]
-    figure, axes = plt.subplots(4, 1, figsize=(4.6, 3.4))
+    figure, axes = plt.subplots(4, 1, figsize=(4.2, 3.2))
     for axis, (name, (damage, levels)) in zip(axes, DAMAGES.items()):
         pictures = [damage(some, level, np.random.default_rng(10))[0] for level in levels]
         even = [same_light(picture[None])[0] for picture in pictures]
