@@ -81,11 +81,10 @@ def clearest(label):
 
 
 if here:
-    figure, axes = plt.subplots(4, 11, figsize=(5.5, 2.2))
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for label, axis in enumerate(axes.flat[: len(train.classes)]):
+    figure, axes = plt.subplots(2, 11, figsize=(5.5, 1.2))
+    for label, axis in zip(range(0, 43, 2), axes.flat):  # every other class
         axis.imshow(clearest(label))
+        axis.set_axis_off()
     plt.show()
 
 # %% [markdown]
@@ -142,12 +141,12 @@ def augment(images, rng):
 
 
 if here:
-    stop = np.flatnonzero(train.labels == 14)[[2, 5, 8]]
-    darkest = np.argsort(train.images.mean(axis=(1, 2, 3)))[[20, 60, 100]]
+    stop = np.flatnonzero(train.labels == 14)[[2, 5]]
+    darkest = np.argsort(train.images.mean(axis=(1, 2, 3)))[[20, 60]]
     before = train.images[[*stop, *darkest]]
     even = same_light(before)
     rows = [before, even, tf.data.warp(even, np.random.default_rng(0), 10, 0.15, 2)]
-    plt.figure(figsize=(4.2, 2.2))
+    plt.figure(figsize=(3.2, 2))
     plt.imshow(np.vstack([np.hstack(row) for row in rows]))
     size = before.shape[1]
     plt.yticks(size * np.array([0.5, 1.5, 2.5]), ["as it came", "same light", "and warped"])
@@ -269,6 +268,7 @@ assert flattery["frames held out"] > 2.5 > 2 > flattery["tracks held out"]
 print(applications.table(rows))
 
 # %%
+plt.figure(figsize=(5, 2.8))
 applications.curves(rows)
 plt.ylim(60, 100)
 plt.show()
@@ -395,19 +395,18 @@ DAMAGES = {
 }
 if here:
     some = clearest(14)[None]
-    figure, axes = plt.subplots(4, 1, figsize=(4.2, 3.2))
+    figure, axes = plt.subplots(4, 1, figsize=(2.4, 3))
     for axis, (name, (damage, levels)) in zip(axes, DAMAGES.items()):
         pictures = [damage(some, level, np.random.default_rng(10))[0] for level in levels]
-        even = [same_light(picture[None])[0] for picture in pictures]
-        axis.imshow(np.hstack([*pictures, np.full_like(some[0], 255), *even]))
+        axis.imshow(np.hstack(pictures))
         axis.set_title(name, loc="left", fontsize=9)
         axis.set_axis_off()
     plt.show()
 
 # %% [markdown]
-# Left of the white gap is what the camera takes, right what the network gets: in the same light for
-# all. Now on every fourth test picture, for the three FractalNets and their columns. That takes
-# some minutes, so it is measured once and kept beside the networks.
+# That is what the camera takes; the network gets it in the same light for all. Now on every fourth
+# test picture, for the three FractalNets and their columns. It takes some minutes, so it is measured
+# once and kept beside the networks.
 
 
 # %%
@@ -448,7 +447,7 @@ else:
     damages = facts["damages"]
 
 # %%
-figure, axes = plt.subplots(2, 2, figsize=(7.2, 5), sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(6, 4), sharey=True)
 for axis, (name, (_, levels)) in zip(axes.flat, DAMAGES.items()):
     right = 100 * np.array([[one["right"] for one in level] for level in damages[name]])
     sure = 100 * np.array([[one["sure"] for one in level] for level in damages[name]])
@@ -538,7 +537,7 @@ if here:
     one = confidence[0]
     wrong = np.flatnonzero(np.logical_not(one["right"]))
     surest = wrong[np.argsort(-np.array(one["sure"])[wrong])[:5]]
-    figure, axes = plt.subplots(2, 5, figsize=(7.2, 3.2))
+    figure, axes = plt.subplots(2, 5, figsize=(6.2, 2.9))
     for (above, below), i in zip(axes.T, surest):
         said = one["said"][i]
         above.imshow(test.images[i])
