@@ -81,7 +81,7 @@ def clearest(label):
 
 
 if here:
-    figure, axes = plt.subplots(2, 11, figsize=(5.5, 1.2))
+    figure, axes = plt.subplots(2, 11, figsize=(4.6, 1))
     for label, axis in zip(range(0, 43, 2), axes.flat):  # every other class
         axis.imshow(clearest(label))
         axis.set_axis_off()
@@ -405,8 +405,8 @@ if here:
 
 # %% [markdown]
 # That is what the camera takes; the network gets it in the same light for all. Now on every fourth
-# test picture, for the three FractalNets and their columns. It takes some minutes, so it is measured
-# once and kept beside the networks.
+# test picture, for the three FractalNets and their columns. It takes some minutes, so it is
+# measured once and kept beside the networks.
 
 
 # %%
@@ -536,8 +536,8 @@ assert noise > 0.5
 if here:
     one = confidence[0]
     wrong = np.flatnonzero(np.logical_not(one["right"]))
-    surest = wrong[np.argsort(-np.array(one["sure"])[wrong])[:5]]
-    figure, axes = plt.subplots(2, 5, figsize=(6.2, 2.9))
+    surest = wrong[np.argsort(-np.array(one["sure"])[wrong])[:4]]
+    figure, axes = plt.subplots(2, 4, figsize=(5, 2.9))
     for (above, below), i in zip(axes.T, surest):
         said = one["said"][i]
         above.imshow(test.images[i])
