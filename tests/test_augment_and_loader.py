@@ -117,6 +117,58 @@ def test_the_cutout_is_centred_on_every_pixel_equally_often():
     assert np.all(np.abs(counts - 400) < 5 * 400**0.5)
 
 
+@given(batches, seeds)
+@quick
+def test_warp_changes_nothing_where_no_change_is_asked_for(images, seed):
+    rng = np.random.default_rng(seed)
+    assert same_pixels(data.warp(images, rng, degrees=0, scale=0, pixels=0), images)
+
+
+def coordinates(count, side):
+    """Images (count, side, side, 2) whose channels are the row and the column of each pixel."""
+    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), axis=-1)
+    return np.broadcast_to(grid.astype(np.float64), (count, side, side, 2))
+
+
+def test_warp_turns_scales_and_moves_within_its_limits():
+    # A warped image of coordinates says where each pixel came from; the middle was not clipped.
+    side, count = 21, 500
+    came_from = data.warp(coordinates(count, side), np.random.default_rng(3), 20, 0.25, 1.5)
+    middle = slice(side // 2 - 3, side // 2 + 4)
+    there = coordinates(1, side)[0, middle, middle].reshape(-1, 2) - (side - 1) / 2
+    turns, sizes, moves = [], [], []
+    for image in came_from:
+        here = image[middle, middle].reshape(-1, 2) - (side - 1) / 2
+        (a, b, c, d, y, x), residue, *_ = np.linalg.lstsq(
+            np.concatenate(
+                [
+                    np.column_stack([there, 0 * there, np.ones(49), np.zeros(49)]),
+                    np.column_stack([0 * there, there, np.zeros(49), np.ones(49)]),
+                ]
+            ),
+            here.T.ravel(),
+            rcond=None,
+        )
+        assert residue[0] < 1e-6
+        np.testing.assert_allclose([a, b], [d, -c], atol=1e-5)  # a rotation times a number
+        turns.append(np.degrees(np.arctan2(c, a)))
+        sizes.append(1 / np.hypot(a, c))
+        moves += [y, x]
+    for values, least, most in ((turns, -20, 20), (sizes, 1 / 1.25, 1.25), (moves, -1.5, 1.5)):
+        span = most - least
+        assert least - 1e-4 < min(values) < least + 0.03 * span
+        assert most - 0.03 * span < max(values) < most + 1e-4
+
+
+def test_a_warped_image_goes_on_as_its_border_and_gets_no_new_values():
+    images = np.random.default_rng(4).integers(90, 160, (50, 8, 8, 3), np.uint8)
+    warped = data.warp(images, np.random.default_rng(4), 45, 0.5, 3)
+    assert warped.min() >= images.min()
+    assert warped.max() <= images.max()
+    one_colour = np.full((5, 8, 8, 1), 77, np.uint8)
+    assert (data.warp(one_colour, np.random.default_rng(4), 90, 0.9, 7) == 77).all()
+
+
 def test_compose_is_one_after_the_other_with_one_generator():
     images = np.random.default_rng(0).random((6, 8, 8, 3), dtype=np.float32)
     steps = [data.mirror, partial(data.shift, pixels=2), partial(data.cutout, size=3)]
@@ -142,6 +194,9 @@ def test_compose_is_one_after_the_other_with_one_generator():
         (data.shift, {"mode": "wrap"}),
         (data.cutout, {"size": -1}),
         (data.cutout, {"size": 5}),
+        (data.warp, {"degrees": -1}),
+        (data.warp, {"scale": 1}),
+        (data.warp, {"pixels": float("nan")}),
     ],
 )
 def test_impossible_options_are_refused(function, options):

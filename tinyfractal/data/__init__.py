@@ -7,10 +7,10 @@
     loader = data.Loader(train, batch_size=100, shuffle=True, transform=standardize)
 
 Read `dataset` first, then `loader` and `augment`: from labelled images to batches. `digits` come
-with the library; `readers`, `cifar`, `fsdd` and `bccd` read the published archives, `sources` says
-where those are, and `download` fetches them. `images` reads a picture, `sound` a recording;
-`archive` reads a folder or a zip, and `cache` keeps what was decoded, so that a `folder` of your
-own is decoded once.
+with the library; `readers`, `cifar`, `fsdd`, `gtsrb` and `bccd` read the published archives,
+`sources` says where those are, and `download` fetches them. `images` reads a picture, `sound` a
+recording; `archive` reads a folder or a zip, and `cache` keeps what was decoded, so that a `folder`
+of your own is decoded once.
 
 Everything here runs on the host, with NumPy; batches move to the backend in the training loop.
 """
@@ -24,6 +24,7 @@ from .augment import (
     shift,
     shift_bands,
     shift_time,
+    warp,
 )
 from .bccd import load_bccd
 from .cifar import load_cifar10, load_cifar100
@@ -32,6 +33,7 @@ from .digits import load_digits
 from .download import download, fetch
 from .folder import ImageFolder
 from .fsdd import load_fsdd
+from .gtsrb import load_gtsrb
 from .images import read_image
 from .loader import Loader
 from .readers import arrays, load, load_bloodmnist, load_mnist, load_npz, read_idx
@@ -55,6 +57,7 @@ __all__ = [
     "load_cifar100",
     "load_digits",
     "load_fsdd",
+    "load_gtsrb",
     "load_mnist",
     "load_npz",
     "mask_bands",
@@ -67,4 +70,5 @@ __all__ = [
     "shift_bands",
     "shift_time",
     "spectrogram",
+    "warp",
 ]

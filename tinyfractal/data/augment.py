@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..check import Probability, Size, checked
+from ..check import Amount, Below1, Probability, Size, checked
 from ..errors import DTypeError, ShapeError
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -86,6 +86,47 @@ def cutout(images: np.ndarray, rng: np.random.Generator, size: Size) -> np.ndarr
     in_columns = (left <= columns) & (columns < left + size)  # (N, W)
     square = in_rows[:, :, None, None] & in_columns[:, None, :, None]
     return np.where(square, images.dtype.type(0), images)
+
+
+@checked
+def warp(
+    images: np.ndarray, rng: np.random.Generator, degrees: Amount = 10, scale: Below1 = 0.1,
+    pixels: Amount = 0,
+) -> np.ndarray:  # fmt: skip
+    """Turn each image by up to `degrees`, scale it by up to 1 + `scale`, move it up to `pixels`.
+
+    A pixel of the result at p, seen from the centre, is the image's at R p / s + t, R a rotation,
+    s between 1 / (1 + scale) and 1 + scale, and t a shift along each axis, of any fraction of a
+    pixel: the mean of the four pixels around it, the nearer the heavier (bilinear interpolation).
+    Beyond its border the image goes on as its last row or column.
+    Raises `ShapeError` unless images are `(N, H, W, C)`.
+    """
+    count, height, width, _ = _shape("warp", images)
+    angle = np.deg2rad(rng.uniform(-degrees, degrees, count))
+    size = np.exp(rng.uniform(-1, 1, count) * np.log1p(scale))  # 1 / 1.1 is as likely as 1.1
+    cos, sin = np.cos(angle) / size, np.sin(angle) / size
+    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+    move_y, move_x = rng.uniform(-pixels, pixels, (2, count, 1, 1))
+    y, x = np.arange(height)[:, None] - middle_y, np.arange(width) - middle_x
+    rows = cos[:, None, None] * y - sin[:, None, None] * x + move_y + middle_y  # (N, H, W)
+    columns = sin[:, None, None] * y + cos[:, None, None] * x + move_x + middle_x
+    return _between(images, rows.clip(0, height - 1), columns.clip(0, width - 1))
+
+
+def _between(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The value of each image between its pixels, at rows and columns `(N, H, W)`."""
+    top, left = rows.astype(np.intp), columns.astype(np.intp)
+    below = np.minimum(top + 1, images.shape[1] - 1)
+    right = np.minimum(left + 1, images.shape[2] - 1)
+    down, across = (
+        (place - whole).astype(np.float32)[..., np.newaxis]
+        for place, whole in ((rows, top), (columns, left))
+    )
+    n = np.arange(len(images))[:, None, None]
+    upper = images[n, top, left] * (1 - across) + images[n, top, right] * across
+    lower = images[n, below, left] * (1 - across) + images[n, below, right] * across
+    between = upper * (1 - down) + lower * down
+    return (between if images.dtype.kind == "f" else np.rint(between)).astype(images.dtype)
 
 
 @checked

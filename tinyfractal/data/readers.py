@@ -33,6 +33,7 @@ from .dataset import Dataset
 from .digits import load_digits
 from .folder import ImageFolder
 from .fsdd import load_fsdd
+from .gtsrb import load_gtsrb
 from .sources import SOURCES, download_hint
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -58,7 +59,7 @@ def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Da
     """A data set as (train, test), by its name, from an .npz file or a folder (`ImageFolder`).
 
     Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100",
-    "fsdd" (spoken digits), "bccd" and "bloodmnist" (blood cells).
+    "fsdd" (spoken digits), "gtsrb" (traffic signs), "bccd" and "bloodmnist" (blood cells).
     They are looked for in `folder/name`, where `download` puts them, where torchvision puts them,
     and in `folder` itself.
     Raises `DataError` where there is no such data, and says how to download it.
@@ -398,6 +399,7 @@ READERS: dict[str, Callable[[PathLike], tuple[Dataset, Dataset]]] = {
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
     "fsdd": load_fsdd,
+    "gtsrb": load_gtsrb,
     "bccd": load_bccd,
     "bloodmnist": load_bloodmnist,
 }

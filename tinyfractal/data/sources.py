@@ -80,6 +80,17 @@ SOURCES: dict[str, tuple[str, tuple[Archive, ...]]] = {
                 url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"
                     "v1.0.10.zip"),
     )),
+    "gtsrb": ("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/", (
+        Archive("GTSRB_Final_Training_Images.zip", 276_294_756,
+                "d32ac4b5fa9a1cbd1994768413902e8193599d9434cf0a8eb9cfd00a6d3a290c",
+                "f33fd80ac59bff73c82d25ab499e03a3"),
+        Archive("GTSRB_Final_Test_Images.zip", 88_978_620,
+                "48ba6fab7e877eb64eaf8de99035b0aaecfbc279bee23e35deca4ac1d0a837fa",
+                "c7e4e6327067d32654124b0fe9e82185"),
+        Archive("GTSRB_Final_Test_GT.zip", 99_620,
+                "f94e5a7614d75845c74c04ddb26b8796b9e483f43541dd95dd5b726504e16d6d",
+                "fe31e9c9270bbcd7b84b7f21a9d9d9e5"),
+    )),
     # GitHub packs the archive of a repository anew when it is asked for, so it has no published sum
     "bccd": ("https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/", (
         Archive("BCCD_Dataset-master.zip", None,
