@@ -311,7 +311,7 @@ def test_photographs_that_cannot_be_read_are_left_out_when_asked(root):
 
 def test_the_second_time_nothing_is_decoded(root, cache, monkeypatch):
     first = said(root)
-    monkeypatch.setattr(bccd, "_opened", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(bccd, "opened", lambda *_: pytest.fail("decoded again"))
     again = said(root)
     for ours, theirs in zip(again[:2], first[:2]):
         assert np.array_equal(ours.images, theirs.images)
@@ -319,8 +319,8 @@ def test_the_second_time_nothing_is_decoded(root, cache, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("TINYFRACTAL_CACHE", str(cache))
     decoded = []
-    real = bccd._opened
-    monkeypatch.setattr(bccd, "_opened", lambda *a: decoded.append(a) or real(*a))
+    real = bccd.opened
+    monkeypatch.setattr(bccd, "opened", lambda *a: decoded.append(a) or real(*a))
     said(root, window=64)
     assert len(decoded) == 4
     moved = boxes_of(("RBC", 60, 50), ("RBC", 150, 80))

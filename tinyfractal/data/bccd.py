@@ -36,7 +36,7 @@ from ..files import reading, user_path
 from .archive import Tree
 from .cache import decoded
 from .dataset import Dataset
-from .images import _opened, _pillow
+from .images import opened, pillow
 from .sources import SOURCES, download_hint
 
 CLASSES = ("RBC", "WBC", "Platelets")
@@ -273,7 +273,7 @@ def _cut_out(
     tree: Tree, photograph: Photograph, window: int | None, size: int, rows: int
 ) -> np.ndarray:
     """The cells of a photograph one below another, `(rows · size, size, 3)`; the rest is black."""
-    Image, pixels = _pillow(), pixels_of(tree, photograph)
+    Image, pixels = pillow(), pixels_of(tree, photograph)
     found = np.zeros((rows, size, size, 3), np.uint8)
     for i, (_, box) in enumerate(photograph.cells):
         square = Image.fromarray(square_of(pixels, box, window))
@@ -285,7 +285,7 @@ def pixels_of(tree: Tree, photograph: Photograph) -> np.ndarray:
     """All of a photograph, (H, W, 3) uint8."""
     place = tree.place(photograph.file)
     with reading(place):
-        picture = _opened(place, io.BytesIO(tree.read(photograph.file)), _pillow())
+        picture = opened(place, io.BytesIO(tree.read(photograph.file)), pillow())
         if picture.size != photograph.size:
             raise DataError(
                 f"{place}: has {picture.width} x {picture.height} pixels, but its boxes are for "

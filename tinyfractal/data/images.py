@@ -67,19 +67,20 @@ def decode_image(
 
 def is_grey(name: object, stream: BinaryIO) -> bool:
     """Whether the file says that its picture has no colours."""
-    Image = _pillow()
+    Image = pillow()
     with reading(name):
-        return _opened(name, stream, Image).mode in GREY
+        return opened(name, stream, Image).mode in GREY
 
 
 def endings() -> frozenset[str]:
     """How the names of pictures end that Pillow reads: ".jpg", ".png" …"""
-    Image = _pillow()
+    Image = pillow()
     extensions = Image.registered_extensions()
     return frozenset(end for end, kind in extensions.items() if kind in set(_formats(Image)))
 
 
-def _pillow() -> Any:
+def pillow() -> Any:
+    """Pillow's module Image; `DataError` where it is not installed."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -94,7 +95,8 @@ def _formats(Image: Any) -> list[str]:
     return [name for name in Image.ID if name != "EPS"]
 
 
-def _opened(name: object, stream: BinaryIO, Image: Any) -> Any:
+def opened(name: object, stream: BinaryIO, Image: Any) -> Any:
+    """The picture in an open file, not decoded yet; `DataError` for none, or too many pixels."""
     try:
         picture = Image.open(stream, formats=_formats(Image))
     except Image.UnidentifiedImageError:
@@ -118,11 +120,11 @@ def _fitted(
     box: tuple[int, int, int, int] | None = None,
 ) -> tuple[np.ndarray, Any]:
     """The picture, upright, made to fit into height and width, and its size before that."""
-    Image = _pillow()
+    Image = pillow()
     from PIL import ImageOps
 
     with reading(name):
-        picture = _opened(name, stream, Image)
+        picture = opened(name, stream, Image)
         whole = picture.size
         if box is None:  # a JPEG is stored in blocks of 8x8, whose means are quickly read
             picture.draft(None, (4 * width, 4 * height))
