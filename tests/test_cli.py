@@ -153,7 +153,7 @@ def test_every_entry_of_the_recipe_that_is_a_choice_has_an_option(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = capsys.readouterr().out
-    facts = {"classes", "shape", "standardize", "balance", "depth"}
+    facts = {"classes", "shape", "standardize", "balance", "seconds", "depth"}
     # Nesterov's momentum is always used
     for name, value in Recipe().as_dict().items():
         if name not in facts | {"nesterov"}:

@@ -111,7 +111,10 @@ def test_an_option_that_is_wrong(capsys, arguments, text):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ("train --data nosuch", "data set 'nosuch': expected a path that ends in .npz or one of"),
+        (
+            "train --data nosuch",
+            "data set 'nosuch': expected a folder of pictures, a path that ends in .npz or one of",
+        ),
         ("train --data none.npz", "none.npz: there is no such file"),
         ("train --data mnist", "data.download('mnist')"),
         ("train --dropout 1", "FractalNet: dropout needs a number from 0 to below 1 or a list"),
@@ -350,7 +353,7 @@ def test_test_images_of_other_classes_are_refused(capsys, trained, monkeypatch, 
     state = load_checkpoint(trained / CHECKPOINT)
     recipe = {**state["recipe"], "classes": ["shirt", "bag", *"23456789"]}
     save_checkpoint("run.npz", **{**state, "recipe": recipe})
-    monkeypatch.setattr(cli.predict, "load", of_garments)
+    monkeypatch.setattr(cli.datasets, "load", of_garments)
     assert complaint(capsys, command[0], "run.npz", *command[1:]) == (
         f"{command[0]}: the checkpoint was trained on other classes than fashion has, such as "
         "'bag' in the place of 'shoe'"

@@ -245,7 +245,7 @@ def test_a_rank_that_fails_ends_all_and_says_why_once(rank, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--data", "nosuch"], "data set 'nosuch': expected a path that ends in .npz"),
+        (["--data", "nosuch"], "data set 'nosuch': expected a folder of pictures, a path"),
         (["--batch-size", "1437"], "the last batch of an epoch has 1 of the 1438 images, fewer"),
         (["--lr", "1e30"], "fit: the loss became nan in training"),
     ],

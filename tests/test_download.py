@@ -508,10 +508,14 @@ def test_download_brings_every_file_of_a_set_from_a_mirror(server, tmp_path, mon
         data.download("imagenet", tmp_path)
 
 
-def test_every_source_is_pinned():
+def test_every_source_is_pinned_or_comes_over_https():
+    digits = {"sha256": 64, "md5": 32}
     for url, archives in SOURCES.values():
         assert url.startswith("http")
         assert url.endswith("/")
         for archive in archives:
-            assert archive.size > 0
-            assert len(bytes.fromhex(archive.sha256)) == 32
+            assert archive.size is None or archive.size > 0
+            for kind, value in archive.sums().items():
+                assert len(bytes.fromhex(value)) == digits[kind] // 2
+            if "sha256" not in archive.sums():
+                assert (archive.url or url).startswith("https://")

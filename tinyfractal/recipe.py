@@ -27,6 +27,7 @@ from .check import (
 )
 from .counting import fractal_depth, fractal_parameters, stack_parameters
 from .data import Compose, Dataset, Standardize, mirror, shift
+from .data.dataset import Seconds
 from .errors import CheckpointError, DataError
 from .fractal import ConvUnit, FractalNet
 from .nn import Dropout, MaxPool2d
@@ -75,6 +76,7 @@ class Recipe:
     shape: tuple[Annotated[int, Range(1, 1 << 16)], ...] = ()  # (H, W, C) of one image
     standardize: dict[str, Any] | None = None  # None: only brought to 0 … 1
     balance: tuple[Amount, ...] = ()  # the weight of each class; empty without class weights
+    seconds: Seconds | None = None  # of a sound; None: they are pictures
     depth: Count | None = None  # convolutions of a stage; None: that of `columns`
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class Recipe:
             shape=tuple(train.shape),
             standardize=Standardize.fit(train.images).as_dict(),
             balance=_balance(train) if self.class_weights == "balanced" else (),
+            seconds=train.seconds,
         )
 
     def transform(self) -> Standardize | None:
@@ -261,6 +264,7 @@ def recipe_of(
         "classes": tuple(train.classes),
         "shape": tuple(train.shape),
         "standardize": None if transform is None else transform.as_dict(),
+        "seconds": train.seconds,
     }
     if not _builds(Recipe(**found), model):
         return {"recipe": {}, "no_recipe": f"its {type(model).__name__} was changed"}

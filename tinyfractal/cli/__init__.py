@@ -1,13 +1,15 @@
 """The command line: `python -m tinyfractal`, or `tinyfractal`.
 
 Each command is a function `command_NAME`, its options beside it: in `train`, in `predict` (with
-`evaluate`), in `look`, which has `profile`, `selfcheck` and `chapters` behind it. `options` reads
-what was typed; `surroundings` are streams and signals. Whatever goes wrong ends in one line on
-stderr and a non-zero exit; `--debug` shows the traceback instead.
+`evaluate`), in `look`, which has `profile`, `selfcheck` and `chapters` behind it. `datasets` finds
+the images that `--data` means; `options` reads what was typed; `surroundings` are streams and
+signals. Whatever goes wrong ends in one line on stderr and a non-zero exit; `--debug` shows the
+traceback instead.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +18,8 @@ from . import look, predict, train
 from .options import DATA_FOLDER, Parser, complain, path
 from .predict import _read_image as _read_image
 from .surroundings import flush_output, open_streams, short_warnings, signals
+
+EXAMPLES = {"train": train.EXAMPLES}
 
 
 def build_parser() -> Parser:
@@ -37,8 +41,9 @@ def build_parser() -> Parser:
     for function, add_options in (*train.COMMANDS, *predict.COMMANDS, *look.COMMANDS):
         name = function.__name__.removeprefix("command_")
         command = commands.add_parser(
-            name, parents=[shared], help=function.__doc__, description=function.__doc__
-        )
+            name, parents=[shared], help=function.__doc__, description=function.__doc__,
+            epilog=EXAMPLES.get(name), formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
         command.set_defaults(run=function)
         if add_options is not None:
             add_options(command)

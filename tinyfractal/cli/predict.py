@@ -12,19 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Dataset, load, read_image
+from ..data import Dataset, read_image
 from ..data.dataset import to_unit
+from ..data.images import decode_image
+from ..data.sound import decode_sound
 from ..draw.confusion import confusion_matrix, confusion_text
 from ..errors import DataError
-from ..files import write_atomically
+from ..files import open_file, user_path, write_atomically
 from ..nn.module import Module
 from ..recipe import Recipe
 from ..train import columns_of, evaluate, predict
 from ..train.distributed import ProcessGroup
 from ..train.load import load_network
+from ..train.run import CHECKPOINT
+from .datasets import add_folder_options, is_folder, load_test
 from .options import in_words, path, printable, say
 
 BATCH = 250  # images at a time
+MOST_NAMED = 10  # files that were answered wrongly
 
 
 def folder_of(checkpoint: Path) -> Path:
@@ -32,26 +37,10 @@ def folder_of(checkpoint: Path) -> Path:
     return checkpoint if checkpoint.is_dir() else checkpoint.parent
 
 
-def load_test(command: str, recipe: Recipe, args: argparse.Namespace) -> Dataset:
-    """The test images, of the data set the network was trained on or of `--data`.
-
-    Raises `DataError` unless they have the shape and the classes that it was trained on.
-    """
-    _, test = load(args.data or recipe.data, args.folder)
-    if test.shape != recipe.shape or len(test.classes) != len(recipe.classes):
-        raise DataError(
-            f"{command}: the checkpoint was trained on images of {recipe.shape} in "
-            f"{len(recipe.classes)} classes, {test.name} has {test.shape} in {len(test.classes)}"
-        )
-    numbers = tuple(map(str, range(len(test.classes))))  # what an .npz calls them; it knows no more
-    ours, theirs = tuple(recipe.classes), tuple(map(printable, test.classes))
-    if ours != theirs and numbers not in (ours, theirs):
-        a, b = next(pair for pair in zip(ours, theirs) if pair[0] != pair[1])
-        raise DataError(
-            f"{command}: the checkpoint was trained on other classes than {test.name} has, such as "
-            f"{a!r} in the place of {b!r}"
-        )
-    return test
+def file_of(checkpoint: str) -> Path:
+    """A checkpoint, which may be named by its folder."""
+    path = Path(checkpoint)
+    return path / CHECKPOINT if path.is_dir() else path
 
 
 # ----- evaluate -----
@@ -88,22 +77,46 @@ def table(
 def command_evaluate(args: argparse.Namespace) -> None:
     """Test a checkpoint on the test images of its data set: accuracy, confusions, mistakes."""
     model, recipe = load_network(args.checkpoint)
-    test = load_test("evaluate", recipe, args)
+    test, files = load_test("evaluate", recipe, args, file_of(args.checkpoint))
     place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
     place.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name is said first
     start = time.perf_counter()
     answers, certain = _answers(model, recipe, test.images)
     seconds = (time.perf_counter() - start) / len(test)
     accuracy = float((answers == test.labels).mean())
+    if files:
+        print(f"{printable(test.name)}: {len(files):,} files, none of them trained on\n")
     print(table(model, test, recipe, whole=(accuracy, seconds)))
     classes = list(recipe.classes)
     print(f"\n{confusion_text(test.labels, answers, classes)}")
+    if files:
+        print(f"\n{_surest_mistakes(test, files, answers, certain, classes)}")
     if importlib.util.find_spec("matplotlib") is None:
         print("\nno pictures: pip install 'tinyfractal[plot]' to draw them")
     else:
         print()
         for name, figure in _pictures(test, answers, certain, classes):
             print(f"{name}: {printable(write_beside(figure, place / f'{name}.png'))}")
+
+
+def _surest_mistakes(
+    test: Dataset,
+    files: Sequence[str],
+    answers: np.ndarray,
+    certain: np.ndarray,
+    classes: list[str],
+) -> str:
+    """The files that were answered wrongly, the surest first."""
+    wrong = np.flatnonzero(answers != test.labels)
+    if not len(wrong):
+        return f"no mistakes among {len(test):,} files"
+    shown = wrong[np.argsort(-certain[wrong], kind="stable")][:MOST_NAMED]
+    wide = max(len(printable(files[i])) for i in shown)
+    lines = [f"surest of {len(wrong):,} mistakes:", ""]
+    for i in shown:
+        answer = f"{classes[answers[i]]} {100 * certain[i]:.1f} %"
+        lines.append(f"{printable(files[i]):{wide}}  {answer}, truth {classes[test.labels[i]]}")
+    return "\n".join(lines)
 
 
 def _answers(model: Module, recipe: Recipe, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +173,7 @@ def command_predict(args: argparse.Namespace) -> int:
     """Say what is in some images."""
     model, recipe = load_network(args.checkpoint)
     asked = any(name.startswith("test:") for name in args.images)
-    test = load_test("predict", recipe, args) if asked else None
+    test = load_test("predict", recipe, args, file_of(args.checkpoint)).data if asked else None
     wide = max(len(printable(name)) for name in args.images) + 1
     status = 0
     for start in range(0, len(args.images), BATCH):
@@ -207,6 +220,11 @@ def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarr
     """One image (H, W, C) of numbers 0 to 1, of the size the model was trained on."""
     height, width, channels = recipe.shape
     try:
+        if recipe.seconds is not None:
+            return to_unit(decode_sound(name, (height, width, channels), recipe.seconds))
+        if is_folder(recipe.data) and not args.invert:  # photographs are expected to be large
+            with open_file(user_path(name)) as stream:
+                return to_unit(decode_image(name, stream, (height, width, channels)))
         return read_image(name, (height, width, channels), args.invert)
     except DataError as error:
         raise DataError(f"predict: {error}") from error
@@ -220,10 +238,13 @@ def add_evaluate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "checkpoint", type=path, metavar="CHECKPOINT", help="a checkpoint, or its folder"
     )
-    command.add_argument("--data", type=path, help="another data set of the same kind")
+    command.add_argument(
+        "--data", type=path, help="another data set of the same kind, or a folder of new pictures"
+    )
     command.add_argument(
         "--out", type=path, metavar="FOLDER", help="for pictures (default: beside the checkpoint)"
     )
+    add_folder_options(command)
 
 
 def add_predict_options(command: argparse.ArgumentParser) -> None:
@@ -239,6 +260,7 @@ def add_predict_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--invert", action="store_true", help="for dark ink on light paper; test:N stays as it is"
     )
+    add_folder_options(command)
 
 
 COMMANDS = ((command_evaluate, add_evaluate_options), (command_predict, add_predict_options))

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import backend
 from ..check import Range
-from ..data import Dataset, load
+from ..data import Dataset
 from ..errors import CheckpointError, DataError
 from ..files import cannot_write, user_path
 from ..progress import is_terminal
@@ -26,6 +26,7 @@ from ..train import fit, predict
 from ..train.distributed import ProcessGroup, SyncBatchNorm, init_process_group
 from ..train.load import read_run
 from ..train.run import BEST, CHECKPOINT, best_epoch, chosen_by
+from .datasets import SIZE, add_folder_options, is_folder, load_parts
 from .options import (
     AMOUNT,
     COUNT,
@@ -44,7 +45,8 @@ from .options import (
 from .predict import table
 
 RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
-    "data": {"help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, or an .npz file"},
+    "data": {"type": path, "help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, an "
+             ".npz file, or a folder with a folder of pictures or sounds for each class"},
     "model": {"choices": MODELS},
     "columns": {"type": COUNT, "help": "columns of a block; the others match its depth, 2^(C-1)"},
     "channels": {"type": counts, "metavar": "A,B,…",
@@ -72,6 +74,21 @@ RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+EXAMPLES = """\
+examples:
+  tinyfractal train                                        the digits, in half a minute
+  tinyfractal train --data photos --size 32 --mirror       photos/cats/*.jpg, photos/dogs/*.jpg, …
+  tinyfractal train --data photos --columns 4 --epochs 60  deeper, and for longer
+  tinyfractal train --data sounds --seconds 2              sounds/yes/*.wav, sounds/no/*.wav, …
+  tinyfractal train --data cifar10 --channels 32,64,128 --mirror --shift 4
+  tinyfractal train --resume runs/photos-fractal           go on where it was stopped
+
+A folder has a folder for each class; a fixed fifth of each is for testing, unless it has train/ and
+test/ (and val/) with the classes in them. Its pictures get three blocks, 16,32,64, and shifts of an
+eighth of a side, unless --channels and --shift say otherwise.
+"""
+
+
 def add_train_options(train: argparse.ArgumentParser) -> None:
     """The recipe's options, and where to write."""
     defaults = Recipe()
@@ -91,6 +108,7 @@ def add_train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--resume", type=path, metavar="FOLDER", help="go on with the run in this folder"
     )
+    add_folder_options(train, to_train=True)
     train.add_argument("--yes", action="store_true", help="train a very large network unasked")
     train.add_argument("--prefetch", type=INDEX, default=0, help="batches prepared in a thread")
     train.add_argument("--quiet", action="store_true", help="no line for each epoch")
@@ -158,6 +176,8 @@ class Job:
 
     def _begin(self, chosen: dict[str, Any]) -> None:
         args, group = self.args, self.group
+        if is_folder(chosen.get("data", "")):
+            chosen = {**_for_folder(args.size or SIZE), **chosen}
         recipe = Recipe(**chosen)
         if args.blocks is not None:
             recipe = replace(recipe, channels=_for_blocks(args.blocks, recipe.channels))
@@ -185,7 +205,8 @@ class Job:
             )
         self.folder = folder = folder.parent if folder.name == CHECKPOINT else folder
         wrong = [name for name in chosen if name not in ("epochs", "data")]
-        wrong += [name for name in ("out", "blocks") if getattr(args, name) is not None]
+        wrong += [n for n in ("out", "blocks", "size", "seconds") if getattr(args, n) is not None]
+        wrong += ["gray"] * args.gray
         if wrong:
             raise ValueError(
                 "train: --resume goes on with the options the run was started with; "
@@ -207,15 +228,18 @@ class Job:
         self.recipe = replace(recipe, **chosen)
         self._load(self.recipe)
         same = self.recipe.for_data(self.data)
-        if (same.shape, same.classes) != (recipe.shape, recipe.classes):
+        same_kind = (same.shape, same.classes, same.seconds)
+        if same_kind != (recipe.shape, recipe.classes, recipe.seconds):
             raise DataError(f"train: {self.recipe.data} is no longer the data of {folder}")
         return done
 
     def _load(self, recipe: Recipe) -> None:
         """The images, some of them held out where the recipe says so."""
-        self.data, self.test = load(recipe.data, self.args.folder)
-        if recipe.validation:
-            self.data, self.validation = self.data.split(recipe.validation, recipe.seed)
+        quiet = self.args.quiet or self.group.rank > 0
+        if self.group.size > 1:  # one decodes a folder, the others read what it kept
+            self.group.from_first(lambda: load_parts(recipe, self.args, quiet) and None)
+        self.data, self.validation, self.test = load_parts(recipe, self.args, quiet)
+        if recipe.validation and self.validation is not None:
             for part, outcome in ((self.validation, "holds out none"), (self.data, "leaves none")):
                 if not len(part):
                     images = len(self.data) + len(self.validation)
@@ -300,6 +324,7 @@ class Job:
             options += ["--folder", self.args.folder]
         if "data" in self.args and name.startswith("train") and self.args.resume is not None:
             options += ["--data", self.args.data]
+        options += ["--skip-broken"] * self.args.skip_broken
         if self.group.size > 1 and name.startswith("train"):
             options.append("--distributed")
             options += ["--no-sync-batch-norm"] * (self.args.sync_batch_norm is False)
@@ -329,7 +354,8 @@ class Job:
                 f"{BEST} is epoch {best_epoch(history)['epoch']}, chosen by its {by} accuracy"
                 f"{honest}"
             )
-        lines += ["try next:", self.command("predict", "test:7"), self.command("evaluate")]
+        example = f"test:{min(7, len(self.test) - 1)}"
+        lines += ["try next:", self.command("predict", example), self.command("evaluate")]
         return "\n".join(lines)
 
     def clear_up(self) -> None:
@@ -358,6 +384,12 @@ def _ask(recipe: Recipe, yes: bool, group: ProcessGroup) -> None:
     raise ValueError(f"train: {size}; choose fewer --columns or --channels, or add --yes")
 
 
+def _for_folder(size: int) -> dict[str, Any]:
+    """What is usual for pictures of that size: three blocks, and shifts of an eighth."""
+    blocks = max(1, min(3, size.bit_length() - 2))
+    return {"channels": (16, 32, 64)[:blocks], "shift": size // 8}
+
+
 def _for_blocks(blocks: int, channels: tuple[int, ...]) -> tuple[int, ...]:
     """Channels for so many blocks: the first ones given, each further block twice the last."""
     while len(channels) < blocks:
@@ -367,7 +399,7 @@ def _for_blocks(blocks: int, channels: tuple[int, ...]) -> tuple[int, ...]:
 
 def _make_folder(recipe: Recipe) -> Path:
     """runs/digits-fractal, or the first of -2, -3, … that is not there: no run is overwritten."""
-    name = f"{Path(recipe.data).stem}-{recipe.model}"
+    name = f"{Path(recipe.data).absolute().stem}-{recipe.model}"
     for number in itertools.count(1):
         folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
         try:

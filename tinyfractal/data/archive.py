@@ -98,7 +98,13 @@ def _walk(folder: Path) -> Any:
     def fail(error: OSError) -> None:  # a folder that may not be read is not an empty one
         raise error
 
-    for here, folders, files in os.walk(folder, onerror=fail):
+    seen = set()
+    for here, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        status = os.stat(here)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads in a circle
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
         inside = os.path.relpath(here, folder).replace(os.sep, "/")
         for name in files:

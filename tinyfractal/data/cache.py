@@ -31,6 +31,7 @@ from ..errors import DataError
 from ..files import remove, user_path, write_atomically
 from ..progress import counted
 
+FORMAT = 1  # another one where a picture is decoded differently
 AT_ONCE = 256  # pictures that are in memory while they are decoded
 MOST_NAMED = 5  # broken files that a message names
 Decode = Callable[[int], np.ndarray]
@@ -64,10 +65,7 @@ def decoded(
     source: what they come from. facts: all that decides what comes out, for JSON.
     Raises `DataError`, which lists them, where files are broken, unless `skip_broken`.
     """
-    stem = f"{source.name or 'root'}-{_sum(os.path.abspath(source))[:8]}"
-    stem += "-" + "x".join(map(str, shape))
-    key = _sum(json.dumps([1, dict(facts), list(names), shape], sort_keys=True))[:16]
-    path = cache_folder() / f"{stem}-{key}.pixels"
+    stem, path = _place(source, names, facts, shape)
     found = _read(path, shape)
     if found is None:
         found = _make(path, stem, source, names, shape, decode, progress)
@@ -80,6 +78,23 @@ def decoded(
             "or remove them, or ask to have them skipped: skip_broken=True (--skip-broken)"
         )
     return images, kept, broken
+
+
+def is_decoded(
+    source: Path, names: Sequence[str], facts: Mapping[str, Any], shape: tuple[int, int, int]
+) -> bool:
+    """Whether `decoded` would find these pictures in the cache."""
+    return _read(_place(source, names, facts, shape)[1], shape) is not None
+
+
+def _place(
+    source: Path, names: Sequence[str], facts: Mapping[str, Any], shape: tuple[int, int, int]
+) -> tuple[str, Path]:
+    """How the caches of this folder and size begin, and the one of these very files."""
+    stem = f"{source.name or 'root'}-{_sum(os.path.abspath(source))[:8]}"
+    stem += "-" + "x".join(map(str, shape))
+    key = _sum(json.dumps([FORMAT, dict(facts), list(names), shape], sort_keys=True))[:16]
+    return stem, cache_folder() / f"{stem}-{key}.pixels"
 
 
 def _sum(text: str) -> str:

@@ -15,13 +15,13 @@ import hashlib
 import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, overload
 
 import numpy as np
 
 from ..backend import native
-from ..check import Finite, checked, got, need
+from ..check import Finite, Range, checked, got, need
 from ..errors import DataError, DTypeError, OutOfRangeError, ShapeError
 
 CHUNK = 256  # images per step where a whole dataset in floats would not fit in memory
@@ -29,6 +29,7 @@ CHUNK = 256  # images per step where a whole dataset in floats would not fit in 
 # a standard deviation of at most 0.5, and undivided white is over 500 of them.
 BRIGHT, FAR = 100, 200
 Example = tuple[np.ndarray, int]
+Seconds = Annotated[float, Range(0.01, 3600)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class Dataset:
     name: what the set is called, such as "cifar10".
     groups: `(N,)` numbers or texts, what each image belongs with, such as the patient or the
     speaker it is of; None where each stands for itself.
+    seconds: of pictures of sounds (see `sound`), how long each sound is; None for other pictures.
 
     `len(data)` is N; `data[3]` is one example, the image (H, W, C) and its label, and a loop goes
     through them all. `data[10:20]`, `data[[3, 1, 4]]`, `data[data.labels == 7]` are Datasets.
@@ -53,11 +55,13 @@ class Dataset:
     classes: tuple[str, ...]
     name: str
     groups: np.ndarray | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         try:
             need("Dataset", "name", self.name, str)
             need("Dataset", "classes", self.classes, Sequence[str])
+            need("Dataset", "seconds", self.seconds, Seconds | None)
             images, labels = pixels("Dataset", self.images), native(self.labels, "Dataset: labels")
         except TypeError as error:
             raise DataError(str(error)) from None
@@ -114,7 +118,7 @@ class Dataset:
 
     def _part(self, index: Any) -> Dataset:
         groups = None if self.groups is None else self.groups[index]
-        return Dataset(self.images[index], self.labels[index], self.classes, self.name, groups)
+        return replace(self, images=self.images[index], labels=self.labels[index], groups=groups)
 
     def _check_positions(self, index: np.ndarray) -> None:
         count = len(self)

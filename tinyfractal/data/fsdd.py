@@ -66,7 +66,7 @@ def load_fsdd(
             "is measured on them is not comparable",
             stacklevel=3,
         )
-    both = Dataset(images, labels, CLASSES, "fsdd", groups=speakers)
+    both = Dataset(images, labels, CLASSES, "fsdd", speakers, seconds)
     return both[~is_test], both[is_test]
 
 

@@ -16,7 +16,7 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +27,11 @@ from ..check import PathLike, checked
 from ..errors import DataError
 from ..files import open_file, reading, user_path
 from ..files.npz import BLOCK, check_unpacked, read_npz
+from .bccd import load_bccd
 from .cifar import load_cifar10, load_cifar100
 from .dataset import Dataset
 from .digits import load_digits
+from .folder import ImageFolder
 from .fsdd import load_fsdd
 from .sources import SOURCES, download_hint
 
@@ -52,10 +54,10 @@ MOST_CLASSES = 65_536  # more than any .npz of images has; a higher label is a m
 
 @checked
 def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Dataset]:
-    """A data set as (train, test), by its name or from an .npz file.
+    """A data set as (train, test), by its name, from an .npz file or a folder (`ImageFolder`).
 
     Names: "digits" (always there), "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100",
-    "fsdd" (spoken digits).
+    "fsdd" (spoken digits), "bccd" and "bloodmnist" (blood cells).
     They are looked for in `folder/name`, where `download` puts them, where torchvision puts them,
     and in `folder` itself.
     Raises `DataError` where there is no such data, and says how to download it.
@@ -65,8 +67,12 @@ def load(name_or_path: PathLike, folder: PathLike = "data") -> tuple[Dataset, Da
         return load_npz(name)
     if name in READERS:
         return READERS[name](folder)
+    if os.path.isdir(user_path(name)) or name.endswith(".zip"):
+        pictures = ImageFolder(name)
+        return pictures.train, pictures.test
     raise DataError(
-        f"load: data set {name!r}: expected a path that ends in .npz or one of {', '.join(READERS)}"
+        f"load: data set {name!r}: expected a folder of pictures, a path that ends in .npz or one "
+        f"of {', '.join(READERS)}"
     )
 
 
@@ -238,15 +244,74 @@ def load_npz(path: PathLike) -> tuple[Dataset, Dataset]:
     if "images" in arrays and "labels" in arrays:
         images, labels = arrays["images"], arrays["labels"]
         data = _dataset(str(path), images, labels, _numbered(path, labels), name)
-        train, test = data.split(0.2)
-        if len(test) == 0:
-            raise DataError(
-                f"{path}: a fifth of each class is for testing, but no class has 3 images or "
-                f"more; give the parts names of their own, {', '.join(NPZ_LAYOUTS[0])}"
-            )
-        return train, test
+        return _fifth(str(path), data)
     layouts = "; ".join(", ".join(keys) for keys in (*NPZ_LAYOUTS, ("images", "labels")))
     raise DataError(f"{path}: expected arrays named {layouts}; got {', '.join(arrays) or 'none'}")
+
+
+@checked
+def arrays(
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str] | None = None,
+    name: str = "arrays",
+) -> tuple[Dataset, Dataset]:
+    """NumPy arrays of your own as (train, test): a fixed fifth of each class is for testing.
+
+        train, test = data.arrays(images, labels, ["cat", "dog"])
+
+    images: `(N, H, W)` or `(N, H, W, C)`, bytes or floats from 0 to 1; floats that are whole
+    numbers up to 255 count as bytes. labels: integers `(N,)` or `(N, 1)`, each the position of a
+    name in `classes`; without these the classes are called by their numbers.
+    Where you chose what to test on, make a `Dataset` of each part.
+    Raises `DataError` where they do not fit together, or no class has 3 images.
+    """
+    source = f"arrays: {name}"
+    names = _numbered(source, labels) if classes is None else list(classes)
+    return _fifth(source, _dataset(source, images, labels, names, name))
+
+
+def _fifth(source: str, data: Dataset) -> tuple[Dataset, Dataset]:
+    train, test = data.split(0.2)
+    if len(test) == 0:
+        raise DataError(
+            f"{source}: a fifth of each class is for testing, but no class has 3 images or more; "
+            f"give the parts names of their own, {', '.join(NPZ_LAYOUTS[0])}"
+        )
+    return train, test
+
+
+BLOODMNIST_CLASSES = (
+    "basophil", "eosinophil", "erythroblast", "immature granulocyte", "lymphocyte", "monocyte",
+    "neutrophil", "platelet",
+)  # fmt: skip
+
+
+@checked
+def load_bloodmnist(path: PathLike) -> tuple[Dataset, Dataset]:
+    """BloodMNIST as (train, test): 11,959 and 3,421 cells of blood `(N, 28, 28, 3)`, 8 classes.
+
+    path: the .npz file, its folder, or the folder above: `data` for `data/bloodmnist`. The file's
+    own validation images are left alone; `train.split(0.1)` holds some out.
+    By A. Acevedo et al. 2020, and J. Yang et al. (MedMNIST v2), CC BY 4.0. Raises `DataError` where
+    the file is missing, damaged or has other classes.
+    """
+    path = user_path(path)
+    places = (path, path / "bloodmnist" / "bloodmnist.npz", path / "bloodmnist.npz")
+    file = next((place for place in places if os.path.isfile(place)), None)
+    if file is None:
+        raise DataError(f"{path}: no bloodmnist.npz at this path. {download_hint('bloodmnist')}")
+    parts = load_npz(file)
+    found = len(parts[0].classes)
+    if found != len(BLOODMNIST_CLASSES) or parts[0].shape[2] != 3:
+        raise DataError(
+            f"{file}: expected pictures in colour and labels up to 7, as BloodMNIST has them, got "
+            f"images of {parts[0].shape} and labels up to {found - 1}"
+        )
+    train, test = (
+        Dataset(part.images, part.labels, BLOODMNIST_CLASSES, "bloodmnist") for part in parts
+    )
+    return train, test
 
 
 def _numbered(path: PathLike, *labels: np.ndarray) -> list[str]:
@@ -326,4 +391,6 @@ READERS: dict[str, Callable[[PathLike], tuple[Dataset, Dataset]]] = {
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,
     "fsdd": load_fsdd,
+    "bccd": load_bccd,
+    "bloodmnist": load_bloodmnist,
 }

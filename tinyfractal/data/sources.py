@@ -80,5 +80,13 @@ SOURCES: dict[str, tuple[str, tuple[Archive, ...]]] = {
                 url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"
                     "v1.0.10.zip"),
     )),
+    # GitHub packs the archive of a repository anew when it is asked for, so it has no published sum
+    "bccd": ("https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/", (
+        Archive("BCCD_Dataset-master.zip", None,
+                url="https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/master.zip"),
+    )),
+    "bloodmnist": ("https://zenodo.org/records/10519652/files/", (
+        Archive("bloodmnist.npz", None, md5="7053d0359d879ad8a5505303e11de1dc"),
+    )),
 }
 # fmt: on

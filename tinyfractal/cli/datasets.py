@@ -1,0 +1,182 @@
+"""Which data a command works on: a data set by its name, an .npz, or a folder of the user's own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..data import Dataset, ImageFolder, load
+from ..data.archive import Tree
+from ..data.dataset import Seconds
+from ..data.folder import find
+from ..data.readers import READERS
+from ..errors import DataError
+from ..recipe import Recipe
+from ..train.checkpoint import load_checkpoint
+from ..train.preflight import digest
+from .options import COUNT, a_number, printable
+
+SIZE = 32  # a side of the pictures of a folder, unless the command says another
+
+
+def is_folder(name: str) -> bool:
+    """Whether `--data` means a folder of pictures or sounds, or a zip of one."""
+    return name not in READERS and (os.path.isdir(name) or name.lower().endswith(".zip"))
+
+
+def add_folder_options(command: argparse.ArgumentParser, to_train: bool = False) -> None:
+    """How a folder of pictures or sounds is read."""
+    command.add_argument(
+        "--skip-broken", action="store_true", help="a folder: leave out files that cannot be read"
+    )
+    if not to_train:
+        return
+    command.add_argument(
+        "--size", type=COUNT, metavar="N", help=f"a folder: N×N pixels a picture (default: {SIZE})"
+    )
+    command.add_argument("--gray", action="store_true", help="a folder: without colours")
+    command.add_argument(
+        "--seconds",
+        type=a_number(Seconds),
+        help="a folder of sounds: how long each is (default: 1)",
+    )
+
+
+# ----- To train on -----
+
+
+class Parts(NamedTuple):
+    """What is trained, chosen and tested on."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset
+
+
+def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) -> Parts:
+    """The data of a recipe, some of it held out where the recipe says so.
+
+    A folder may have pictures of its own for that, in val/. Where the recipe has a shape already,
+    as when a run goes on, pictures are read in that.
+    """
+    if not is_folder(recipe.data):
+        given = [f"--{name}" for name in ("size", "gray", "seconds") if getattr(args, name)]
+        if given:
+            raise ValueError(
+                f"train: {given[0]} is for --data FOLDER; {recipe.data} has pictures of one size"
+            )
+        train, test = load(recipe.data, args.folder)
+        if not recipe.validation:
+            return Parts(train, None, test)
+        return Parts(*train.split(recipe.validation, recipe.seed), test)
+    photos = ImageFolder(
+        recipe.data,
+        args.size or SIZE,
+        args.gray,
+        recipe.seconds or args.seconds or 1.0,
+        args.skip_broken,
+        recipe.shape or None,  # type: ignore[arg-type]
+        progress=not quiet,
+    )
+    if args.seconds and photos.kind != "sounds":
+        raise ValueError(f"train: --seconds is for sounds; {recipe.data} has pictures")
+    if photos.val is not None and recipe.validation:
+        raise ValueError(
+            f"train: --validation {recipe.validation} holds out training images, but {recipe.data} "
+            "has a val folder, which is used for that; leave out one of them"
+        )
+    if photos.val is not None or not recipe.validation:
+        return Parts(photos.train, photos.val, photos.test)
+    return Parts(*photos.hold_out(recipe.validation), photos.test)
+
+
+# ----- To test on -----
+
+
+class TestImages(NamedTuple):
+    """Images with their classes, and the file of each, where they have one."""
+
+    data: Dataset
+    files: list[str]
+
+
+def load_test(
+    command: str, recipe: Recipe, args: argparse.Namespace, checkpoint: Path
+) -> TestImages:
+    """The test images, of the data set the network was trained on or of `--data`.
+
+    Of another folder than that it is its test folder, or everything where it has none.
+    Raises `DataError` unless they have the shape and the classes that it was trained on.
+    """
+    name = args.data or recipe.data
+    if is_folder(name):
+        return _of_folder(command, name, recipe, args, checkpoint)
+    _, test = load(name, args.folder)
+    if test.shape != recipe.shape or len(test.classes) != len(recipe.classes):
+        raise DataError(
+            f"{command}: the checkpoint was trained on images of {recipe.shape} in "
+            f"{len(recipe.classes)} classes, {test.name} has {test.shape} in {len(test.classes)}"
+        )
+    if test.seconds != recipe.seconds:
+        raise DataError(
+            f"{command}: the checkpoint was trained on {_kind(recipe)}, {test.name} has others"
+        )
+    numbers = tuple(map(str, range(len(test.classes))))  # what an .npz calls them; it knows no more
+    ours, theirs = tuple(recipe.classes), tuple(map(printable, test.classes))
+    if ours != theirs and numbers not in (ours, theirs):
+        a, b = next(pair for pair in zip(ours, theirs) if pair[0] != pair[1])
+        raise DataError(
+            f"{command}: the checkpoint was trained on other classes than {test.name} has, such as "
+            f"{a!r} in the place of {b!r}"
+        )
+    return TestImages(test, [])
+
+
+def _kind(recipe: Recipe) -> str:
+    return "pictures" if recipe.seconds is None else f"sounds of {recipe.seconds:g} s"
+
+
+def _of_folder(
+    command: str, name: str, recipe: Recipe, args: argparse.Namespace, checkpoint: Path
+) -> TestImages:
+    shape: Any = recipe.shape
+    if shape[2] not in (1, 3):
+        raise DataError(
+            f"{command}: the checkpoint was trained on images of {shape[2]} channels, which no "
+            "picture has"
+        )
+    with Tree(name) as tree:
+        kind, _, _ = find(tree)
+    if (kind == "sounds") != (recipe.seconds is not None):
+        raise DataError(
+            f"{command}: the checkpoint was trained on {_kind(recipe)}, {name} has {kind}"
+        )
+    photos = ImageFolder(
+        name, seconds=recipe.seconds or 1.0, skip_broken=args.skip_broken, shape=shape,
+        classes=recipe.classes,
+    )  # fmt: skip
+    if not (photos.is_split or _is_trained_on(photos, recipe, checkpoint)):
+        return TestImages(photos.everything, photos.files)
+    return TestImages(photos.test, photos.files[-len(photos.test) :])
+
+
+def _is_trained_on(photos: ImageFolder, recipe: Recipe, checkpoint: Path) -> bool:
+    """Whether the network was trained on a part of this folder, wherever it lies now.
+
+    Warns where it was changed since: what is held out now may have been trained on.
+    """
+    known = load_checkpoint(checkpoint).get("digest")
+    train = photos.hold_out(recipe.validation)[0] if recipe.validation else photos.train
+    if known == digest(train):
+        return True
+    if not (os.path.exists(recipe.data) and os.path.samefile(photos.path, recipe.data)):
+        return False
+    warnings.warn(
+        f"{photos.path}: has changed since the network was trained, so some of these test "
+        f"{photos.kind} may have been trained on; put new ones into a folder of their own",
+        stacklevel=2,
+    )
+    return True
