@@ -29,7 +29,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
-from applications import compare, curves, load, recorded, spread, table
+from applications import by_network, compare, curves, load, recorded, spread, table
 
 import tinyfractal as tf
 from tinyfractal.recipe import Recipe
@@ -317,6 +317,10 @@ else:
 print(table(rows))
 sizes = [row["parameters"] for row in rows]
 assert max(sizes) < 1.02 * min(sizes)
+medians = {
+    label: np.median([r["accuracy"] for r in some]) for label, some in by_network(rows).items()
+}
+assert min(medians.values()) >= 0.98
 
 # %%
 curves(rows)
@@ -324,7 +328,12 @@ plt.ylim(bottom=60)
 plt.show()
 
 # %% [markdown]
-# RESULTS-1
+# All three read new recordings of known voices with hardly a mistake: of 300, the plain network
+# and the ResNet get one or two wrong, the FractalNet three or four. One recording is a third of a
+# point, so that is a difference of two recordings. The FractalNet still climbs: in half of its
+# steps, under global drop-path, only one of its columns learns, and ten epochs are few. Both of
+# its columns can be used alone, and the shallow one, a plain network of three convolutions, is
+# nearly as good. For these six people the digits are solved.
 #
 # ## Predict, then run
 #
