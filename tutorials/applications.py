@@ -29,6 +29,7 @@ from tinyfractal.errors import DataError
 from tinyfractal.files import write_atomically
 from tinyfractal.progress import counted
 from tinyfractal.recipe import Recipe
+from tinyfractal.train.load import load_network
 from tinyfractal.train.preflight import digest
 
 HERE = Path(__file__).resolve().parent
@@ -107,8 +108,9 @@ def _trained(
         model, train, held_out, optimizer, recipe.build_schedule(optimizer),
         epochs=recipe.epochs, batch_size=recipe.batch_size, transform=recipe.transform(),
         augment=augment or recipe.augment(), seed=recipe.seed, clip=recipe.clip,
-        label_smoothing=recipe.label_smoothing, recipe=recipe.as_dict(), folder=folder,
-        resume=folder.exists(), quiet=True, on_epoch=lambda record: show(record["epoch"]),
+        label_smoothing=recipe.label_smoothing, class_weights=recipe.weights(),
+        recipe=recipe.as_dict(), folder=folder, resume=folder.exists(), quiet=True,
+        on_epoch=lambda record: show(record["epoch"]),
     )  # fmt: skip
     row = {
         "network": label,
@@ -158,7 +160,7 @@ def probabilities(model: Any, images: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 def network(row: Row) -> tuple[Any, Recipe]:
     """The network that was trained for this row, and its recipe."""
-    return tf.train.load_network(row["folder"])
+    return load_network(row["folder"])
 
 
 # ----- Records: the same rows, measured once and kept -----
