@@ -122,6 +122,8 @@ def test_the_second_time_nothing_is_decoded_and_a_change_is_seen(tmp_path, monke
     _, test = data.load_fsdd(place)
     threes = test.images[(test.labels == 3) & (test.groups == "ann")]
     assert any(np.array_equal(image, data.decode_sound(word(8), (24, 24, 1))) for image in threes)
+    longer, _ = data.load_fsdd(place, seconds=2.0)
+    assert not np.array_equal(longer.images, second[0].images)
     small, _ = data.load_fsdd(place, (16, 20, 1), seconds=0.5)
     assert small.shape == (16, 20, 1)
 
