@@ -79,6 +79,15 @@ def test_a_folder_is_learned_tested_and_asked_about(trained, capsys):
     assert err == ""
 
 
+def test_a_folder_is_asked_about_file_by_file(trained, capsys):
+    coloured("new", count=2, seed=5)
+    out, _ = say(capsys, "predict", "run", "new")
+    answers = re.findall(r"^new/(\w+)/(\d).png: +(\w+) ", out, re.MULTILINE)
+    assert sorted(answers) == [(k, i, k) for k in ("blue", "red") for i in "01"]
+    Path("empty").mkdir()
+    assert "empty is an empty folder" in refusal(capsys, "predict", "run", "empty")
+
+
 def test_new_pictures_are_all_tested_and_mistakes_are_named(trained, capsys):
     coloured("new", count=3, seed=1)
     shutil.copy("new/red/0.png", "new/blue/wrong.png")
@@ -93,6 +102,27 @@ def test_the_folder_it_was_trained_on_tests_what_was_held_out_wherever_it_lies(t
     out, err = say(capsys, "evaluate", "run", "--data", "elsewhere/moved")
     assert "moved: 4 files" in out
     assert err == ""
+
+
+def test_what_was_trained_on_is_counted(trained, capsys):
+    shutil.copytree("photos", "moved")
+    shutil.copy("photos/red/0.png", "moved/red/copy.png")  # now it is another folder
+    out, _ = say(capsys, "evaluate", "run", "--data", "moved")
+    assert "moved: 25 files, 2" in out
+    assert " of them TRAINED ON" in out
+    coloured("parts/train", 6, seed=5)
+    coloured("parts/test", 3, seed=6)
+    say(capsys, "train", "--data", "parts", "--size", 8, *TINY.split(), "--out", "run2")
+    out, _ = say(capsys, "evaluate", "run2", "--data", "parts/train")
+    assert "train: 12 files, 12 of them TRAINED ON" in out
+    out, _ = say(capsys, "evaluate", "run2", "--data", "parts/test")
+    assert "test: 6 files, none of them trained on" in out
+
+
+def test_a_folder_without_test_pictures_is_refused(trained, capsys):
+    coloured("few/train", 1)
+    text = refusal(capsys, "evaluate", "run", "--data", "few")
+    assert "few has no pictures for testing" in text
 
 
 def test_a_folder_that_was_changed_since_is_said(trained, capsys):
@@ -130,6 +160,25 @@ def test_a_run_on_a_folder_goes_on_in_its_size(trained, capsys):
     for option in (("--size", "16"), ("--gray",), ("--seconds", "2")):
         text = refusal(capsys, "train", "--resume", "run", *option)
         assert f"leave out {option[0]}" in text
+
+
+def test_a_run_that_goes_on_with_another_test_part_says_so(capsys):
+    for part, count in (("train", 8), ("test", 4)):
+        coloured(f"photos/{part}", count, seed=count)
+    options = ["--size", 8, *TINY.split(), "--out", "run"]
+    say(capsys, "train", "--data", "photos", *options)
+    _, err = say(capsys, "train", "--resume", "run", "--epochs", 7)
+    assert err == ""
+    Path("photos/test/red/0.png").unlink()
+    _, err = say(capsys, "train", "--resume", "run", "--epochs", 8)
+    assert "the images to test on are others than those of the epochs before" in err
+
+
+def test_a_folder_that_is_no_more_is_asked_for(trained, capsys):
+    shutil.rmtree("photos")
+    for words in (("evaluate", "run"), ("predict", "run", "test:0")):
+        text = refusal(capsys, *words)
+        assert "was trained on photos, which is not here; name it with --data" in text
 
 
 def test_broken_files_stop_the_training_unless_they_are_skipped(capsys):
@@ -178,6 +227,36 @@ def test_sounds_are_learned_and_asked_about(capsys):
     assert whole(say(capsys, "evaluate", "run")[0]) == 100
     Image.new("RGB", (8, 8)).save("picture.png")
     assert "picture.png: is no WAV file" in refusal(capsys, "predict", "run", "picture.png")
+
+
+def test_the_runs_among_the_pictures_are_no_class(capsys, monkeypatch):
+    coloured("photos")
+    monkeypatch.chdir("photos")
+    for name in ("photos-fractal", "photos-fractal-2"):
+        out, _ = say(capsys, "train", "--data", ".", "--size", 8, *TINY.split())
+        assert ".: 20 training and 4 test images" in out
+        Image.new("RGB", (9, 9)).save(f"runs/{name}/curves.png")
+        out, err = say(capsys, "evaluate", f"runs/{name}")
+        assert ".: 4 files, none of them trained on" in out or "photos: 4 files" in out
+        assert err == ""
+
+
+def test_a_folder_with_the_name_of_a_data_set_is_said(capsys):
+    coloured("digits")
+    options = ["--epochs", 1, *TINY.split()[2:]]
+    out, err = say(capsys, "train", *options, "--out", "run")
+    assert "digits: taken for the data set of that name; your folder is --data ./digits" in err
+    out, err = say(capsys, "train", "--data", "./digits", *options, "--size", 8, "--out", "run2")
+    assert "20 training and 4 test images of 8×8×3" in out
+    assert err == ""
+
+
+def test_a_picture_is_read_alike_where_the_folder_is_no_more(trained, capsys):
+    Image.new("RGB", (900, 500), (130, 119, 117)).save("new.png")
+    before = say(capsys, "predict", "run", "new.png")
+    shutil.rmtree("photos")
+    assert say(capsys, "predict", "run", "new.png") == before
+    assert "missing.jpg: there is no such file" in refusal(capsys, "predict", "run", "missing.jpg")
 
 
 def test_help_has_examples(capsys):

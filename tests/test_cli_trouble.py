@@ -260,7 +260,6 @@ def test_a_file_where_the_folder_should_be(capsys):
     ("name", "text"),
     [
         ("none.png", "no such file"),
-        (".", "folder"),
         ("text.png", "cannot identify image file"),
         ("cut.png", ""),
         ("test:359", "test:N takes N from 0 to 358, got 'test:359'"),

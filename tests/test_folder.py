@@ -3,6 +3,8 @@
 import os
 import shutil
 import struct
+import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tinyfractal import data
 from tinyfractal.data import cache, folder
 from tinyfractal.data.archive import Tree
 from tinyfractal.data.cache import decoded
+from tinyfractal.data.images import decode_image
 from tinyfractal.errors import DataError
 
 Image = pytest.importorskip("PIL.Image")
@@ -94,6 +97,22 @@ def test_parts_that_the_folder_has_stay_as_they_are(names):
     assert all(name.startswith(names[2]) for name in found.files[14:])
 
 
+def test_names_as_macos_writes_them_are_the_same_names():
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    photos("photos/train", classes=(composed, "b"))
+    photos("photos/test", classes=(apart, "b"))
+    assert data.ImageFolder("photos", size=4).classes == ("b", composed)
+    for i in range(40):
+        save(f"mine/{composed}/{composed}{i}.png")
+        save(f"mine/b/{i}.png")
+    for file in Path("mine").rglob("*.png"):
+        apart_too = Path(str(file).replace("mine", "mac").replace(composed, apart))
+        apart_too.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, apart_too)
+    mine, mac = data.ImageFolder("mine", size=4), data.ImageFolder("mac", size=4)
+    assert mine.files == [name.replace(apart, composed) for name in mac.files]
+
+
 def test_val_without_test_is_what_is_tested_on():
     photos("photos/train", 4)
     photos("photos/val", 3)
@@ -133,6 +152,16 @@ def test_load_reads_a_folder_and_a_zip_alike():
         np.testing.assert_array_equal(mine.labels, theirs.labels)
 
 
+def test_a_zip_of_the_folder_itself_is_that_folder():
+    shutil.make_archive("packed", "zip", ".", photos())
+    with zipfile.ZipFile("packed.zip") as archive:
+        assert "photos/cats/00.png" in archive.namelist()
+    mine, theirs = data.ImageFolder("photos", size=4), data.ImageFolder("packed.zip", size=4)
+    assert mine.files == theirs.files
+    np.testing.assert_array_equal(mine.everything.images, theirs.everything.images)
+    assert mine.classes == theirs.classes
+
+
 def test_a_class_may_be_a_link_and_a_circle_of_links_ends():
     photos("elsewhere")
     photos(classes=("mice",))
@@ -141,6 +170,16 @@ def test_a_class_may_be_a_link_and_a_circle_of_links_ends():
     found = data.ImageFolder("photos", size=4)
     assert found.classes == ("cats", "mice")
     assert len(found.everything) == 20
+
+
+def test_a_folder_that_is_linked_twice_is_there_twice():
+    photos("photos/train", 4)
+    Path("photos/test").mkdir()
+    for label in ("cats", "dogs"):
+        os.symlink(f"../train/{label}", f"photos/test/{label}")
+    with pytest.warns(UserWarning, match="8 of 8 test pictures look exactly like one in training"):
+        found = data.ImageFolder("photos", size=4)
+    assert (len(found.train), len(found.test)) == (8, 8)
 
 
 # ----- Pictures -----
@@ -181,6 +220,30 @@ def test_odd_formats_are_read_upright_on_white_and_unsqueezed():
     np.testing.assert_array_equal(ink.mean(axis=0), (3.5, 3.5))
 
 
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_large_photograph_is_read_quickly_and_alike(turned):
+    small = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8))
+    large = small.resize((1601, 1201), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    large.save("large.jpg", quality=95, exif=exif)
+    large.save("large.png", exif=exif)
+    with pytest.warns(UserWarning, match="1601 x 1201" if turned == 1 else "1201 x 1601"):
+        photo = data.read_image("large.jpg", (32, 32, 3))
+    with pytest.warns(UserWarning, match="were reduced"):
+        exact = data.read_image("large.png", (32, 32, 3))
+    assert np.abs(photo - exact).max() < 0.1
+    assert np.abs(photo - exact).mean() < 0.02
+    large.resize((4000, 3000)).save("photo.jpg")
+    start = time.process_time()
+    with open("photo.jpg", "rb") as file:
+        decode_image("photo.jpg", file, (32, 32, 3))
+    quick = time.process_time() - start
+    start = time.process_time()
+    np.asarray(Image.open("photo.jpg"))
+    assert quick < 0.7 * (time.process_time() - start)
+
+
 def test_broken_files_are_listed_and_skipped_only_when_asked():
     photos(count=6)
     whole = Path("photos/cats/00.png").read_bytes()
@@ -199,6 +262,15 @@ def test_broken_files_are_listed_and_skipped_only_when_asked():
         data.ImageFolder("photos", size=4)
 
 
+def test_a_class_of_broken_files_is_not_skipped():
+    photos()
+    Path("photos/mice").mkdir()
+    for i in range(6):
+        Path(f"photos/mice/{i}.png").write_text("no picture")
+    with pytest.raises(DataError, match="of the class 'mice' no file for training can be read"):
+        data.ImageFolder("photos", size=4, skip_broken=True)
+
+
 def test_a_picture_in_two_parts_is_said():
     photos("photos/train", 4)
     photos("photos/test", 4)
@@ -214,8 +286,20 @@ def test_a_picture_in_two_parts_is_said():
         (lambda: Path("photos").mkdir(), "no pictures or .wav files in it"),
         (lambda: photos(classes=("cats",)), "one class only, 'cats'.*take photos/cats"),
         (lambda: (photos(), Path("photos/mice").mkdir()), "photos/mice: a class without pictures"),
+        (
+            lambda: (photos(), Path("photos/mice").mkdir(), Path("photos/mice/1.HEIC").touch()),
+            "photos/mice: a class without pictures; mice/1.HEIC is not of a kind that can be read",
+        ),
+        (
+            lambda: (Path("photos").mkdir(), Path("photos/1.HEIC").touch()),
+            "no pictures or .wav files in it, but 1.HEIC; save it as JPEG",
+        ),
         (lambda: save("photos/1.png"), "1.png lies in no folder"),
         (lambda: (photos(), photos("photos/train")), "has train beside cats"),
+        (
+            lambda: (photos("photos/training_set"), photos("photos/test_set")),
+            "test_set and training_set sound like parts, not like classes; call them train and",
+        ),
         (lambda: photos("photos/test"), "no train folder"),
         (
             lambda: (photos("photos/train"), photos("photos/test", classes=("cats", "mice"))),
@@ -242,6 +326,17 @@ def test_what_is_left_out_is_said():
     said = [str(remark.message) for remark in remarks]
     assert "photos: left out 1 files that are no pictures by their names, as cats/notes.txt" in said
     assert "photos: left out 1 pictures that lie in no folder of a class, as loose.png" in said
+
+
+def test_a_note_among_many_pictures_is_found_quickly():
+    class Many:
+        path, zip = Path("photos"), None
+        names = [f"{label}/{i:05d}.png" for label in "ab" for i in range(20_000)] + ["z.txt"]
+
+    start = time.perf_counter()
+    with pytest.raises(FileNotFoundError):  # then it looks for empty folders
+        folder.find(Many())
+    assert time.perf_counter() - start < 5  # it took a minute
 
 
 def test_a_zip_that_is_damaged_is_refused():
@@ -278,6 +373,24 @@ def test_the_second_start_decodes_nothing_and_opens_no_picture(monkeypatch):
     assert first.files == second.files
 
 
+def test_what_training_kept_serves_testing_and_training_again(monkeypatch):
+    photos()
+    first = data.ImageFolder("photos", size=4)
+    kept = sorted(Path("cache").iterdir())
+
+    def fail(*_):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(folder, "decode_image", fail)
+    monkeypatch.setattr(folder, "is_grey", fail)
+    data.ImageFolder("photos", shape=(4, 4, 3), classes=first.classes)
+    data.ImageFolder("photos", size=4)
+    Path("photos/notes.txt").write_text("no picture")
+    with pytest.warns(UserWarning, match="left out 1 file"):
+        data.ImageFolder("photos", size=4)
+    assert sorted(Path("cache").iterdir()) == kept
+
+
 def test_a_changed_file_is_decoded_again_and_the_old_cache_goes():
     data.ImageFolder(photos(), size=4)
     Image.new("RGB", (9, 9), "white").save("photos/cats/00.png")
@@ -287,6 +400,42 @@ def test_a_changed_file_is_decoded_again_and_the_old_cache_goes():
     assert len(list(Path("cache").glob("*.pixels"))) == 1
     data.ImageFolder("photos", size=5)  # another size lies beside it
     assert len(list(Path("cache").glob("*.pixels"))) == 2
+
+
+def test_files_that_trade_places_are_noticed():
+    for label, colour in (("cats", "black"), ("dogs", "white")):
+        photos(classes=(label,))
+        Image.new("RGB", (9, 9), colour).save(f"photos/{label}/0.bmp")
+        os.utime(f"photos/{label}/0.bmp", (1e9, 1e9))  # as from an archive
+    data.ImageFolder("photos", size=4)
+    for old, new in (("cats/0", "0"), ("dogs/0", "cats/0"), ("0", "dogs/0")):
+        Path(f"photos/{old}.bmp").rename(f"photos/{new}.bmp")
+    found = data.ImageFolder("photos", size=4)
+    assert (found.everything.images[found.files.index("cats/0.bmp")] == 255).all()
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(monkeypatch):
+    photos()
+    real = folder.decode_image
+
+    def away(name, *more):
+        if str(name).endswith("00.png"):
+            raise DataError(f"{name}: cannot be read (Input/output error)")
+        return real(name, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "decode_image", away)
+        for _ in range(2):
+            assert len(data.ImageFolder("photos", size=4, skip_broken=True).everything) == 18
+    assert len(data.ImageFolder("photos", size=4, skip_broken=True).everything) == 20
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_link_that_leads_nowhere_is_a_broken_file():
+    os.symlink("nowhere.png", f"{photos()}/cats/dead.png")
+    with pytest.raises(DataError, match=r"1 of 21 files cannot be read: .*dead.png"):
+        data.ImageFolder("photos", size=4)
+    assert len(data.ImageFolder("photos", size=4, skip_broken=True).everything) == 20
 
 
 @pytest.mark.parametrize("damage", ["cut", "no facts", "wrong facts"])
@@ -358,6 +507,18 @@ def test_folders_of_sounds_become_spectrograms():
     rows = found.everything.images[..., 0].mean(axis=2).argmax(axis=1)  # high tones are on top
     low = found.everything.labels == found.classes.index("low")
     assert rows[low].min() > rows[~low].max()
+
+
+def test_sounds_of_which_most_is_cut_off_are_said():
+    for i in range(5):
+        wav(f"tones/low/{i}.wav", tone=200 + 5 * i, seconds=2.5)
+        wav(f"tones/high/{i}.wav", tone=2000 + 50 * i, seconds=2.5)
+    for _ in range(2):  # also from the cache
+        with pytest.warns(UserWarning, match=r"about 2.5 s long, .* only the 1 s .*--seconds 2.5"):
+            data.ImageFolder("tones", size=16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.ImageFolder("tones", size=16, seconds=2.5)
 
 
 def test_sounds_named_as_the_spoken_digits_have_classes_speakers_and_a_test_part():
@@ -439,6 +600,13 @@ def test_arrays_become_two_parts_with_names():
 def test_arrays_that_do_not_fit_are_refused(images, labels, words):
     with pytest.raises(DataError, match=words):
         data.arrays(images, labels)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_arrays_whose_white_is_not_255_are_said(kind):
+    images = rng.integers(0, 17, (20, 8, 8)).astype(kind)  # as scikit-learn has its digits
+    with pytest.warns(UserWarning, match=r"whole numbers up to 16, where white is 255; .*/ 16"):
+        data.arrays(images, np.arange(20) % 2)
 
 
 # ----- A tree of files -----

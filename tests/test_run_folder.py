@@ -291,7 +291,7 @@ def test_ctrl_c_while_the_data_are_read_says_how_to_go_on(arguments, text, capsy
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.train, "load", interrupted)
+    monkeypatch.setattr(cli.datasets, "load", interrupted)
     assert main(arguments) == 130
     assert capsys.readouterr().err == f"tinyfractal: stopped; {text}\n"
 

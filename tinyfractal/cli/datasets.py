@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,8 @@ from ..data.folder import find
 from ..data.readers import READERS
 from ..errors import DataError
 from ..recipe import Recipe
-from ..train.checkpoint import load_checkpoint
-from ..train.preflight import digest
+from ..train.checkpoint import load_checkpoint, naming
+from ..train.preflight import count_seen, digest
 from .options import COUNT, a_number, printable
 
 SIZE = 32  # a side of the pictures of a folder, unless the command says another
@@ -25,6 +26,11 @@ SIZE = 32  # a side of the pictures of a folder, unless the command says another
 def is_folder(name: str) -> bool:
     """Whether `--data` means a folder of pictures or sounds, or a zip of one."""
     return name not in READERS and (os.path.isdir(name) or name.lower().endswith(".zip"))
+
+
+def is_of_files(recipe: Recipe) -> bool:
+    """Whether a network learned pictures from files, wherever these are now."""
+    return recipe.data not in READERS and not recipe.data.endswith(".npz")
 
 
 def add_folder_options(command: argparse.ArgumentParser, to_train: bool = False) -> None:
@@ -68,6 +74,7 @@ def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) ->
             raise ValueError(
                 f"train: {given[0]} is for --data FOLDER; {recipe.data} has pictures of one size"
             )
+        _remark_of_namesake(recipe.data, args.folder)
         train, test = load(recipe.data, args.folder)
         if not recipe.validation:
             return Parts(train, None, test)
@@ -93,14 +100,28 @@ def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) ->
     return Parts(*photos.hold_out(recipe.validation), photos.test)
 
 
+def _remark_of_namesake(name: str, folder: str) -> None:
+    """Warn where a folder that lies here has the name of a data set."""
+    its_own = os.path.join(folder, name)
+    if not os.path.isdir(name) or (os.path.exists(its_own) and os.path.samefile(name, its_own)):
+        return
+    warnings.warn(
+        f"{name}: taken for the data set of that name; your folder is --data "
+        f"{os.path.join('.', name)}",
+        stacklevel=2,
+    )
+
+
 # ----- To test on -----
 
 
 class TestImages(NamedTuple):
-    """Images with their classes, and the file of each, where they have one."""
+    """Images with their classes, the file of each, where they have one, and how many of them the
+    network was trained on; None where the checkpoint does not say."""
 
     data: Dataset
     files: list[str]
+    seen: int | None = None
 
 
 def load_test(
@@ -112,6 +133,11 @@ def load_test(
     Raises `DataError` unless they have the shape and the classes that it was trained on.
     """
     name = args.data or recipe.data
+    if not args.data and is_of_files(recipe) and not os.path.exists(name):
+        raise DataError(
+            f"{command}: the checkpoint was trained on {name}, which is not here; name it with "
+            "--data, or start from the folder that it lies in"
+        )
     if is_folder(name):
         return _of_folder(command, name, recipe, args, checkpoint)
     _, test = load(name, args.folder)
@@ -158,17 +184,25 @@ def _of_folder(
         name, seconds=recipe.seconds or 1.0, skip_broken=args.skip_broken, shape=shape,
         classes=recipe.classes,
     )  # fmt: skip
-    if not (photos.is_split or _is_trained_on(photos, recipe, checkpoint)):
-        return TestImages(photos.everything, photos.files)
-    return TestImages(photos.test, photos.files[-len(photos.test) :])
+    state = load_checkpoint(checkpoint)
+    test, files = photos.everything, photos.files
+    if photos.is_split or _is_trained_on(photos, recipe, state):
+        test, files = photos.test, photos.files[len(photos.files) - len(photos.test) :]
+    if not files:
+        raise DataError(f"{command}: {name} has no {photos.kind} for testing")
+    seen = state.get("seen")  # older checkpoints have none
+    if seen is None:
+        return TestImages(test, files)
+    with naming(checkpoint):
+        return TestImages(test, files, count_seen(seen, test))
 
 
-def _is_trained_on(photos: ImageFolder, recipe: Recipe, checkpoint: Path) -> bool:
+def _is_trained_on(photos: ImageFolder, recipe: Recipe, state: Mapping[str, Any]) -> bool:
     """Whether the network was trained on a part of this folder, wherever it lies now.
 
     Warns where it was changed since: what is held out now may have been trained on.
     """
-    known = load_checkpoint(checkpoint).get("digest")
+    known = state.get("digest")
     train = photos.hold_out(recipe.validation)[0] if recipe.validation else photos.train
     if known == digest(train):
         return True

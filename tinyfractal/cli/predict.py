@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,20 @@ from typing import Any
 import numpy as np
 
 from ..data import Dataset, read_image
+from ..data.archive import Tree
 from ..data.dataset import to_unit
 from ..data.images import decode_image
 from ..data.sound import decode_sound
 from ..draw.confusion import confusion_matrix, confusion_text
 from ..errors import DataError
-from ..files import open_file, user_path, write_atomically
+from ..files import open_file, reading, user_path, write_atomically
 from ..nn.module import Module
 from ..recipe import Recipe
 from ..train import columns_of, evaluate, predict
 from ..train.distributed import ProcessGroup
 from ..train.load import load_network
 from ..train.run import CHECKPOINT
-from .datasets import add_folder_options, is_folder, load_test
+from .datasets import add_folder_options, is_of_files, load_test
 from .options import in_words, path, printable, say
 
 BATCH = 250  # images at a time
@@ -77,7 +80,7 @@ def table(
 def command_evaluate(args: argparse.Namespace) -> None:
     """Test a checkpoint on the test images of its data set: accuracy, confusions, mistakes."""
     model, recipe = load_network(args.checkpoint)
-    test, files = load_test("evaluate", recipe, args, file_of(args.checkpoint))
+    test, files, seen = load_test("evaluate", recipe, args, file_of(args.checkpoint))
     place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
     place.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name is said first
     start = time.perf_counter()
@@ -85,7 +88,7 @@ def command_evaluate(args: argparse.Namespace) -> None:
     seconds = (time.perf_counter() - start) / len(test)
     accuracy = float((answers == test.labels).mean())
     if files:
-        print(f"{printable(test.name)}: {len(files):,} files, none of them trained on\n")
+        print(f"{printable(test.name)}: {len(files):,} files{_trained_on(seen)}\n")
     print(table(model, test, recipe, whole=(accuracy, seconds)))
     classes = list(recipe.classes)
     print(f"\n{confusion_text(test.labels, answers, classes)}")
@@ -97,6 +100,15 @@ def command_evaluate(args: argparse.Namespace) -> None:
         print()
         for name, figure in _pictures(test, answers, certain, classes):
             print(f"{name}: {printable(write_beside(figure, place / f'{name}.png'))}")
+
+
+def _trained_on(seen: int | None) -> str:
+    """What a network knows by heart tests nothing."""
+    if seen is None:
+        return ""
+    if not seen:
+        return ", none of them trained on"
+    return f", {seen:,} of them TRAINED ON, so these numbers flatter it; take new ones"
 
 
 def _surest_mistakes(
@@ -174,11 +186,12 @@ def command_predict(args: argparse.Namespace) -> int:
     model, recipe = load_network(args.checkpoint)
     asked = any(name.startswith("test:") for name in args.images)
     test = load_test("predict", recipe, args, file_of(args.checkpoint)).data if asked else None
-    wide = max(len(printable(name)) for name in args.images) + 1
+    names = [file for name in args.images for file in _files(name)]
+    wide = max(len(printable(name)) for name in names) + 1
     status = 0
-    for start in range(0, len(args.images), BATCH):
+    for start in range(0, len(names), BATCH):
         found: list[tuple[str, np.ndarray, int | None]] = []  # name, image, its class if known
-        for name in args.images[start : start + BATCH]:
+        for name in names[start : start + BATCH]:
             try:
                 if test is not None and name.startswith("test:"):
                     found.append((name, *_of_test_set(name, test)))
@@ -193,6 +206,18 @@ def command_predict(args: argparse.Namespace) -> int:
                 label = f"{printable(name)}:"
                 print(f"{label:{wide}} {_answer(probabilities, recipe.classes, truth)}")
     return status
+
+
+def _files(name: str) -> list[str]:
+    """What is meant by a name: a folder is all the files in it."""
+    if not os.path.isdir(name):
+        return [name]
+    with Tree(name) as tree:
+        if not tree.names:
+            raise DataError(
+                f"predict: {name} is an empty folder; name pictures, or a folder of them"
+            )
+        return [os.path.join(name, file) for file in tree.names]
 
 
 def _of_test_set(name: str, test: Dataset) -> tuple[np.ndarray, int]:
@@ -222,8 +247,13 @@ def _read_image(name: str, recipe: Recipe, args: argparse.Namespace) -> np.ndarr
     try:
         if recipe.seconds is not None:
             return to_unit(decode_sound(name, (height, width, channels), recipe.seconds))
-        if is_folder(recipe.data) and not args.invert:  # photographs are expected to be large
-            with open_file(user_path(name)) as stream:
+        if is_of_files(recipe) and not args.invert:  # photographs are expected to be large
+            with (
+                reading(name),
+                open_file(user_path(name)) as stream,
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")  # as while the folder was read
                 return to_unit(decode_image(name, stream, (height, width, channels)))
         return read_image(name, (height, width, channels), args.invert)
     except DataError as error:
@@ -254,7 +284,7 @@ def add_predict_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "images", type=path, metavar="IMAGE", nargs="+",
-        help="a file, or test:N for image N of the test set, with the truth",
+        help="a file, a folder of them, or test:N for image N of the test set, with the truth",
     )  # fmt: skip
     command.add_argument("--data", type=path, help="another data set for test:N")
     command.add_argument(

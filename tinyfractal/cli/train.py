@@ -78,14 +78,14 @@ EXAMPLES = """\
 examples:
   tinyfractal train                                        the digits, in half a minute
   tinyfractal train --data photos --size 32 --mirror       photos/cats/*.jpg, photos/dogs/*.jpg, …
-  tinyfractal train --data photos --columns 4 --epochs 60  deeper, and for longer
+  tinyfractal train --data photos --columns 4 --epochs 200 deeper, and for longer
   tinyfractal train --data sounds --seconds 2              sounds/yes/*.wav, sounds/no/*.wav, …
   tinyfractal train --data cifar10 --channels 32,64,128 --mirror --shift 4
   tinyfractal train --resume runs/photos-fractal           go on where it was stopped
 
 A folder has a folder for each class; a fixed fifth of each is for testing, unless it has train/ and
-test/ (and val/) with the classes in them. Its pictures get three blocks, 16,32,64, and shifts of an
-eighth of a side, unless --channels and --shift say otherwise.
+test/ (and val/) with the classes in them. Its pictures get three blocks, 16,32,64, shifts of an
+eighth of a side, batches of 16 and 60 epochs, unless the options say otherwise.
 """
 
 
@@ -385,9 +385,11 @@ def _ask(recipe: Recipe, yes: bool, group: ProcessGroup) -> None:
 
 
 def _for_folder(size: int) -> dict[str, Any]:
-    """What is usual for pictures of that size: three blocks, and shifts of an eighth."""
+    """What is usual for pictures of that size, and for as few as people have: three blocks, shifts
+    of an eighth, and enough steps although there are few pictures in an epoch."""
     blocks = max(1, min(3, size.bit_length() - 2))
-    return {"channels": (16, 32, 64)[:blocks], "shift": size // 8}
+    shift = size // 8
+    return {"channels": (16, 32, 64)[:blocks], "shift": shift, "batch_size": 16, "epochs": 60}
 
 
 def _for_blocks(blocks: int, channels: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,6 +44,13 @@ class Tree:
                 self.entries = {e.filename: e for e in self.zip.infolist() if not e.is_dir()}
                 names = list(self.entries)
         self.names = sorted(name for name in names if not _is_hidden(name))
+
+    def enter(self, folder: str) -> None:
+        """From now on only what is in this folder of a zip, as if that were all of it."""
+        start = len(folder) + 1
+        inside = [name for name in self.names if name.startswith(f"{folder}/")]
+        self.entries = {name[start:]: self.entries[name] for name in inside}
+        self.names = sorted(self.entries)
 
     def __enter__(self) -> Tree:
         return self
@@ -80,16 +89,22 @@ class Tree:
             with self.zip.open(entry) as stream:
                 return stream.read(entry.file_size + 1)
 
-    def fingerprint(self) -> str:
-        """Another one where any file was added, changed or taken away."""
+    def fingerprint(self, names: Sequence[str] | None = None) -> str:
+        """Another one where any file, or any of these, was added, changed or taken away.
+
+        Of files of one size and one date that trade places, only the system's own number (inode)
+        and the time of the change (ctime) tell; a link that leads nowhere is one that is not there.
+        """
         found = hashlib.sha256()
-        for name in self.names:
+        for name in self.names if names is None else names:
             entry = self.entries.get(name)
+            facts: tuple[Any, ...] = (name, None)
             if entry is not None:
                 facts = (name, entry.file_size, entry.CRC)
             else:
-                status = os.stat(self.path / name)
-                facts = (name, status.st_size, status.st_mtime_ns)
+                with suppress(OSError):
+                    s = os.stat(self.path / name)
+                    facts = (name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
             found.update(repr(facts).encode("utf-8", "surrogateescape"))
         return found.hexdigest()
 
@@ -98,14 +113,15 @@ def _walk(folder: Path) -> Any:
     def fail(error: OSError) -> None:  # a folder that may not be read is not an empty one
         raise error
 
-    seen = set()
+    above: dict[str, frozenset[tuple[int, int]]] = {}  # the folders that each lies in
     for here, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         status = os.stat(here)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads in a circle
+        this, outer = (status.st_dev, status.st_ino), above.pop(here, frozenset())
+        if this in outer:  # a link that leads in a circle
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
+        above.update((os.path.join(here, name), outer | {this}) for name in folders)
         inside = os.path.relpath(here, folder).replace(os.sep, "/")
         for name in files:
             yield name if inside == "." else f"{inside}/{name}"

@@ -31,7 +31,7 @@ from ..errors import DataError
 from ..files import remove, user_path, write_atomically
 from ..progress import counted
 
-FORMAT = 1  # another one where a picture is decoded differently
+FORMAT = 2  # another one where a picture is decoded differently
 AT_ONCE = 256  # pictures that are in memory while they are decoded
 MOST_NAMED = 5  # broken files that a message names
 Decode = Callable[[int], np.ndarray]
@@ -65,9 +65,9 @@ def decoded(
     source: what they come from. facts: all that decides what comes out, for JSON.
     Raises `DataError`, which lists them, where files are broken, unless `skip_broken`.
     """
-    stem, path = _place(source, names, facts, shape)
+    stem, path = _place(source, names, facts, "x".join(map(str, shape)))
     found = _read(path, shape)
-    if found is None:
+    if found is None or _is_mended(len(names), found[1], decode):
         found = _make(path, stem, source, names, shape, decode, progress)
     images, kept, broken = found
     if broken and not skip_broken:
@@ -80,20 +80,33 @@ def decoded(
     return images, kept, broken
 
 
-def is_decoded(
-    source: Path, names: Sequence[str], facts: Mapping[str, Any], shape: tuple[int, int, int]
+def remembered(
+    source: Path,
+    names: Sequence[str],
+    facts: Mapping[str, Any],
+    what: str,
+    find: Callable[[], bool],
 ) -> bool:
-    """Whether `decoded` would find these pictures in the cache."""
-    return _read(_place(source, names, facts, shape)[1], shape) is not None
+    """The answer of find(), which opens many of these files, from the cache where it is there."""
+    stem, path = _place(source, names, facts, what)
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        if isinstance(found, bool):
+            return found
+    found = find()
+    with contextlib.suppress(OSError):  # `decoded` will say what is wrong with the cache
+        write_atomically(path.with_suffix(".json"), json.dumps(found).encode())
+        _remove_others(stem, path)
+    return found
 
 
 def _place(
-    source: Path, names: Sequence[str], facts: Mapping[str, Any], shape: tuple[int, int, int]
+    source: Path, names: Sequence[str], facts: Mapping[str, Any], what: str
 ) -> tuple[str, Path]:
-    """How the caches of this folder and size begin, and the one of these very files."""
-    stem = f"{source.name or 'root'}-{_sum(os.path.abspath(source))[:8]}"
-    stem += "-" + "x".join(map(str, shape))
-    key = _sum(json.dumps([FORMAT, dict(facts), list(names), shape], sort_keys=True))[:16]
+    """How the caches of this folder begin, for pictures of a size (what), and the one of these very
+    files."""
+    stem = f"{source.name or 'root'}-{_sum(os.path.abspath(source))[:8]}-{what}"
+    key = _sum(json.dumps([FORMAT, dict(facts), list(names), what], sort_keys=True))[:16]
     return stem, cache_folder() / f"{stem}-{key}.pixels"
 
 
@@ -113,6 +126,18 @@ def _read(path: Path, shape: tuple[int, int, int]) -> Decoded | None:
         return np.asarray(images), kept, broken
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_mended(count: int, kept: Sequence[int], decode: Decode) -> bool:
+    """Whether a file that was broken can be read now: its disk may have been away, or a format new
+    to this Pillow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i in sorted(set(range(count)) - set(kept)):
+            with contextlib.suppress(DataError):
+                decode(i)
+                return True
+    return False
 
 
 def _make(
@@ -171,9 +196,14 @@ def _make(
         ) from error
     finally:
         remove(draft)
-    for old in path.parent.glob(f"{glob.escape(stem)}-*"):  # of the folder as it was before
+    _remove_others(stem, path)
+    images = np.memmap(path, np.uint8, "r", shape=(len(kept), *shape))
+    return np.asarray(images), kept, broken
+
+
+def _remove_others(stem: str, path: Path) -> None:
+    """Remove what was kept of the folder as it was before."""
+    for old in path.parent.glob(f"{glob.escape(stem)}-*"):
         if old.stem != path.stem:
             with contextlib.suppress(OSError):
                 old.unlink()
-    images = np.memmap(path, np.uint8, "r", shape=(len(kept), *shape))
-    return np.asarray(images), kept, broken

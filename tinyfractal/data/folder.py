@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,10 +33,10 @@ from ..check import Below1, Count, PathLike, checked, printable
 from ..errors import DataError
 from ..files import user_path
 from .archive import Tree
-from .cache import decoded, is_decoded
+from .cache import decoded, remembered
 from .dataset import Dataset, Seconds
 from .images import decode_image, endings, is_grey
-from .sound import decode_sound
+from .sound import decode_sound, read_wav
 
 TEST_FRACTION = 0.2
 PARTS = {
@@ -43,8 +44,13 @@ PARTS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+LIKE_A_PART = re.compile(  # such as training_set and test_set, or seg_train and seg_test
+    r"(.*[_\- ])?(train(ing)?|test(ing)?|val(id(ation)?)?)([_\- ]?(set|data|images))?",
+    re.IGNORECASE,
+)
 SPOKEN = re.compile(r"(?P<label>.+)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav", re.IGNORECASE)
 SPOKEN_TEST = 5  # recordings of each speaker and class that are for testing, by their numbers
+LISTENED = 20  # sounds that tell how long they are
 MOST_CLASSES = 65_536
 
 
@@ -102,14 +108,11 @@ class ImageFolder:
             self.is_split = any(file.part for file in found)
             found, fractions = _in_order(found)
             names = [file.name for file in found]
-            facts = {
-                "tree": tree.fingerprint(),
-                "seconds": seconds,
-                "as found": not (gray or shape),
-            }
+            facts = {"tree": tree.fingerprint(names), "seconds": self.seconds}
             if shape is None:
-                known = [c for c in (1, 3) if is_decoded(self.path, names, facts, (size, size, c))]
-                grey = known == [1] if known else gray or self._is_grey(tree, found)
+                grey = gray or remembered(
+                    self.path, names, facts, "grey", lambda: self._is_grey(tree, found)
+                )
                 shape = (size, size, 1 if grey else 3)
             images, kept, self.broken = decoded(
                 self.path,
@@ -120,8 +123,19 @@ class ImageFolder:
                 skip_broken,
                 progress,
             )
+            if self.seconds is not None and self.is_trained_on:
+                remarks += _longer(tree, [names[i] for i in kept], self.seconds)
         for remark in remarks:
             warnings.warn(f"{self.path}: {remark}", stacklevel=3)
+        if classes is None:
+            lost = {f.label for f in found if f.part == "train"} - {
+                found[i].label for i in kept if found[i].part == "train"
+            }
+            if lost:
+                raise DataError(
+                    f"{self.path}: of the class {min(lost)!r} no file for training can be read, "
+                    "so nobody could learn it; mend them, or remove it"
+                )
         found = [found[i] for i in kept]
         self.files = [file.name for file in found]
         self.fractions = np.array([fractions[i] for i in kept])
@@ -204,9 +218,18 @@ class ImageFolder:
 
 
 def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
-    """ "pictures" or "sounds", the files with what their places say, and remarks on the others."""
-    sounds = [name for name in tree.names if name.lower().endswith(".wav")]
-    others = [name for name in tree.names if not name.lower().endswith(".wav")]
+    """ "pictures" or "sounds", the files with what their places say, and remarks on the others.
+
+    A zip often holds the folder that was packed, photos/cats/1.jpg; then it is that folder.
+    """
+    tops = {name.split("/")[0] for name in tree.names}
+    is_packed = len(tops) == 1 and any(name.count("/") > 1 for name in tree.names)
+    if tree.zip is not None and is_packed and not any(top.lower() in PARTS for top in tops):
+        tree.enter(*tops)
+    runs = _runs(tree)
+    names = [name for name in tree.names if not name.startswith(runs)] if runs else tree.names
+    sounds = [name for name in names if name.lower().endswith(".wav")]
+    others = [name for name in names if not name.lower().endswith(".wav")]
     known = endings() if others and not (sounds and not _has_pillow()) else frozenset()
     pictures = [name for name in others if os.path.splitext(name)[1].lower() in known]
     if sounds and pictures:
@@ -216,13 +239,15 @@ def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
         )
     names, kind = (sounds, "sounds") if sounds else (pictures, "pictures")
     if not names:
+        other = f", but {tree.names[0]}; save it as JPEG, PNG or WAV" if tree.names else ""
         raise DataError(
-            f"{tree.path}: no pictures or .wav files in it; expected a folder for each class, "
-            f"such as {tree.path.name}/cats/1.jpg"
+            f"{tree.path}: no pictures or .wav files in it{other}; expected a folder for each "
+            f"class, such as {tree.path.name}/cats/1.jpg"
         )
     remarks = []
     if ignored := len(others) - len(pictures):
-        some = next(name for name in others if name not in set(pictures))
+        seen = set(pictures)
+        some = next(name for name in others if name not in seen)
         remarks.append(f"left out {ignored} files that are no {kind} by their names, as {some}")
     if all("/" not in name for name in names):
         return kind, _by_name(tree, names), remarks
@@ -233,6 +258,12 @@ def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
         )
     _check_empty(tree, found)
     return kind, found, remarks
+
+
+def _runs(tree: Tree) -> tuple[str, ...]:
+    """Folders of trained networks, such as runs/: their curves are no pictures of a class."""
+    found = (name.split("/") for name in tree.names if name.endswith("/checkpoint.npz"))
+    return tuple("/".join(steps[:-1]) + "/" for steps in found)
 
 
 def _has_pillow() -> bool:
@@ -268,6 +299,11 @@ def _by_folder(tree: Tree, names: Sequence[str]) -> tuple[list[Found], list[str]
             f"{tree.path}: has {', '.join(sorted(parts))} beside {sorted(tops - parts)[0]}; "
             "expected either folders of classes, or train and test with folders of classes in them"
         )
+    if not parts and len(tops) > 1 and all(map(LIKE_A_PART.fullmatch, tops)):
+        raise DataError(
+            f"{tree.path}: {' and '.join(sorted(tops))} sound like parts, not like classes; call "
+            "them train and test (and val)"
+        )
     deep = 2 if parts else 1
     found, loose = [], []
     for name in names:
@@ -275,26 +311,47 @@ def _by_folder(tree: Tree, names: Sequence[str]) -> tuple[list[Found], list[str]
         if len(steps) <= deep:
             loose.append(name)
         elif parts:
-            found.append(Found(name, steps[1], PARTS[steps[0].lower()]))
+            found.append(Found(name, _composed(steps[1]), PARTS[steps[0].lower()]))
         else:
-            found.append(Found(name, steps[0]))
+            found.append(Found(name, _composed(steps[0])))
     if not found:
         raise DataError(f"{tree.path}: no folders of classes in {', '.join(sorted(parts))}")
     return found, loose
+
+
+def _composed(name: str) -> str:
+    """A name in which é is one character, as most systems have it; macOS writes e and an accent."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_empty(tree: Tree, found: Sequence[Found]) -> None:
     """Refuse a folder of a class with nothing in it, which would be a class nobody learns."""
     if tree.zip is not None:  # which lists files
         return
+    runs = _runs(tree)
     full = {"/".join(file.name.split("/")[: 2 if file.part else 1]) for file in found}
     for place in {name.rsplit("/", 1)[0] for name in full if "/" in name} or {""}:
-        for entry in os.scandir(tree.path / place):
-            name = f"{place}/{entry.name}".lstrip("/")
-            if entry.is_dir() and not entry.name.startswith((".", "__")) and name not in full:
-                raise DataError(
-                    f"{tree.path / name}: a class without pictures; put some in it, or remove it"
-                )
+        for entry in sorted(os.listdir(tree.path / place)):
+            name = f"{place}/{entry}".lstrip("/")
+            is_class = not entry.startswith((".", "__")) and os.path.isdir(tree.path / name)
+            if is_class and name not in full and not any(r.startswith(f"{name}/") for r in runs):
+                other = next((n for n in tree.names if n.startswith(f"{name}/")), None)
+                mend = "put some in it, or remove it"
+                if other is not None:
+                    mend = f"{other} is not of a kind that can be read; save it as JPEG, PNG or WAV"
+                raise DataError(f"{tree.path / name}: a class without pictures; {mend}")
+
+
+def _longer(tree: Tree, names: Sequence[str], seconds: float) -> list[str]:
+    """A remark where most of a sound is cut off, going by some of them."""
+    some = [read_wav(tree.read(name), name) for name in names[:: max(1, len(names) // LISTENED)]]
+    length = float(np.median([len(samples) / rate for samples, rate in some]))
+    if length <= 1.5 * seconds:
+        return []
+    return [
+        f"the sounds are about {length:.1f} s long, and of each only the {seconds:g} s in its "
+        f"middle are used; more with seconds={length:.1f} (--seconds {length:.1f})"
+    ]
 
 
 def _classes(path: Path, found: Sequence[Found], wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -361,7 +418,9 @@ def _in_order(found: Sequence[Found]) -> tuple[list[Found], list[float]]:
 
 def _ranks(found: Sequence[Found]) -> list[float]:
     """Of each file its place in its class, in the middle of (0, 1/n), (1/n, 2/n), …"""
-    digests = [hashlib.sha256(file.name.encode("utf-8", "replace")).digest() for file in found]
+    digests = [
+        hashlib.sha256(_composed(file.name).encode("utf-8", "replace")).digest() for file in found
+    ]
     members: dict[str, list[int]] = {}
     for i, file in enumerate(found):
         members.setdefault(file.label, []).append(i)

@@ -122,11 +122,19 @@ def _fitted(
     from PIL import ImageOps
 
     with reading(name):
-        picture = _known_white(name, _opened(name, stream, Image), Image)
+        picture = _opened(name, stream, Image)
+        whole = picture.size
+        if box is None:  # a JPEG is stored in blocks of 8x8, whose means are quickly read
+            picture.draft(None, (4 * width, 4 * height))
+        is_draft = picture.size != whole
+        picture = _known_white(name, picture, Image)
+        before = picture.size
         ImageOps.exif_transpose(picture, in_place=True)
         if box is not None:
             picture = picture.crop(_inside(name, box, picture.size))
         original = picture.size
+        if is_draft:
+            original = whole if picture.size == before else whole[::-1]
         scale = min(width / original[0], height / original[1])
         size = [max(1, round(scale * side)) for side in original]
         if picture.size != tuple(size):

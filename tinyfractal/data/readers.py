@@ -49,6 +49,7 @@ NPZ_LAYOUTS = (  # train images, train labels, test images, test labels
     ("x_train", "y_train", "x_test", "y_test"),  # Keras
     ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
 )
+DARK = 127  # the brightest spot of a whole data set that is no photographs
 MOST_CLASSES = 65_536  # more than any .npz of images has; a higher label is a mistake
 
 
@@ -348,8 +349,14 @@ def _bytes(images: np.ndarray) -> np.ndarray:
 
 
 def _remark(source: str, images: np.ndarray) -> None:
-    """Warn of floats that do not lie from 0 to 1, as every picture does that `predict` reads."""
+    """Warn of numbers of another scale than the pictures have that `predict` reads."""
     least, most = images.min(), images.max()
+    if images.dtype == np.uint8 and 0 < most <= DARK:
+        warnings.warn(
+            f"{source}: images are whole numbers up to {most}, where white is 255; predict will "
+            f"see far brighter pictures than these. If {most} is white, give images / {most}",
+            stacklevel=5,
+        )
     if images.dtype.kind == "f" and not 0 <= least <= most <= 1:
         warnings.warn(
             f"{source}: images are floats from {least:.4g} to {most:.4g} and stay as they are; "

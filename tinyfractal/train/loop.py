@@ -129,7 +129,7 @@ def fit(
     weights = preflight.scaled(class_weights, train)
     loader = Loader(train, batch_size, True, False, seed, transform, augment, prefetch)
     with RunFolder(folder, group).opened(resume) as run:
-        history = run.begin(model, optimizer, schedule, epochs, train, transform, recipe)
+        history = run.begin(model, optimizer, schedule, epochs, train, tests, transform, recipe)
         reducer, silent = Reducer(optimizer.parameters, group), quiet or group.rank > 0
         with closing(Progress(len(train), epochs, len(history), silent)) as progress:
             for epoch in range(len(history), epochs):

@@ -12,7 +12,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from ..optim import Optimizer, Schedule
 from ..recipe import recipe_of
 from .checkpoint import check_kinds, load_checkpoint, naming, save_checkpoint
 from .distributed import ProcessGroup
-from .preflight import check_schedule, digest
+from .preflight import check_schedule, digest, seen
 
 CHECKPOINT, BEST, HISTORY, LOCK = "checkpoint.npz", "best.npz", "history.jsonl", ".lock"
 LEFTOVER = re.compile(r"\.(checkpoint\.npz|best\.npz|history\.jsonl)\.\d+(-[0-9a-f]{8}\.tmp)?")
@@ -107,12 +108,16 @@ class RunFolder:
         schedule: Schedule,
         epochs: int,
         train: Dataset,
+        tests: Mapping[str, Dataset],
         transform: Any,
         recipe: dict[str, Any] | None,
     ) -> list[Record]:
         """The history so far, with everything brought to where it ends, alike on all processes."""
         facts = recipe_of(model, train, transform, recipe) if self.writes else {}
         self.facts = {**facts, "digest": digest(train) if self.is_there else ""}
+        if self.writes:
+            self.facts["tested"] = {name: digest(data) for name, data in tests.items()}
+            self.facts["seen"] = seen(train)  # so that a test can say what it has in common
         state = self.last()
         history = [] if state is None else self._resume(state, model, optimizer, schedule)
         check_schedule(schedule, len(history), epochs)
@@ -130,6 +135,13 @@ class RunFolder:
             raise CheckpointError(
                 f"{self.path}: was trained on other images or labels than train has; go on with "
                 "the same data, or begin a new run in another folder"
+            )
+        tested = state.get("tested")
+        if self.writes and tested is not None and tested != self.facts["tested"]:
+            warnings.warn(
+                f"{self.path}: the images to test on are others than those of the epochs before, "
+                "so their accuracies do not compare, and the best epoch may be no better",
+                stacklevel=4,
             )
         history = take_over(self.path, state, model, optimizer, schedule)
         self.keep_best(history)
