@@ -382,8 +382,9 @@ for name in unknown:
         f"{spread(unknown[name])[1]:.1f} %"
     )
 means = {of: [v.mean() for v in d.values()] for of, d in (("known", known), ("new", unknown))}
-assert min(means["known"]) > 96 and max(means["new"]) < min(means["known"])
-assert 80 < np.mean(means["new"]) < 90 and np.ptp(means["new"]) > 12
+assert min(means["known"]) > 96 and max(means["new"]) < 95
+assert 82 < np.mean(means["new"]) < 88 and np.ptp(means["new"]) > 12
+assert set(sorted(unknown, key=lambda name: unknown[name].mean())[:2]) == {"george", "nicolas"}
 for of, values in means.items():
     print(f"{of} voices: {spread(values)[0]:.1f} ± {spread(values)[1]:.1f} % (over six speakers)")
 
@@ -404,13 +405,13 @@ plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# New recordings of the five: 98 of 100. The sixth person: 86 of 100, and who it is decides whether
-# it is 74 or 93. Both numbers are honest, and they come from the *same* networks. They answer
+# New recordings of the five: 98 or 99 of 100. The sixth person: 85, and who it is decides whether
+# it is 75 or 92. Both numbers are honest, and they come from the *same* networks. They answer
 # different questions: how well does it understand the people that it learned from, and how well
 # whoever comes along? The second is what "speech recognition" promises.
 #
 # Why do they differ? A picture of a voice shows who as loudly as what, as we have measured, and a
-# new recording of george has 45 others of george to be alike to. A stranger has none. Still, 86 is
+# new recording of george has 45 others of george to be alike to. A stranger has none. Still, 85 is
 # far from the 59 of the most similar picture: the network has learned something of the word
 # itself.
 #
@@ -419,9 +420,9 @@ plt.show()
 # Greek one. The two whose accent nobody shares come last. Six people prove nothing, but that is
 # what one would look at first.
 #
-# And mind the error bars. Seeds differ by a few points, people by twenty. The uncertainty is not
-# in the training, it is in having six people. Three seeds on the official split would never have
-# told.
+# And mind the error bars. For one person, seeds differ by some three points; people differ by
+# fifteen. The uncertainty is not in the training, it is in having six people. Three seeds on the
+# official split would never have told.
 #
 # ## Other voices, made up
 #
@@ -470,21 +471,20 @@ plt.show()
 # jackson in a network that has heard neither.
 
 # %%
-CANDIDATES = {"bare": None, "time": in_time, "time and pitch": in_time_and_pitch}
+CANDIDATES = {"bare": None, "time and pitch": in_time_and_pitch, "time": in_time}
 PAIRS = (("george", "jackson"), ("lucas", "nicolas"), ("theo", "yweweler"))
 
 
 def decide():
     """{speaker: {candidate: accuracy on the other of the pair, in %}}"""
     found = {}
-    for one, other in PAIRS:
+    for (label, augment), (one, other) in itertools.product(CANDIDATES.items(), PAIRS):
         learn = train[~np.isin(train.groups, (one, other))]
-        for label, augment in CANDIDATES.items():
-            job = {f"{label}, without {one} and {other}": recipe}
-            parts = (train[train.groups == name] for name in (one, other))
-            (row,) = compare("spoken_digits", job, learn, *parts, seeds=(0,), augment=augment)
-            found.setdefault(other, {})[label] = 100 * row["history"][-1]["held_out"]
-            found.setdefault(one, {})[label] = 100 * row["accuracy"]
+        job = {f"{label}, without {one} and {other}": recipe}
+        parts = (train[train.groups == name] for name in (one, other))
+        (row,) = compare("spoken_digits", job, learn, *parts, seeds=(0,), augment=augment)
+        found.setdefault(other, {})[label] = 100 * row["history"][-1]["held_out"]
+        found.setdefault(one, {})[label] = 100 * row["accuracy"]
     return found
 
 
@@ -518,6 +518,19 @@ print(f"all six: {spread(list(augmented.values()))[0]:.1f} %")
 
 # %% [markdown]
 # RESULTS-4
+#
+# ## What you own now
+#
+# You can turn any sound into a picture, and you know each step of it. `python -m tinyfractal train
+# --data FOLDER`, with a folder of WAV files for each word, learns the words of your family, and
+# this chapter says what to hold out before you believe the accuracy: a person.
+#
+# The article promises *speech recognition*. What we have is ten words, spoken one at a time, with
+# the silence cut off, by six men. For these six 99 of 100 are understood, for a seventh at the
+# door perhaps 85. Writing down what somebody says is another matter: words without gaps between
+# them, tens of thousands of them, in a noisy room, by anybody; it takes thousands of voices, and a
+# model that knows which word can follow which. And the fractal is not what does it: a plain
+# network of the same size was as good.
 #
 # ## Now read the source
 #
