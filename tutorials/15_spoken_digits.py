@@ -331,10 +331,9 @@ plt.show()
 # %% [markdown]
 # All three read new recordings of known voices with hardly a mistake: of 300, the plain network
 # and the ResNet get one or two wrong, the FractalNet three or four. One recording is a third of a
-# point, so that is a difference of two recordings. The FractalNet still climbs: in half of its
-# steps, under global drop-path, only one of its columns learns, and ten epochs are few. Both of
-# its columns can be used alone, and the shallow one, a plain network of three convolutions, is
-# nearly as good. For these six people the digits are solved.
+# point, so that is a difference of two recordings, and on the held-out ones (the curves) there is
+# none. The columns of the FractalNet can be used alone, and even the shallow one, three
+# convolutions in all, understands 98 of 100. For these six people the digits are solved.
 #
 # ## Predict, then run
 #
