@@ -108,7 +108,7 @@ plt.show()
 # ## Step 2: multiply with a wave
 #
 # How much of 480 Hz is in the piece? Multiply it with a wave of 480 Hz and add up. Where the piece
-# swings along with the wave, all products are positive and the sum is large. Where it does not,
+# swings along with the wave, most products are positive and the sum is large. Where it does not,
 # they cancel:
 
 # %%
@@ -171,7 +171,7 @@ print("power:", power.shape, "frequencies by windows")
 assert power[:, :47].max() > 100 * power[:, 52:].max()  # the buzz, and the hiss after it
 
 # %% [markdown]
-# So the first layer of most networks that hear is a convolution whose weights nobody trained: they
+# So the first layer of many networks that hear is a convolution whose weights nobody trained: they
 # are waves. All later layers look at what comes out of it, with frequency and time in place of
 # height and width.
 
