@@ -438,6 +438,19 @@ def test_a_link_that_leads_nowhere_is_a_broken_file():
     assert len(data.ImageFolder("photos", size=4, skip_broken=True).everything) == 20
 
 
+def test_what_a_killed_program_left_goes_a_day_later():
+    data.ImageFolder(photos(), size=4)
+    (pixels,) = Path("cache").glob("*.pixels")
+    old, new = (Path(f"cache/.{pixels.name}.{i}.tmp") for i in (1, 2))
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    pixels.unlink()
+    data.ImageFolder("photos", size=4)
+    assert new.exists()
+    assert not old.exists()
+
+
 @pytest.mark.parametrize("damage", ["cut", "no facts", "wrong facts"])
 def test_a_damaged_cache_is_made_again(damage):
     first = data.ImageFolder(photos(), size=4).everything.images.copy()

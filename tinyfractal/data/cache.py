@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from ..progress import counted
 
 FORMAT = 2  # another one where a picture is decoded differently
 AT_ONCE = 256  # pictures that are in memory while they are decoded
+A_DAY = 86_400  # seconds
 MOST_NAMED = 5  # broken files that a message names
 Decode = Callable[[int], np.ndarray]
 Decoded = tuple[np.ndarray, list[int], list[str]]  # pictures, their positions, what was broken
@@ -202,8 +204,11 @@ def _make(
 
 
 def _remove_others(stem: str, path: Path) -> None:
-    """Remove what was kept of the folder as it was before."""
+    """Remove what was kept of the folder as it was before, and what killed programs left."""
     for old in path.parent.glob(f"{glob.escape(stem)}-*"):
         if old.stem != path.stem:
-            with contextlib.suppress(OSError):
-                old.unlink()
+            remove(old)
+    for draft in path.parent.glob(f".{glob.escape(stem)}-*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - draft.stat().st_mtime > A_DAY:  # else somebody may be writing it
+                draft.unlink()
