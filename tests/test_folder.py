@@ -324,8 +324,8 @@ def test_what_is_left_out_is_said():
     with pytest.warns(UserWarning, match="left out") as remarks:
         data.ImageFolder("photos", size=4)
     said = [str(remark.message) for remark in remarks]
-    assert "photos: left out 1 files that are no pictures by their names, as cats/notes.txt" in said
-    assert "photos: left out 1 pictures that lie in no folder of a class, as loose.png" in said
+    assert "photos: left out, as no pictures by their names: cats/notes.txt" in said
+    assert "photos: left out, as they lie in no folder of a class: loose.png" in said
 
 
 def test_a_note_among_many_pictures_is_found_quickly():
@@ -386,7 +386,7 @@ def test_what_training_kept_serves_testing_and_training_again(monkeypatch):
     data.ImageFolder("photos", shape=(4, 4, 3), classes=first.classes)
     data.ImageFolder("photos", size=4)
     Path("photos/notes.txt").write_text("no picture")
-    with pytest.warns(UserWarning, match="left out 1 file"):
+    with pytest.warns(UserWarning, match="left out, as no pictures"):
         data.ImageFolder("photos", size=4)
     assert sorted(Path("cache").iterdir()) == kept
 

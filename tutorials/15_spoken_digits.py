@@ -555,8 +555,7 @@ assert spread(gains)[0] < 2 * spread(gains)[1]  # no gain that one could be sure
 # sentences it has for what can be wrong. [`data/augment.py`](../tinyfractal/data/augment.py) has
 # `shift_time`, `shift_bands`, `mask_time` and `mask_bands`.
 # [`data/fsdd.py`](../tinyfractal/data/fsdd.py) knows who spoke, and `_check_parts` refuses a
-# speaker who is in one part only. Then `python -m tinyfractal train --data FOLDER` learns words of
-# your own, from a folder of WAV files for each.
+# speaker who is in one part only.
 #
 # ## Exercises
 #

@@ -74,14 +74,16 @@ def compare(
     augment: instead of the recipe's own shifts and mirroring.
     """
     epochs = sum(recipe.epochs for recipe in recipes.values()) * len(seeds)
+    digests = [digest(part) for part in (train, held_out, test)]
     rows, done = [], 0
     with counted(f"{name}: training", epochs, unit="epochs", after=1.0) as show:
         for label, recipe in recipes.items():
+            recipe = recipe.for_data(train)
             for seed in seeds:
                 begun = done
-                job = replace(recipe.for_data(train), seed=seed)
+                job = replace(recipe, seed=seed)
                 rows.append(
-                    _trained(name, label, job, train, held_out, test, augment,
+                    _trained(name, label, job, train, held_out, test, digests, augment,
                              lambda epoch, begun=begun: show(begun + epoch))
                 )  # fmt: skip
                 done += recipe.epochs
@@ -90,12 +92,11 @@ def compare(
 
 
 def _trained(
-    name: str, label: str, recipe: Recipe, train: Any, held_out: Any, test: Any,
+    name: str, label: str, recipe: Recipe, train: Any, held_out: Any, test: Any, digests: list[str],
     augment: Callable | None, show: Callable[[int], None],
 ) -> Row:  # fmt: skip
     key = json.dumps([
-        recipe.as_dict(), getattr(augment, "__qualname__", repr(augment)),
-        *(digest(part) for part in (train, held_out, test)),
+        recipe.as_dict(), getattr(augment, "__qualname__", repr(augment)), *digests,
     ])  # fmt: skip
     short = hashlib.sha256(key.encode()).hexdigest()[:10]
     folder = data_folder() / "trained" / name / f"{label.replace(' ', '_')}-{recipe.seed}-{short}"

@@ -248,13 +248,13 @@ def find(tree: Tree) -> tuple[str, list[Found], list[str]]:
     if ignored := len(others) - len(pictures):
         seen = set(pictures)
         some = next(name for name in others if name not in seen)
-        remarks.append(f"left out {ignored} files that are no {kind} by their names, as {some}")
+        remarks.append(f"left out, as no {kind} by their names: {_some(some, ignored)}")
     if all("/" not in name for name in names):
         return kind, _by_name(tree, names), remarks
     found, loose = _by_folder(tree, names)
     if loose:
         remarks.append(
-            f"left out {len(loose)} {kind} that lie in no folder of a class, as {loose[0]}"
+            f"left out, as they lie in no folder of a class: {_some(loose[0], len(loose))}"
         )
     _check_empty(tree, found)
     return kind, found, remarks
@@ -264,6 +264,10 @@ def _runs(tree: Tree) -> tuple[str, ...]:
     """Folders of trained networks, such as runs/: their curves are no pictures of a class."""
     found = (name.split("/") for name in tree.names if name.endswith("/checkpoint.npz"))
     return tuple("/".join(steps[:-1]) + "/" for steps in found)
+
+
+def _some(first: str, count: int) -> str:
+    return first if count == 1 else f"{first} and {count - 1:,} more"
 
 
 def _has_pillow() -> bool:
