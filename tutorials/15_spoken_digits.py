@@ -43,6 +43,7 @@ from exercises.spoken_digits import (
 )
 
 plt.style.use("tutorial.mplstyle")
+plt.rcParams["image.interpolation"] = "nearest"  # pixels as they are
 
 # %% [markdown]
 # ## A word is a curve
