@@ -70,7 +70,7 @@ def archive(tmp_path, files=None):
 
 def check(train, test, speakers=SPEAKERS):
     assert train.classes == test.classes == tuple("0123456789")
-    assert train.shape == test.shape == (32, 64, 1)
+    assert train.shape == test.shape == (24, 24, 1)
     assert train.images.dtype == np.uint8
     assert len(train) == len(test) == 20 * len(speakers)
     for part, takes in ((test, (0, 4)), (train, (5, 11))):
@@ -79,7 +79,9 @@ def check(train, test, speakers=SPEAKERS):
         for speaker in speakers:
             for digit in range(10):
                 chosen = (part.groups == speaker) & (part.labels == digit)
-                expected = [data.decode_sound(word(digit, speaker, take)) for take in takes]
+                expected = [
+                    data.decode_sound(word(digit, speaker, take), (24, 24, 1)) for take in takes
+                ]
                 found = part.images[chosen]
                 assert {image.tobytes() for image in found} == {e.tobytes() for e in expected}
 
@@ -119,7 +121,9 @@ def test_the_second_time_nothing_is_decoded_and_a_change_is_seen(tmp_path, monke
     changed.write_bytes(word(8))
     _, test = data.load_fsdd(place)
     threes = test.images[(test.labels == 3) & (test.groups == "ann")]
-    assert any(np.array_equal(image, data.decode_sound(word(8))) for image in threes)
+    assert any(np.array_equal(image, data.decode_sound(word(8), (24, 24, 1))) for image in threes)
+    longer, _ = data.load_fsdd(place, seconds=2.0)
+    assert not np.array_equal(longer.images, second[0].images)
     small, _ = data.load_fsdd(place, (16, 20, 1), seconds=0.5)
     assert small.shape == (16, 20, 1)
 

@@ -359,6 +359,14 @@ def test_the_picture_has_the_shape_asked_for_at_every_rate(rate, shape):
         assert picture.max() == 255
 
 
+def test_no_click_falls_between_the_windows():
+    for at in range(0, RATE, 190):
+        samples = np.zeros(RATE)
+        samples[at] = 0.5
+        picture = data.decode_sound(wav(samples), (8, 10, 1))[:, :, 0]
+        assert picture.max(axis=0).argmax() in (at // 800, (at - 1) // 800, (at + 1) // 800)
+
+
 def test_loudness_does_not_matter_and_silence_is_black():
     word = tone(500, 0.4) * np.hanning(3200) + 0.3 * tone(1500, 0.4)
     loud = data.decode_sound(wav(word, bits=32))

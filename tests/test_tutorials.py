@@ -198,7 +198,5 @@ def test_glossary_quotes_the_source_and_is_in_order():
     for term, _, _, chapter, source in rows:
         name = re.fullmatch(r"\[\d+\]\((\w+)\.ipynb\)", chapter)[1]
         assert name in NAMES, term
-        file, quoted = re.fullmatch(
-            r"\[`[\w/.]+`\]\(\.\./([\w/.]+)\): `` ?(.+?) ?``", source
-        ).groups()
-        assert quoted in (FOLDER.parent / file).read_text("utf-8"), f"{term}: {quoted}"
+        file, quoted = re.fullmatch(r"\[`[\w/.]+`\]\(([\w/.]+)\): `` ?(.+?) ?``", source).groups()
+        assert quoted in (FOLDER / file).read_text("utf-8"), f"{term}: {quoted}"

@@ -36,9 +36,9 @@ CLASSES = tuple("0123456789")
 
 @checked
 def load_fsdd(
-    path: PathLike = "data", shape: tuple[Count, Count, Count] = (32, 64, 1), seconds: Seconds = 1.0
+    path: PathLike = "data", shape: tuple[Count, Count, Count] = (24, 24, 1), seconds: Seconds = 1.0
 ) -> tuple[Dataset, Dataset]:
-    """The spoken digits as (train, test): 2,700 and 300 pictures (N, 32, 64, 1) uint8, 10 classes.
+    """The spoken digits as (train, test): 2,700 and 300 pictures (N, 24, 24, 1) uint8, 10 classes.
 
     path: the archive, the folder it unpacks to, its folder `recordings`, or a folder above:
     `data` for `data/fsdd`. shape, seconds: as for `decode_sound`, which makes the pictures.
