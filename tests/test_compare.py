@@ -126,6 +126,18 @@ def test_missing_data_is_said_with_how_to_get_it(applications, capsys):
     assert "data.download('cifar10')" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["blood_cells", "spoken_digits", "traffic_signs"])
+def test_the_readme_says_what_was_recorded(name, applications, monkeypatch):
+    monkeypatch.setattr(applications, "RECORDS", TUTORIALS / "records")
+    rows = applications.by_network(applications.recorded(name)["rows"])
+    page = (TUTORIALS.parent / "README.md").read_text("utf-8")
+    (line,) = [line for line in page.splitlines() if f"_{name}.ipynb) |" in line]
+    said = [float(cell.strip(" %")) for cell in line.split("|")[3:6]]
+    networks = ("plain", "ResNet", "FractalNet")
+    found = [100 * np.median([row["accuracy"] for row in rows[network]]) for network in networks]
+    assert said == pytest.approx(found, abs=0.0051)
+
+
 def test_every_record_of_the_chapters_can_be_read():
     for path in (TUTORIALS / "records").glob("*.json"):
         facts = json.loads(path.read_text("utf-8"))
