@@ -26,15 +26,16 @@ def chapters(*numbers: str) -> list[Path]:
     return [path for path in found if not numbers or path.name.startswith(numbers)]
 
 
-def execute(path: Path) -> Any:
-    """The chapter as a notebook, executed from a fresh kernel; raises where a cell does."""
+def execute(path: Path, timeout: int | None = 300) -> Any:
+    """The chapter as a notebook, executed from a fresh kernel; raises where a cell does, or takes
+    more than `timeout` seconds."""
     import jupytext
     from nbclient import NotebookClient
 
     notebook = jupytext.read(path)
     client = NotebookClient(
         notebook,
-        timeout=300,
+        timeout=timeout,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
@@ -89,7 +90,7 @@ def main() -> None:
 
     for path in chapters(*sys.argv[1:]):
         start = time.monotonic()
-        notebook = execute(path)
+        notebook = execute(path, timeout=None)  # the first run with new data trains for long
         text = nbformat.writes(notebook)
         write(path.with_suffix(".ipynb"), f"{text}\n".encode())
         picture = thumbnail(notebook)

@@ -45,8 +45,9 @@ from .options import (
 from .predict import table
 
 RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
-    "data": {"type": path, "help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, an "
-             ".npz file, or a folder with a folder of pictures or sounds for each class"},
+    "data": {"type": path, "help": "digits, mnist, fashion-mnist, kmnist, cifar10, cifar100, fsdd, "
+             "gtsrb, bccd, bloodmnist, an .npz file, or a folder with a folder of pictures or "
+             "sounds for each class"},
     "model": {"choices": MODELS},
     "columns": {"type": COUNT, "help": "columns of a block; the others match its depth, 2^(C-1)"},
     "channels": {"type": counts, "metavar": "A,B,…",
@@ -78,7 +79,7 @@ EXAMPLES = """\
 examples:
   tinyfractal train                                        the digits, in half a minute
   tinyfractal train --data photos --size 32 --mirror       photos/cats/*.jpg, photos/dogs/*.jpg, …
-  tinyfractal train --data photos --columns 4 --epochs 200 deeper, and for longer
+  tinyfractal train --data photos --columns 4 --epochs 99  deeper, and for longer
   tinyfractal train --data sounds --seconds 2              sounds/yes/*.wav, sounds/no/*.wav, …
   tinyfractal train --data cifar10 --channels 32,64,128 --mirror --shift 4
   tinyfractal train --resume runs/photos-fractal           go on where it was stopped
