@@ -11,7 +11,7 @@ from tinyfractal.train import CHECKPOINT, fit, predict
 from tinyfractal.train.checkpoint import load_checkpoint
 
 from .ranks import Wide
-from .test_distributed import finish, mpi, start_ranks
+from .test_distributed import finish, mpi, on_the_host, start_ranks
 
 DIGITS = load("digits")
 
@@ -185,6 +185,7 @@ def test_a_checkpoint_without_balance_is_read_as_before():
 # ----- Several processes -----
 
 
+@on_the_host
 @mpi
 def test_ranks_weigh_the_whole_batch_as_one_process_does(tmp_path):
     from . import ranks
@@ -197,6 +198,7 @@ def test_ranks_weigh_the_whole_batch_as_one_process_does(tmp_path):
             np.testing.assert_allclose(state[name], array, 1e-9, 1e-12, err_msg=name)
 
 
+@on_the_host
 @mpi
 def test_ranks_with_other_weights_are_refused(tmp_path):
     assert finish(start_ranks(2, "other_weights", "rank", folder=tmp_path)) == (0, "", "")

@@ -22,9 +22,10 @@ from tinyfractal.train.distributed import ProcessGroup, Reducer, SyncBatchNorm, 
 
 from . import ranks
 
-pytestmark = pytest.mark.skipif(
+on_the_host = pytest.mark.skipif(
     backend.current() != "numpy", reason="the ranks compute on the host; a GPU is played here"
 )
+pytestmark = on_the_host
 
 ROOT = Path(__file__).resolve().parent.parent
 BESIDE = Path(sys.executable).with_name("mpiexec")  # of this virtual environment
