@@ -126,6 +126,13 @@ def test_missing_data_is_said_with_how_to_get_it(applications, capsys):
     assert "data.download('cifar10')" in capsys.readouterr().out
 
 
+def test_the_readme_says_what_all_signs_are_worth(applications, monkeypatch):
+    monkeypatch.setattr(applications, "RECORDS", TUTORIALS / "records")
+    rows = applications.recorded("traffic_signs")["all_signs"]
+    said = f"{100 * np.median([row['accuracy'] for row in rows]):.2f} % from all signs"
+    assert said in (TUTORIALS.parent / "README.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("name", ["blood_cells", "spoken_digits", "traffic_signs"])
 def test_the_readme_says_what_was_recorded(name, applications, monkeypatch):
     monkeypatch.setattr(applications, "RECORDS", TUTORIALS / "records")

@@ -58,8 +58,8 @@ plt.rcParams["image.interpolation"] = "nearest"  # each pixel as a square
 # test with, free for research and teaching. `data.download("gtsrb")` fetches them (365 MB). For
 # this chapter a part is enough, three frames of each sign and every third test image.
 #
-# The first run with the data trains twelve networks, which takes about three quarters of an hour.
-# Each is kept, and the next run only reads them. Without the data you see what was recorded here.
+# The first run with the data trains fifteen networks, which takes about an hour and a quarter. Each
+# is kept, and the next run only reads them. Without the data you see what was recorded here.
 
 # %%
 try:
@@ -68,6 +68,17 @@ try:
 except DataError as error:
     here = False
     print(f"Without the data you see what was recorded. {error}")
+
+
+def some_frames(data):
+    """Frames 4, 14 and 24 of each track, of data that has all thirty, one behind the other."""
+    starts = np.flatnonzero(np.r_[True, data.groups[1:] != data.groups[:-1]])
+    frame = np.arange(len(data)) - np.repeat(starts, np.diff(np.r_[starts, len(data)]))
+    return data[np.isin(frame, (4, 14, 24))]
+
+
+if here and len(train) > 10_000:  # the official files
+    train, test = some_frames(train), test[::3]
 if here:
     print("train:", train, "\ntest: ", test)
     counts = np.bincount(train.labels)
@@ -277,26 +288,57 @@ plt.show()
 # All three are within two points of each other. The FractalNet is a little ahead, but it learned
 # for twice as long, and nobody looked for the best training of each: nothing is decided between
 # them. What sets the FractalNet apart are the two rows below its own, two more networks for
-# nothing. We had hoped for 96 %, and did not get there with 24×24 pixels, three frames of each sign
-# and these few minutes.
+# nothing.
+#
+# ## Now learn from everything
+#
+# The held-out signs have done their work: network, epochs and augmentation are chosen. So a last
+# training may use them too, 1,307 signs instead of 1,046, and half as long again. **How many of its
+# mistakes will go?**
+
+# %%
+if here:
+    final = applications.compare(
+        "traffic_signs",
+        {"FractalNet, all signs": replace(recipe, epochs=45)},
+        lit,
+        held_out,  # no longer held out: what it says of these is worth nothing, and not shown
+        exam,
+        augment=augment,
+    )
+else:
+    final = facts["all_signs"]
+print(applications.table(final))
+mistakes = {
+    name: 1 - np.mean([row["accuracy"] for row in some])
+    for name, some in (("before", applications.by_network(rows)["FractalNet"]), ("now", final))
+}
+print(f"\nof its mistakes {1 - mistakes['now'] / mistakes['before']:.0%} are gone")
+assert mistakes["now"] < 0.8 * mistakes["before"]
+
+# %% [markdown]
+# A quarter of them. (We had hoped for 96 %; the median of three seeds is 95.7. The seconds were
+# taken on a machine that was busy with other things.) Hold out while you
+# choose, and learn from everything when you have chosen. What you give up is the means to notice a
+# mistake in that last training. The test part says how good it is, once.
 #
 # ## Beside people
 
 # %%
-ours = applications.by_network(rows)
+ours = applications.by_network([*rows, *final])
 scores = {"people": 98.84, "best of the competition": 99.46}
 for name, some in ours.items():
     scores[f"our {name}, median"] = 100 * float(np.median([row["accuracy"] for row in some]))
 for name, score in sorted(scores.items(), key=lambda pair: pair[1]):
-    print(f"{name:28}{score:7.2f} %   one mistake in {100 / (100 - score):4.0f}")
-assert 93 < scores["our FractalNet, median"] < 96
+    print(f"{name:34}{score:7.2f} %   one mistake in {100 / (100 - score):4.0f}")
+assert scores["our FractalNet, all signs, median"] > scores["our FractalNet, median"] + 1
 
 # %% [markdown]
 # People read 98.84 % of the test pictures right, and the winner of the competition in 2011, a
 # committee of large convolutional networks by D. Cireşan, U. Meier, J. Masci and J. Schmidhuber,
 # 99.46 %. Be careful with this comparison. Ours are on every third test picture, reduced to 24×24,
-# and learned from 3,138 pictures of 39,209. Still, three or four points look like little and are
-# not: count mistakes, and the people make a fifth of ours.
+# and learned from a tenth of the 39,209 training pictures. Still, two or three points look like
+# little and are not: count mistakes, and the people make a quarter of those of our best.
 #
 # ## While the car drives on
 #
@@ -552,6 +594,7 @@ if here:
 if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this chapter
     applications.record(
         "traffic_signs", rows, by_frames=[{**row, "folder": None} for row in by_frames],
+        all_signs=[{**row, "folder": None, "history": []} for row in final],
         times=times, damages=damages, bins=bins, noise=noise, surest_wrong=surest_wrong,
     )  # fmt: skip
 
