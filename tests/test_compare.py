@@ -150,3 +150,15 @@ def test_every_record_of_the_chapters_can_be_read():
         facts = json.loads(path.read_text("utf-8"))
         assert {"date", "machine", "rows"} <= set(facts)
         assert not [row for row in facts["rows"] if "folder" in row]
+
+
+def test_what_the_text_says_must_be_true_of_the_record_and_is_said_of_other_networks(
+    applications, capsys
+):
+    applications.expect(True, "true", recorded=True)
+    applications.expect(True, "true", recorded=False)
+    assert capsys.readouterr().out == ""
+    applications.expect(False, "one is two", recorded=False)
+    assert "which says: one is two" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="one is two"):
+        applications.expect(False, "one is two", recorded=True)

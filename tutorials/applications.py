@@ -193,6 +193,17 @@ def _machine() -> str:
     return f"{model}, {os.cpu_count()} cores, threads: {threads}, NumPy {np.__version__}"
 
 
+def expect(claim: Any, said: str, recorded: bool) -> None:
+    """Hold the text to its numbers: what it says must be true of the networks that were recorded.
+
+    Of networks that you trained, on another machine, it may not be: then that is printed.
+    """
+    if recorded:
+        assert claim, said
+    elif not claim:
+        print(f"Your networks differ from the text here, which says: {said}")
+
+
 # ----- Tables and curves -----
 
 
