@@ -26,8 +26,7 @@ from ..nn.module import Module
 from ..recipe import Recipe
 from ..train import columns_of, evaluate, predict
 from ..train.distributed import ProcessGroup
-from ..train.load import load_network
-from ..train.run import CHECKPOINT
+from ..train.load import checkpoint_file, load_network
 from .datasets import add_folder_options, is_of_files, load_test
 from .options import in_words, path, printable, say
 
@@ -38,12 +37,6 @@ MOST_NAMED = 10  # files that were answered wrongly
 def folder_of(checkpoint: Path) -> Path:
     """The folder of a checkpoint, which may be named by its folder."""
     return checkpoint if checkpoint.is_dir() else checkpoint.parent
-
-
-def file_of(checkpoint: str) -> Path:
-    """A checkpoint, which may be named by its folder."""
-    path = Path(checkpoint)
-    return path / CHECKPOINT if path.is_dir() else path
 
 
 # ----- evaluate -----
@@ -80,7 +73,7 @@ def table(
 def command_evaluate(args: argparse.Namespace) -> None:
     """Test a checkpoint on the test images of its data set: accuracy, confusions, mistakes."""
     model, recipe = load_network(args.checkpoint)
-    test, files, seen = load_test("evaluate", recipe, args, file_of(args.checkpoint))
+    test, files, seen = load_test("evaluate", recipe, args, checkpoint_file(args.checkpoint))
     place = Path(args.out) if args.out else folder_of(Path(args.checkpoint))
     place.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name is said first
     start = time.perf_counter()
@@ -185,7 +178,9 @@ def command_predict(args: argparse.Namespace) -> int:
     """Say what is in some images."""
     model, recipe = load_network(args.checkpoint)
     asked = any(name.startswith("test:") for name in args.images)
-    test = load_test("predict", recipe, args, file_of(args.checkpoint)).data if asked else None
+    test = (
+        load_test("predict", recipe, args, checkpoint_file(args.checkpoint)).data if asked else None
+    )
     names = [file for name in args.images for file in _files(name)]
     wide = max(len(printable(name)) for name in names) + 1
     status = 0

@@ -385,6 +385,12 @@ class Standardize:
         return cls(np.array(numbers["mean"], np.float32), np.array(numbers["std"], np.float32))
 
 
+def image_digests(images: np.ndarray) -> np.ndarray:
+    """Eight bytes for each image, `(N,)` uint64: images that look exactly alike have the same."""
+    found = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images]
+    return np.frombuffer(b"".join(found), "<u8")
+
+
 def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
     """Some images at a time, as floats."""
     for start in range(0, len(images), CHUNK):

@@ -34,7 +34,7 @@ from ..errors import DataError
 from ..files import user_path
 from .archive import Tree
 from .cache import decoded, remembered
-from .dataset import Dataset, Seconds
+from .dataset import Dataset, Seconds, image_digests
 from .images import decode_image, endings, is_grey
 from .sound import decode_sound, read_wav
 
@@ -202,10 +202,9 @@ class ImageFolder:
 
     def _warn_of_twins(self, whole: Dataset, start: int) -> None:
         """Warn where a test picture is, byte for byte, one of the others: it tests nothing."""
-        digests = [hashlib.blake2b(image.data, digest_size=16).digest() for image in whole.images]
-        others = set(digests[:start])
-        twins = [i for i in range(start, len(digests)) if digests[i] in others]
-        if twins:
+        digests = image_digests(whole.images)
+        twins = start + np.flatnonzero(np.isin(digests[start:], digests[:start]))
+        if len(twins):
             warnings.warn(
                 f"{self.path}: {len(twins)} of {len(whole) - start} test {self.kind} look exactly "
                 f"like one in training, such as {printable(self.files[twins[0]])}; what is known "

@@ -20,7 +20,7 @@ def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
 
     Raises `CheckpointError`, also where the recipe asks for a larger network than is there.
     """
-    path = _file(path)
+    path = checkpoint_file(path)
     state = load_checkpoint(path)
     if not state.get("recipe"):
         reason = state.get("no_recipe", "fit was given none")
@@ -44,7 +44,7 @@ def read_run(path: PathLike) -> tuple[dict[str, Any], Recipe]:
 @checked
 def load_network(path: PathLike) -> tuple[Module, Recipe]:
     """The network of a checkpoint, in inference, and its recipe."""
-    path = _file(path)
+    path = checkpoint_file(path)
     state, recipe = read_run(path)
     with naming(path):
         model = recipe.build_model()
@@ -53,6 +53,7 @@ def load_network(path: PathLike) -> tuple[Module, Recipe]:
     return model.eval(), recipe
 
 
-def _file(path: PathLike) -> Path:
+def checkpoint_file(path: PathLike) -> Path:
+    """A checkpoint, which may be named by its folder."""
     path = user_path(path)
     return path / CHECKPOINT if path.is_dir() else path

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import backend
 from ..data import Dataset, Loader, Standardize
+from ..data.dataset import image_digests
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor
 from ..errors import DataError
@@ -252,12 +253,6 @@ def digest(data: Dataset) -> str:
         found.update(np.ascontiguousarray(data.images[start : start + 1000]).data)
     found.update(np.ascontiguousarray(data.labels).data)
     return found.hexdigest()
-
-
-def image_digests(images: np.ndarray) -> np.ndarray:
-    """Eight bytes for each image, `(N,)` uint64: images that look exactly alike have the same."""
-    found = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images]
-    return np.frombuffer(b"".join(found), "<u8")
 
 
 def seen(data: Dataset) -> str:
