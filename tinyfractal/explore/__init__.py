@@ -7,7 +7,7 @@
 each array. `graph` makes nodes of that, with the `words` for each primitive, its row of the
 derivative table (`rules`), the code that called it (`lines`), and what drop-path left out
 (`ghosts`). `nudges` runs it again with other numbers. `scalars` reads the engine of chapter 2.
-`page` puts all of it into one file, made of what is in the folder `page/`; `examples` are the
+`document` puts all of it into one file, made of what is in the folder `page/`; `examples` are the
 networks that the command line shows.
 """
 
@@ -27,7 +27,7 @@ from ..nn import Module
 from .graph import Run, check_output
 from .lines import PACKAGE, Lines
 from .nudges import Repeat, add_nudges, restore
-from .page import Page
+from .document import Page
 from .rules import row
 from .scalars import is_scalar, scalar_run
 from .watch import Seen, watching
@@ -115,10 +115,13 @@ def page_of(runs: Mapping[str, dict[str, Any]], lines: Lines, title: str, note: 
 
 
 def variables_outside(frame: FrameType | None) -> dict[int, str]:
-    """The variables of the nearest frame that is not the library's: {id of the value: name}."""
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    """The variables of whoever called, and of who called them: {id of the value: name}."""
+    found: dict[int, str] = {}
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            found = {**named({**frame.f_globals, **frame.f_locals}), **found}
         frame = frame.f_back
-    return {} if frame is None else named({**frame.f_globals, **frame.f_locals})
+    return found
 
 
 def names_in_closure(function: Any) -> dict[int, str]:
