@@ -10,6 +10,12 @@ from types import CodeType
 from typing import Any
 
 PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
+EXAMPLES = str(Path(__file__).resolve().with_name("examples.py"))
+
+
+def is_library(file: str) -> bool:
+    """Whether a file is the library's. Its examples are written as a user would."""
+    return file.startswith(PACKAGE) and file != EXAMPLES
 
 
 class Lines:
