@@ -285,7 +285,7 @@ for name, activation in (("relu", tf.nn.ReLU), ("tanh", tf.nn.Tanh)):
         drift[name].append(apart)
         accuracies[name].append(accuracy)
 
-# %% tags=["thumbnail"]
+# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
 for name, color in (("relu", "tab:red"), ("tanh", "tab:blue")):
     for i, apart in enumerate(drift[name]):
         plt.semilogy(apart, color=color, lw=1.3, label=None if i else name)
@@ -302,6 +302,8 @@ assert max(at_end["tanh"]) < 1e-5 and np.median(at_end["relu"]) > 100 * max(at_e
 assert all(max(found) - min(found) < 0.03 for found in accuracies.values())
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # With tanh the difference grows slowly and stays small. With relu it does the same for a while, and
 # then it leaps: at the end, the typical run with relu is more than a hundred times as far off as
 # the worst with tanh. Why? A relu is a *decision*: above zero it passes a gradient on, below it
@@ -313,6 +315,8 @@ assert all(max(found) - min(found) < 0.03 for found in accuracies.values())
 #
 # But look at the accuracies. They lie within three percentage points of each other. What differs
 # between the runs is chance, and not how good they are.
+#
+# </details>
 #
 # This says what you can ask of a GPU, or of any other machine. The **decisions** must be the same
 # exactly. One **step** must give the same numbers to rounding. A whole **run** must do equally
