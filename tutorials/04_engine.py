@@ -341,7 +341,11 @@ assert np.array_equal(x.grad.numpy(), [4, 8])
 
 # %%
 def length(place):
-    return 1 + max((length(parent) for parent in place.parents if parent is not None), default=0)
+    longest = 0
+    for parent in place.parents:
+        if parent is not None:
+            longest = max(longest, length(parent))
+    return 1 + longest
 
 
 x = tf.Tensor(1.0, requires_grad=True)

@@ -31,6 +31,7 @@ from tinyfractal.engine.backward import backward_order
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 
 from exercises.fractals import check_design, check_joins, check_paths, check_thrice
+from smaller import smaller
 
 plt.style.use("tutorial.mplstyle")
 
@@ -509,9 +510,9 @@ def learn(body, seed, epochs=5):
     return history[-1]["test_accuracy"], net
 
 
-accuracy = {}
+accuracy, seeds = {}, smaller("seeds", 3, in_browser=1)
 for name, body in bodies.items():
-    runs = [learn(body, seed) for seed in range(3)]
+    runs = [learn(body, seed) for seed in range(seeds)]
     accuracy[name] = np.array([result for result, _ in runs])
     numbers = runs[0][1].count_parameters()
     shown = "  ".join(f"{100 * a:.1f}" for a in accuracy[name])

@@ -35,6 +35,7 @@ from tinyfractal.draw.sheet import Sheet, picture
 from tinyfractal.engine.backward import backward_order
 
 from exercises.join_and_drop_path import check_keep, check_sum, check_third, check_unbroken
+from smaller import smaller
 
 plt.style.use("tutorial.mplstyle")
 chance = np.random.default_rng(0)
@@ -470,7 +471,8 @@ def learn(seed, **settings):
     return net, [*last["columns"], last["test_accuracy"]]
 
 
-runs = {name: [learn(seed, **how) for seed in range(3)] for name, how in variants.items()}
+seeds = smaller("seeds", 3, in_browser=1)
+runs = {name: [learn(seed, **how) for seed in range(seeds)] for name, how in variants.items()}
 accuracy = {name: 100 * np.array([found for _, found in r]) for name, r in runs.items()}
 
 # %% jupyter={"outputs_hidden": true}

@@ -405,7 +405,7 @@ plt.gca().set_axisbelow(True)
 plt.grid(axis="y", visible=False)
 plt.legend(loc="lower right")
 plt.show()
-assert max(total, key=total.get) == "conv2d"
+print(f"the largest share: {largest[-1]}, {total[largest[-1]] / sum(total.values()):.0%}")
 
 # %% [markdown]
 # The convolutions take the largest share, and what is left is mostly work that is hardly
@@ -483,8 +483,7 @@ plt.xlabel("operations per byte")
 plt.ylabel("billion operations per second")
 plt.show()
 used = {name: speed / min(peak, i * bandwidth) for name, (i, speed) in points.items()}
-assert peak / bandwidth > 1 / 8
-assert used["conv 1"] < 0.3
+print("share of what the roof allows:", {name: f"{share:.0%}" for name, share in used.items()})
 
 # %% [markdown]
 # Under the slope lies what waits for memory, under the flat top what waits for arithmetic. The relu
@@ -535,7 +534,6 @@ seconds = time_steps()
 overhead, work = fit(seconds)
 print(f"overhead {1000 * overhead:.2f} ms a step, work {1000 * work:.3f} ms an image")
 print(f"an image alone costs {seconds[0] / (seconds[6] / 64):.1f} times what it costs among 64")
-assert overhead > 0 and work > 0
 
 # %%
 n = np.array(BATCHES)

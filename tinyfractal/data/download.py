@@ -109,8 +109,8 @@ def _fetch(
             return path
     if browser.IN_BROWSER:
         raise DataError(
-            f"{url}: cannot be fetched, because Python in a browser has no sockets. Download it with "
-            f"the browser itself and put it at {path}"
+            f"{url}: cannot be fetched, because Python in a browser has no sockets. Let the "
+            f"browser itself download it, and put it at {path}"
         )
     part = path.with_name(path.name + ".part")
     with _folder(path.parent), _alone(path):
