@@ -33,6 +33,7 @@ class Lines:
         """Where it is in `found`; it is added when it first comes."""
         key = code.co_filename, line
         if key not in self.numbers:
+            linecache.checkcache(code.co_filename)  # it may have been edited since it was last read
             self.numbers[key] = len(self.found)
             self.found.append({
                 "file": shown_name(code.co_filename),
