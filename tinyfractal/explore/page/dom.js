@@ -22,9 +22,12 @@ const Dom = (() => {
   // How wide a text will be, in the letters of this page.
   let pen = null;
   function textWidth(text, size, weight = 400) {
-    pen ||= document.createElement('canvas').getContext('2d');
-    pen.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
-    return pen.measureText(text).width;
+    pen ||= {
+      context: document.createElement('canvas').getContext('2d'),
+      family: getComputedStyle(document.body).fontFamily,
+    };
+    pen.context.font = `${weight} ${size}px ${pen.family}`;
+    return pen.context.measureText(text).width;
   }
 
   function clip(text, room, size, weight) {

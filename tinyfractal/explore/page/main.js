@@ -14,6 +14,7 @@ document.addEventListener('DOMContentLoaded', () => {
     position: 0,        // see steps.js
     pinned: null,       // the box that was chosen by hand; null: the one of the current step
     folded: new Set(),  // paths of modules that are drawn as one box
+    usual: new Set(),   // those that are folded at first
     automatic: [],      // those that were folded to keep the picture small enough
     predict: false,
     revealed: false,
@@ -37,7 +38,9 @@ document.addEventListener('DOMContentLoaded', () => {
     state.nudge = 0;
     state.drag = null;
     state.revealed = false;
-    if (before === null) ({ folded: state.folded, added: state.automatic } = Folding.initial(state.prepared.run));
+    const usual = Folding.initial(state.prepared.run);
+    state.usual = usual.folded;
+    if (before === null) ({ folded: state.folded, added: state.automatic } = usual);
     fold(state.folded);
     if (before !== null) goBackTo(before);
     byId('slider').max = Steps.last(state.prepared);
@@ -223,8 +226,8 @@ document.addEventListener('DOMContentLoaded', () => {
     show();
   }
 
-  async function runLive(handle, value) {
-    const body = JSON.stringify({ run: state.run, leaf: handle.leaf, index: handle.index, value });
+  async function runLive(leaf, index, value) {
+    const body = JSON.stringify({ run: state.run, leaf, index, value });
     try {
       const answer = await fetch(trace.live, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
       if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
@@ -235,7 +238,14 @@ document.addEventListener('DOMContentLoaded', () => {
       byId('sentence').textContent = `The Python that serves this page did not answer: ${error.message}`;
       return;
     }
+    const same = (one) => one.leaf === leaf && one.index.join() === index.join();
     setRun(state.run, true);
+    state.nudge = Math.max(0, state.nudges.findIndex(same));
+    const handle = state.prepared.run.handles.find(same);
+    if (handle) {
+      state.drag = { handle, at: handle.at };
+      buildTrial();
+    }
     show();
   }
 
@@ -305,7 +315,7 @@ document.addEventListener('DOMContentLoaded', () => {
 
   function showNudge(shown) {
     const active = panel.nudge.contains(document.activeElement) ? document.activeElement.id : null;
-    panel.nudge.replaceChildren(...Trials.nudge(state, shown, { chooseNudge: (i) => { state.nudge = i; show(); } }).filter(Boolean));
+    panel.nudge.replaceChildren(...Trials.nudge(state, shown, { chooseNudge: (i) => { state.nudge = i; show(); }, live: runLive }).filter(Boolean));
     if (active && byId(active)) byId(active).focus();
   }
 
@@ -315,12 +325,12 @@ document.addEventListener('DOMContentLoaded', () => {
   }
 
   function writeAddress(now) {
-    const usual = Folding.initial(state.prepared.run).folded;
+    const { usual } = state;
     const { handles } = state.prepared.run;
     Address.write([
       ['run', String(state.run)], ['mode', now.mode], ['step', String(now.k)], ['node', state.pinned],
       ['predict', state.predict ? '1' : null],
-      ['drag', Shown.moved(state) ? `${handles.indexOf(state.drag.handle)}:${state.drag.at}` : null],
+      ['drag', Shown.moved(state) ? `${handles.indexOf(state.drag.handle)}-${state.drag.at}` : null],
       ...[...usual].filter((path) => !state.folded.has(path)).map((path) => ['open', path]),
       ...[...state.folded].filter((path) => !usual.has(path)).map((path) => ['fold', path]),
     ]);

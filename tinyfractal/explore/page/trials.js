@@ -49,6 +49,7 @@ const Trials = (() => {
     } else if (slope !== null) {
       rows.push(row('gradient × nudge', '? (step backward until its gradient is complete)'));
     }
+    if (state.trace.live) parts.push(live(state, one, on, 'live-nudge'));
     parts.push(html('table', { class: 'nudge' }, html('tbody', {}, ...rows)));
     parts.push(html('p', { class: 'quiet' }, 'They agree closely, not exactly: the gradient is the slope at one point and the loss is curved, so a smaller nudge agrees better, until rounding hides the change.'));
     return parts;
@@ -72,17 +73,16 @@ const Trials = (() => {
     const back = html('button', { type: 'button', onclick: () => on.drag(handle, handle.at) }, 'As it was');
     const root = html('div', {}, html('h3', {}, 'Drag a number'),
       choice('handle', 'What:', handles.map((other) => nameOf(state, other)), at, (i) => on.drag(handles[i], handles[i].at)),
-      html('p', { class: 'row' }, slider, back), html('p', {}, said), plot, live(state, handle, on));
+      html('p', { class: 'row' }, slider, back), html('p', {}, said), plot, state.trace.live ? live(state, handle, on, 'live-drag') : null);
     return { root, handle, slider, said, plot };
   }
 
   // Where Python serves the page, any value can be asked for.
-  function live(state, handle, on) {
-    if (!state.trace.live) return null;
-    const field = html('input', { type: 'text', inputmode: 'decimal', size: 8, id: 'live', 'aria-label': `Any value for ${nameOf(state, handle)}` });
-    const ask = () => { if (field.value.trim() !== '' && Number.isFinite(Number(field.value))) on.live(handle, Number(field.value)); };
+  function live(state, { leaf, index }, on, id) {
+    const field = html('input', { type: 'text', inputmode: 'decimal', size: 8, id });
+    const ask = () => { if (field.value.trim() !== '' && Number.isFinite(Number(field.value))) on.live(leaf, index, Number(field.value)); };
     field.addEventListener('keydown', (event) => { if (event.key === 'Enter') ask(); });
-    return html('p', { class: 'row' }, 'Any value: ', field, html('button', { type: 'button', onclick: ask }, 'Run'));
+    return html('p', { class: 'row' }, html('label', {}, 'Any value: ', field), html('button', { type: 'button', onclick: ask }, 'Run'));
   }
 
   function slopeAt(state, handle, at) {
