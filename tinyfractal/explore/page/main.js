@@ -120,14 +120,19 @@ document.addEventListener('DOMContentLoaded', () => {
     show({ focus: state.pinned });
   }
 
+  // Choose a box by hand; of a leaf, the first number is ready to be nudged.
+  function pin(id) {
+    state.pinned = id;
+    const nudge = state.nudges.findIndex((one) => one.leaf === id);
+    if (nudge >= 0) state.nudge = nudge;
+  }
+
   function selectBox(box) {
     if (box.path !== null) {
       openGroup(box.path);
       return;
     }
-    state.pinned = box.id;
-    const nudge = state.nudges.findIndex((one) => one.leaf === box.id);
-    if (nudge >= 0) state.nudge = nudge;
+    pin(box.id);
     const handle = state.prepared.run.handles.find((one) => one.leaf === box.id);
     if (handle && (trial === null || trial.handle.leaf !== box.id) && !Shown.moved(state)) {
       state.drag = { handle, at: handle.at };
@@ -302,7 +307,7 @@ document.addEventListener('DOMContentLoaded', () => {
     const inside = panel.box.contains(document.activeElement);
     panel.box.replaceChildren(...Panel.box(state, shown, view.boxes.get(selected), {
       fold: foldGroup, open: openGroup, reveal, nudge: chooseCell,
-      select: (id) => { state.pinned = view.boxOf.get(id); show(); },
+      select: (id) => { pin(view.boxOf.get(id)); show(); },
     }).filter(Boolean));
     if (inside) byId('panel').focus({ preventScroll: true });
     showNudge(shown);
@@ -356,7 +361,7 @@ document.addEventListener('DOMContentLoaded', () => {
       state.drag = { handle, at: wanted.drag[1] };
       buildTrial();
     }
-    if (wanted.node !== null && view.boxes.has(wanted.node)) state.pinned = wanted.node;
+    if (wanted.node !== null && view.boxes.has(wanted.node)) pin(wanted.node);
     show();
     const { node } = Steps.at(state.prepared, state.position);
     bringIntoView(node === null ? null : view.boxOf.get(node), [], 'instant');

@@ -9,14 +9,14 @@ const Numbers = (() => {
   const POSITIVE = ['#7a3a06', '#d9701a', '#f2bd90'];
   const ZERO = '#f6f4f0';
 
-  // 4 significant digits, with a true minus sign; what is no number stays as it is written.
+  // 4 significant digits (3 beside an exponent), a true minus sign; no number stays as it is.
   function format(x, digits = 4) {
     if (x === null || x === undefined) return '–';
     if (typeof x !== 'number') return String(x).replace('-', '−');
     if (x === 0) return '0';
     const size = Math.abs(x);
     let text = Number(x.toPrecision(digits)).toString();
-    if (size < 1e-3 || size >= 1e6) text = x.toExponential(digits - 2).replace(/\.?0+e/, 'e').replace('e+', 'e');
+    if (size < 1e-3 || size >= 1e6) text = x.toExponential(digits === 4 ? 2 : digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
     return text.replace(/-/g, '−');
   }
 
