@@ -78,7 +78,9 @@ def build_lite(work: Path, output: Path) -> None:
         "output_dir": str(output),
         "apps": ["lab"],
         "ignore_sys_prefix": True,
-        "federated_extensions": [str(Path(sys.prefix, "share", "jupyter", "labextensions", KERNEL))],
+        "federated_extensions": [
+            str(Path(sys.prefix, "share", "jupyter", "labextensions", KERNEL))
+        ],
         "no_sourcemaps": True,
         "no_unused_shared_packages": True,
         "no_libarchive": True,

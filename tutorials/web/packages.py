@@ -34,7 +34,7 @@ NEEDS = {"tinyfractal": ["numpy", "matplotlib"], "comm": ["traitlets"]}
 
 
 def pack(folder: Path, name: str, version: str, files: dict[str, bytes]) -> dict[str, Any]:
-    """Write a wheel of pure Python, the same bytes each time, and return its entry for a lock file."""
+    """Write a wheel of pure Python, always the same bytes; return its entry for a lock file."""
     info = f"{name}-{version}.dist-info"
     contents = {
         **files,
