@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # which are loaded when first asked for, see LAZY
     from . import train as train
     from . import zoo as zoo
     from .draw import plot as plot
+    from .explore import explore as explore
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,7 +46,9 @@ __all__ = [
 if os.environ.get("TINYFRACTAL_FAST") != "0" and Path(__file__).with_name("fast").is_dir():
     importlib.import_module(f"{__name__}.fast")  # quicker rules for the same functions
 
-LAZY = {"data": "data", "plot": "draw.plot", "train": "train", "zoo": "zoo"}
+LAZY = {
+    "data": "data", "explore": "explore", "plot": "draw.plot", "train": "train", "zoo": "zoo",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
 """The command line: `python -m tinyfractal`, or `tinyfractal`.
 
 Each command is a function `command_NAME`, its options beside it: in `train`, in `predict` (with
-`evaluate`), in `look`, which has `profile`, `selfcheck` and `chapters` behind it. `datasets` finds
-the images that `--data` means; `options` reads what was typed; `surroundings` are streams and
-signals. Whatever goes wrong ends in one line on stderr and a non-zero exit; `--debug` shows the
-traceback instead.
+`evaluate`), in `look`, which has `profile`, `selfcheck` and `chapters` behind it, and in `explore`.
+`datasets` finds the images that `--data` means; `options` reads what was typed; `surroundings` are
+streams and signals. Whatever goes wrong ends in one line on stderr and a non-zero exit; `--debug`
+shows the traceback instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__, backend
-from . import look, predict, train
+from . import explore, look, predict, train
 from .options import DATA_FOLDER, Parser, complain, path
 from .predict import _read_image as _read_image
 from .surroundings import flush_output, open_streams, short_warnings, signals
@@ -38,7 +38,12 @@ def build_parser() -> Parser:
     parser = Parser(prog="tinyfractal", description="Deep learning in NumPy, small enough to read.")
     parser.add_argument("--version", action="version", version=f"tinyfractal {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for function, add_options in (*train.COMMANDS, *predict.COMMANDS, *look.COMMANDS):
+    for function, add_options in (
+        *train.COMMANDS,
+        *predict.COMMANDS,
+        *look.COMMANDS,
+        *explore.COMMANDS,
+    ):
         name = function.__name__.removeprefix("command_")
         command = commands.add_parser(
             name, parents=[shared], help=function.__doc__, description=function.__doc__,

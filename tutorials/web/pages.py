@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 import shutil
+import subprocess
+import sys
 from html import escape
 from pathlib import Path
 from string import Template
@@ -64,11 +66,24 @@ def chapter_card(chapter: Chapter) -> str:
 
 # ----- Computations to step through -----
 
-EXPLORE: dict[str, str] = {}
+EXPLORE = {
+    "neuron": "One neuron",
+    "perceptron": "Two layers",
+    "block": "A fractal block",
+    "network": "A FractalNet",
+}
 
 
 def explorer_pages(folder: Path) -> None:
-    """Pages that show a forward and a backward run step by step."""
+    """Pages that show a forward and a backward run step by step, as the command line makes them."""
+    folder.mkdir()
+    for name in EXPLORE:
+        command = [sys.executable, "-m", "tinyfractal", "explore", name]
+        run = subprocess.run(
+            [*command, "--out", str(folder / f"{name}.html")], capture_output=True, text=True
+        )
+        if run.returncode:
+            raise RuntimeError(f"site: the page {name} could not be made:\n{run.stderr}")
 
 
 # ----- The glossary -----

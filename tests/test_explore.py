@@ -1,0 +1,430 @@
+"""The tracer behind `tinyfractal.explore`: what it says of a run is what the run did.
+
+The page itself is tested in a browser, in `tests/browser`.
+"""
+
+import base64
+import gzip
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+
+import tinyfractal as tf
+from tinyfractal import backend
+from tinyfractal.draw.layout import alive_paths
+from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.errors import GraphError, OutOfRangeError, ShapeError
+from tinyfractal.explore import examples, watch
+from tinyfractal.explore.rules import row
+from tinyfractal.explore.words import WORDS
+
+
+def run_of(what, choice=0):
+    return tf.explore(what).trace["runs"][choice]
+
+
+def by_name(run):
+    return {node["name"]: node for node in run["nodes"]}
+
+
+def rows(sample):
+    return np.array(sample["rows"], float)
+
+
+@pytest.fixture(scope="module")
+def block():
+    tf.seed(0)
+    return tf.explore(examples.block(), "A block").trace
+
+
+# ----- What it says is true -----
+
+
+def test_a_neuron_has_the_numbers_of_the_calculus_book():
+    nodes = by_name(run_of(examples.neuron()))
+    y = np.tanh(0.5 * 2.0 - 0.3)
+    slope = 1 - y * y
+    expected = {"w": (0.5, 2 * slope), "x": (2.0, 0.5 * slope), "b": (-0.3, slope)}
+    expected |= {"mul": (1.0, slope), "add": (0.7, slope), "tanh": (y, 1.0)}
+    for name, (value, gradient) in expected.items():
+        assert rows(nodes[name]["value"]) == pytest.approx(np.array([[value]]), rel=1e-5)
+        assert rows(nodes[name]["grad"]) == pytest.approx(np.array([[gradient]]), rel=1e-5)
+    to_w, to_x = nodes["mul"]["parts"]
+    assert (rows(to_w).item(), rows(to_x).item()) == pytest.approx((2 * slope, 0.5 * slope))
+
+
+def test_gradients_add_up_where_paths_meet(block):
+    for run in block["runs"]:
+        parts = {}
+        for node in run["nodes"]:
+            for source, part in zip(node["inputs"], node["parts"]):
+                if part is not None:
+                    parts.setdefault(source, []).append(rows(part))
+        assert max(map(len, parts.values())) > 1 or run["name"].startswith("column")
+        for node in run["nodes"]:
+            if node["id"] in parts:
+                total = np.sum(parts[node["id"]], axis=0)
+                assert rows(node["grad"]) == pytest.approx(total, abs=1e-4)
+
+
+def test_leaves_have_the_gradients_of_an_ordinary_backward():
+    tf.seed(3)
+    net = tf.nn.Sequential(tf.nn.Linear(3, 2), tf.nn.Tanh(), tf.nn.Linear(2, 1))
+    x = tf.Tensor(np.random.default_rng(0).normal(size=(5, 3)).astype("float32"))
+    nodes = by_name(run_of(lambda: tf.mean(net(x) ** 2)))
+    tf.mean(net(x) ** 2).backward()
+    for name, weight in net.named_parameters():
+        exact = np.atleast_2d(backend.asnumpy(weight.grad.data))
+        assert rows(nodes[name]["grad"]) == pytest.approx(exact, rel=1e-4, abs=1e-7)
+    assert nodes["x"]["kind"] == "constant"
+    assert nodes["x"]["grad"] is None
+
+
+def test_backward_visits_each_step_after_all_that_use_it(block):
+    for run in block["runs"]:
+        place = {key: i for i, key in enumerate(run["visits"])}
+        steps = [node for node in run["nodes"] if node["kind"] == "step"]
+        assert sorted(place) == sorted(node["id"] for node in steps)
+        assert run["visits"][0] == run["output"]
+        for node in steps:
+            assert all(
+                place[source] > place[node["id"]] for source in node["inputs"] if source in place
+            )
+
+
+def test_nodes_come_after_their_inputs_and_numbers_are_theirs(block):
+    for run in block["runs"]:
+        known = set()
+        for node in run["nodes"]:
+            if node["kind"] != "ghost":
+                assert {source for source in node["inputs"] if source} <= known
+                known.add(node["id"])
+                assert node["value"]["shape"] == node["shape"]
+
+
+def test_looking_changes_nothing():
+    tf.seed(1)
+    net = tf.FractalNet(1, 3, 2, (2, 2))
+    net.train()
+    x = tf.Tensor(np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32"))
+    before = {name: weight.data.copy() for name, weight in net.named_parameters()}
+    buffers = [buffer.data.copy() for buffer in net.buffers()]
+    state = backend.random_state()
+    tf.explore(lambda: tf.mean(net(x) ** 2))
+    assert backend.random_state() == state
+    for name, weight in net.named_parameters():
+        assert weight.grad is None
+        assert (weight.data == before[name]).all()
+    assert all((now.data == then).all() for now, then in zip(net.buffers(), buffers))
+
+
+def test_a_recorded_loss_can_still_go_backward():
+    x = tf.Tensor([1.0, 2.0], requires_grad=True)
+    loss = tf.sum(x * x)
+    tf.explore(loss)
+    assert x.grad is None
+    loss.backward()
+    assert backend.asnumpy(x.grad.data).tolist() == [2.0, 4.0]
+
+
+def test_of_a_recorded_tensor_only_what_was_kept_is_known():
+    x = tf.Tensor([[1.0, 2.0]], requires_grad=True)
+    w = tf.Tensor([[1.0], [3.0]], requires_grad=True)
+    nodes = by_name(run_of(tf.sum(tf.exp(x @ w + 1.0))))
+    assert rows(nodes["matmul"]["value"]) == 7.0  # follows from the leaves
+    assert nodes["add"]["value"] is None  # the 1 was not kept: the rule of add asks for nothing
+    assert rows(nodes["exp"]["value"]) == pytest.approx(np.exp(8.0), rel=1e-5)
+    assert rows(nodes["w"]["grad"]) == pytest.approx(
+        np.exp(8.0) * np.array([[1.0, 2.0]]).T, rel=1e-5
+    )
+
+
+# ----- Names, lines, modules -----
+
+
+def test_a_step_knows_the_line_that_made_it():
+    w = tf.Tensor(2.0, requires_grad=True)
+    trace = tf.explore(lambda: tf.exp(w * 3.0)).trace
+    nodes = by_name(trace["runs"][0])
+    source = trace["sources"][nodes["mul"]["stack"][0]]
+    assert source["file"].endswith("test_explore.py")
+    assert not source["file"].startswith("/")
+    assert "tf.exp(w * 3.0)" in source["code"]
+    assert nodes["w"]["name"] == "w"
+
+
+def test_lines_of_the_library_are_named_as_in_the_repository(block):
+    files = {source["file"] for source in block["sources"]}
+    assert {"tinyfractal/fractal.py", "tinyfractal/ops/conv.py"} <= files
+    assert not any(name.startswith(("/", "..")) for name in files)
+    assert not any("/engine/" in name or "/fast/" in name for name in files)
+
+
+def test_a_layer_that_is_applied_twice_is_two_groups():
+    layer = tf.nn.Sequential(tf.nn.Linear(2, 2), tf.nn.Tanh())
+    net = tf.RecursiveBlock(layer, 3)
+    run = run_of(lambda: tf.sum(net(tf.Tensor([[1.0, 2.0]]))))
+    steps = [node for node in run["nodes"] if node["name"] == "tanh"]
+    assert [node["group"] for node in steps] == [["layer"], ["layer ×2"], ["layer ×3"]]
+    weights = [node for node in run["nodes"] if node["is_parameter"]]
+    assert [node["name"] for node in weights] == ["layer.0.weight", "layer.0.bias"]
+    assert all(node["group"] == [] for node in weights)  # all three use them
+
+
+def test_under_reference_the_small_steps_lie_in_their_functions():
+    with tf.reference():
+        nodes = run_of(examples.block(1)["everything"])["nodes"]
+    groups = {tuple(node["group"]) for node in nodes}
+    assert any("conv2d()" in group for group in groups)
+    assert any("batch_norm()" in group for group in groups)
+    assert "conv2d" not in {node["name"] for node in nodes}
+
+
+# ----- Fractal blocks -----
+
+
+def test_columns_are_lanes(block):
+    run = block["runs"][0]
+    lanes = [node["lane"] for node in run["nodes"] if node["name"] == "conv2d"]
+    assert sorted(lanes) == [0, 1, 1, 2, 2, 2, 2]
+
+
+def test_ghosts_are_what_drop_path_left_out():
+    net = tf.FractalNet(columns=4, channels=(1,))
+    block = tf.FractalBlock(4, 1, 1)
+    x = tf.Tensor(np.random.default_rng(0).normal(size=(2, 3, 3, 1)).astype("float32"))
+    for keep in (net.keep_column(0), net.keep_column(2), tf.fractal.keep_all, local_draw(net)):
+        alive = alive_paths(4, keep)
+        run = run_of(lambda keep=keep: tf.sum(block(x, keep) ** 2))
+        ghosts = [node for node in run["nodes"] if node["kind"] == "ghost"]
+        assert len(ghosts) == 15 - len(alive.convs)
+        ids = {node["id"] for node in run["nodes"]}
+        assert len(ids) == len(run["nodes"])
+        for ghost in ghosts:
+            assert set(ghost["inputs"]) | set(ghost["into"]) <= ids
+            assert ghost["inputs"]
+            assert ghost["value"] is None
+            assert ghost["grad"] is None
+        ends = [ghost for ghost in ghosts if ghost["into"]]
+        assert ends or not ghosts
+
+
+def local_draw(net):
+    """Local drop-path that answers the same when it is asked again."""
+    tf.seed(1)
+    answers = {k: net.keep_local()(k) for k in (4, 3, 2, 1)}
+    answers[3][:] = [True, False, True]
+    return answers.__getitem__
+
+
+def test_the_join_says_how_many_live(block):
+    final = [node for node in block["runs"][0]["nodes"] if node["name"] == "join"][-1]
+    assert final["backward"] == "join: each of the 3 living branches gets g / 3."
+    for part in final["parts"]:
+        assert rows(part) == pytest.approx(rows(final["grad"]) / 3, abs=1e-6)
+
+
+# ----- Other numbers -----
+
+
+def test_nudges_are_measured(block):
+    run = block["runs"][0]
+    nodes = {node["id"]: node for node in run["nodes"]}
+    assert len(run["nudges"]) > 50
+    changes, promised = [], []
+    for nudge in run["nudges"]:
+        i, j = nudge["cell"]
+        changes.append(nudge["after"] - nudge["before"])
+        promised.append(nodes[nudge["leaf"]]["grad"]["rows"][i][j] * nudge["by"])
+    assert np.corrcoef(changes, promised)[0, 1] > 0.99
+
+
+def test_dragging_shows_what_a_run_with_that_number_gives():
+    tf.seed(0)
+    f = examples.perceptron()
+    run = run_of(f)
+    leaves = {node["id"]: node["name"] for node in run["nodes"]}
+    variables = dict(zip(f.__code__.co_freevars, (cell.cell_contents for cell in f.__closure__)))
+    assert run["handles"]
+    for handle in run["handles"]:
+        leaf, index = variables[leaves[handle["leaf"]]], tuple(handle["index"])
+        before = float(leaf.data[index])
+        assert handle["values"][handle["at"]] == pytest.approx(before, rel=1e-5)
+        for value, step in zip(handle["values"], handle["steps"]):
+            leaf.data[index] = value
+            loss = f()
+            (gradient,) = tf.grad(loss, [leaf])
+            assert step["loss"] == pytest.approx(float(loss), rel=1e-5)
+            assert step["slope"] == pytest.approx(float(gradient.data[index]), rel=1e-3, abs=1e-6)
+        leaf.data[index] = before
+
+
+def test_what_draws_its_own_numbers_is_not_run_again():
+    chance = np.random.default_rng()
+    w = tf.Tensor(1.0, requires_grad=True)
+    run = run_of(lambda: w * float(chance.normal()))
+    assert run["nudges"] == []
+    assert run["handles"] == []
+
+
+def test_what_the_library_draws_is_drawn_again():
+    w = tf.Tensor(np.ones(50, np.float32), requires_grad=True)
+    assert run_of(lambda: tf.sum(tf.dropout(w, 0.5)))["nudges"]
+
+
+# ----- Chapter 2's numbers -----
+
+
+class Value:
+    def __init__(self, data, parents=(), slopes=(), how=""):
+        self.data, self.parents, self.slopes, self.how = data, parents, slopes, how
+        self.grad = 0.0
+
+
+def test_the_scalars_of_chapter_2_make_the_same_page():
+    a, b = Value(3.0, how="a"), Value(-2.0, how="b")
+    product = Value(-6.0, (a, b), (-2.0, 3.0), "×")
+    y = Value(-12.0, (product, product), (1.0, 1.0), "+")
+    run = run_of(y)
+    nodes = by_name(run)
+    assert {name: rows(node["grad"]).item() for name, node in nodes.items()} == {
+        "a": -4.0, "b": 6.0, "×": 2.0, "+": 1.0,
+    }  # fmt: skip
+    assert [list(rows(part).flat) for part in nodes["×"]["parts"]] == [[-4.0], [6.0]]
+    assert run["visits"] == [nodes["+"]["id"], nodes["×"]["id"]]
+    assert a.grad == 0.0
+
+
+# ----- Words and rules -----
+
+
+def test_every_primitive_has_words():
+    own = {name for name, p in PRIMITIVES.items() if p.__module__.startswith("tinyfractal.")}
+    assert own == set(WORDS)
+
+
+@pytest.mark.parametrize("name", sorted(WORDS))
+def test_a_row_of_the_table_marks_the_rules(name):
+    found = row(PRIMITIVES[name])
+    lines = found["code"].splitlines()
+    assert re.search(rf"def _?{name}\b", found["code"])
+    assert len(found["highlight"]) == len(PRIMITIVES[name].rules)
+    for place in found["highlight"]:
+        marked = "\n".join(lines[number] for number in place)
+        assert re.search(r"\bg\b", marked), marked
+
+
+# ----- Large arrays -----
+
+
+def test_large_arrays_are_sampled_and_that_is_said():
+    x = tf.Tensor(np.arange(2 * 20 * 20 * 3, dtype=np.float32).reshape(2, 20, 20, 3), True)
+    node = by_name(run_of(lambda: tf.sum(x)))["x"]
+    sample = node["value"]
+    assert rows(sample) == pytest.approx(x.data[0, ::3, ::2, 0])
+    assert sample["left_out"] == "70 of 2,400 numbers shown"
+    assert (sample["min"], sample["max"], sample["mean"]) == (0.0, 2399.0, 1199.5)
+    assert "channel 0" in sample["index"]
+    assert "sample 0" in sample["index"]
+
+
+def test_nan_and_infinity_are_words():
+    x = tf.Tensor([1.0, 0.0, -1.0], requires_grad=True)
+    with np.errstate(all="ignore"):
+        page = tf.explore(lambda: tf.sum(tf.log(x)))
+    assert by_name(page.trace["runs"][0])["log"]["value"]["rows"] == [[0.0, "-inf", "nan"]]
+    json.loads(json.dumps(page.trace, allow_nan=False))
+
+
+# ----- The page -----
+
+
+def test_a_page_is_one_file_that_asks_for_nothing(tmp_path, block):
+    page = tf.explore(examples.block(), "A block")
+    file = page.save(tmp_path / "block.html")
+    text = file.read_text("utf-8")
+    assert len(text.encode()) < 1_000_000
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//|@import|url\(", text)
+    assert "{{" not in text.partition('id="trace">')[0]
+
+
+def test_names_cannot_break_out_of_the_page():
+    w = tf.Tensor(1.0, requires_grad=True)
+    page = tf.explore({"</script><b>": lambda: w * 2.0}, title="<i>{{trace}}</i>")
+    assert "</script><b>" not in page.html
+    assert "<i>" not in page.html
+    data = page.html.partition('id="trace">')[2].partition("</script>")[0]
+    assert json.loads(data) == json.loads(json.dumps(page.trace))
+
+
+def test_a_notebook_gets_the_same_page_packed():
+    page = tf.explore(examples.neuron(), "A neuron")
+    inside = html.unescape(re.search(r'srcdoc="([^"]*)"', page._repr_html_())[1])
+    packed = re.search(r"base64,([A-Za-z0-9+/=]+)", inside)[1]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == page.html
+
+
+def test_a_page_is_saved_as_html_only(tmp_path):
+    with pytest.raises(ValueError, match=r"save: file should end in \.html, got .*page\.pdf"):
+        tf.explore(examples.neuron()).save(tmp_path / "page.pdf")
+
+
+def test_explore_is_a_function_and_a_package():
+    import tinyfractal.explore.document as module
+
+    assert callable(tf.explore)
+    assert isinstance(tf.explore(examples.neuron()), module.Page)
+    assert "3 steps, 1 runs" in repr(tf.explore(examples.neuron()))
+
+
+# ----- Mistakes -----
+
+
+def test_mistakes_are_said():
+    x = tf.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ShapeError, match=r"explore: needs a single number.*shape \(2,\)"):
+        tf.explore(lambda: x * 2.0)
+    with pytest.raises(GraphError, match="explore: nothing was recorded"):
+        tf.explore(tf.sum(tf.Tensor([1.0])))
+    with pytest.raises(TypeError, match=r"explore: needs a Tensor that was computed.*got float"):
+        tf.explore(3.0)
+    with pytest.raises(TypeError, match="got NoneType"):
+        tf.explore(lambda: None)
+    with pytest.raises(ValueError, match="an empty dictionary"):
+        tf.explore({})
+    loss = tf.sum(x * x)
+    loss.backward()
+    with pytest.raises(GraphError, match="explore: the graph behind this Tensor was freed"):
+        tf.explore(loss)
+
+
+def test_after_a_mistake_nothing_is_watched():
+    with pytest.raises(ZeroDivisionError):
+        tf.explore(lambda: 1 / 0)
+    assert not any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values())
+    tf.explore(examples.neuron())
+
+
+def test_two_cannot_watch_at_once():
+    with (
+        watch.watching(),
+        pytest.raises(RuntimeError, match="watched already"),
+    ):
+        tf.explore(examples.neuron())
+
+
+def test_endless_computations_are_refused(monkeypatch):
+    monkeypatch.setattr(watch, "MOST_STEPS", 50)
+    x = tf.Tensor(1.0, requires_grad=True)
+
+    def long():
+        y = x
+        for _ in range(100):
+            y = y * 1.01
+        return y
+
+    with pytest.raises(OutOfRangeError, match="more than 50 steps were recorded"):
+        tf.explore(long)

@@ -1,0 +1,109 @@
+"""The command `explore`: a page on which forward and backward can be stepped through."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import backend
+from ..draw.layout import Columns
+from ..explore import Page, explore, explored_while
+from ..explore.examples import EXAMPLES, block, network, neuron, perceptron
+from .options import COUNT, INDEX, a_number, counts, path, printable
+
+
+def command_explore(args: argparse.Namespace) -> None:
+    """Write a page on which forward and backward can be stepped through."""
+    name = Path(args.what).stem if args.what.endswith(".py") else args.what
+    file = Path(args.out or f"explore-{name}.html")
+    if file.is_dir():
+        file = file / f"explore-{name}.html"
+    if file.exists() and not args.force:
+        raise FileExistsError(
+            f"explore: {file} is there already; choose another --out, or add --force to write over "
+            "it"
+        )
+    page = page_of(args)
+    page.save(file)
+    print(f"wrote {printable(file)} ({file.stat().st_size / 1000:.0f} kB); open it in a browser")
+
+
+def page_of(args: argparse.Namespace) -> Page:
+    """What is asked for, explored."""
+    backend.seed(args.seed)
+    if args.what.endswith(".py"):
+        return page_of_file(Path(path(args.what)))
+    title, note, make = pages(args)[args.what]
+    return explore(make(), title, note)
+
+
+def pages(args: argparse.Namespace) -> dict[str, tuple[str, str, Callable[[], Any]]]:
+    """Title, note and what to explore, by name."""
+    channels = args.channels or (4, 8)
+    return {
+        "neuron": ("A neuron", "y = tanh(w · x + b)", neuron),
+        "perceptron": (
+            "A perceptron of two layers",
+            "2 inputs, 3 hidden units, 1 output; it has to learn “one or the other, not both”.",
+            perceptron,
+        ),
+        "block": (
+            f"A fractal block of {args.columns or 3} columns",
+            "Two small images with random numbers, and a random target. Choose above what "
+            "drop-path leaves of the block.",
+            functools.partial(block, args.columns or 3, (args.channels or (2,))[0]),
+        ),
+        "network": (
+            f"A FractalNet of {args.columns or 2} columns",
+            f"It reads {args.images} handwritten digits; its blocks have "
+            f"{' and '.join(map(str, channels))} channels.",
+            functools.partial(network, args.columns or 2, channels, args.images),
+        ),
+    }
+
+
+def page_of_file(file: Path) -> Page:
+    """The page of a program that computes `loss`, or has a function `loss` without arguments."""
+    if not file.is_file():
+        raise FileNotFoundError(f"explore: there is no file {file}")
+
+    def run() -> Any:
+        variables = runpy.run_path(str(file))
+        if "loss" not in variables:
+            raise ValueError(
+                f"explore: {file} should leave its loss in a variable `loss`, or define a function "
+                "`loss` without arguments; it has neither"
+            )
+        return variables["loss"]
+
+    return explored_while(run, title=file.name)
+
+
+def add_explore_options(command: argparse.ArgumentParser) -> None:
+    """What to explore, and where to write it."""
+    command.add_argument(
+        "what", metavar="block|network|neuron|perceptron|FILE.py", nargs="?", default="block",
+        type=what, help="an example, or a program that computes `loss` (default: block)",
+    )  # fmt: skip
+    command.add_argument("--columns", type=a_number(Columns), help="of the block or the network")
+    command.add_argument("--channels", type=counts, metavar="A,B,…", help="one number per block")
+    command.add_argument("--images", type=COUNT, default=4, help="digits (default: %(default)s)")
+    command.add_argument("--seed", type=INDEX, default=0, help="of the weights")
+    command.add_argument("--out", type=path, metavar="FILE", help="the page, an .html file")
+    command.add_argument("--force", action="store_true", help="write over a file that is there")
+
+
+def what(word: str) -> str:
+    """An example, or a file."""
+    if word not in EXAMPLES and not word.endswith(".py"):
+        raise argparse.ArgumentTypeError(
+            f"expected {', '.join(EXAMPLES)} or a file that ends in .py, got {word!r}"
+        )
+    return word
+
+
+COMMANDS = ((command_explore, add_explore_options),)

@@ -1,0 +1,151 @@
+"""Backward, step by step, on a page: `tinyfractal.explore`.
+
+    tf.explore(loss)                          # what was recorded; a notebook shows it
+    tf.explore(lambda: cross_entropy(net(x), y)).save("page.html")
+
+`watch` looks on while a function runs, forward and backward, and `samples` takes a few numbers of
+each array. `graph` makes nodes of that, with the `words` for each primitive, its row of the
+derivative table (`rules`), the code that called it (`lines`), and what drop-path left out
+(`ghosts`). `nudges` runs it again with other numbers. `scalars` reads the engine of chapter 2.
+`document` puts all of it into one file, made of what is in the folder `page/`; `examples` are the
+networks that the command line shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType, ModuleType
+from typing import Any
+
+from .. import backend
+from ..check import checked
+from ..engine.operators import PRIMITIVES
+from ..engine.tensor import Tensor
+from ..nn import Module
+from .graph import Run, check_output
+from .lines import PACKAGE, Lines
+from .nudges import Repeat, add_nudges, restore
+from .document import Page
+from .rules import row
+from .scalars import is_scalar, scalar_run
+from .watch import Seen, watching
+
+__all__ = ["Page", "explore"]
+
+
+@checked
+def explore(what: Any, title: str = "", note: str = "") -> Page:
+    """A page on which forward and backward can be stepped through.
+
+    `what` is
+
+    - a function without arguments that computes a single number, such as a loss. It is watched
+      while it runs: all values, names and lines of code are known, and it is run again for other
+      weights, which can then be dragged on the page.
+    - a Tensor that was computed already. Only what was kept for backward is known of it.
+    - a `Value` of chapter 2, or what has `data`, `parents` and `slopes` as it has.
+    - a dictionary of such by name, for example one for each column: the page has a choice.
+
+    Nothing is changed by it: no `grad`, no graph, no running statistics, no random numbers.
+    Raises `ShapeError` unless a single number comes out, `GraphError` where nothing was recorded or
+    the graph was freed by backward, `OutOfRangeError` for more than 20,000 steps.
+    """
+    choices = what if isinstance(what, Mapping) else {"everything": what}
+    if not choices:
+        raise ValueError("explore: needs something to explore, got an empty dictionary")
+    lines, names = Lines(), variables_outside(sys._getframe(1))
+    runs = {str(name): explored(thing, lines, names) for name, thing in choices.items()}
+    return page_of(runs, lines, title, note)
+
+
+def explored_while(make: Callable[[], Any], title: str = "", note: str = "") -> Page:
+    """The page of what `make` gives, which is watched meanwhile: all it computed is known."""
+    lines = Lines()
+    with watching() as seen:
+        thing = make()
+        if isinstance(thing, Tensor):
+            check_output(thing)
+            return page_of(
+                {"everything": Run(thing, seen, lines, {}).as_json()}, lines, title, note
+            )
+    return page_of({"everything": explored(thing, lines, {})}, lines, title, note)
+
+
+def explored(thing: Any, lines: Lines, names: Mapping[int, str]) -> dict[str, Any]:
+    """One run, as the page has it."""
+    if is_scalar(thing):
+        return scalar_run(thing)
+    if isinstance(thing, Tensor) or not callable(thing):
+        check_output(thing)
+        with watching() as seen:  # forward is over, and backward is still to come
+            return Run(thing, seen, lines, names).as_json()
+    names = {**names, **names_in_closure(thing)}
+    state, seen = backend.random_state(), Seen()
+    try:
+        with watching() as seen:
+            output = thing()
+            check_output(output)
+            run = Run(output, seen, lines, names)
+        described = run.as_json()
+        repeat = Repeat(thing, run, state, names)
+        if repeat.repeats():
+            add_nudges(repeat, described)
+        return described
+    finally:
+        restore(state, seen)
+
+
+def page_of(runs: Mapping[str, dict[str, Any]], lines: Lines, title: str, note: str) -> Page:
+    """The runs, and what they share."""
+    rules = {
+        node["rule"]: row(PRIMITIVES[node["rule"]])
+        for run in runs.values()
+        for node in run["nodes"]
+        if node["rule"] in PRIMITIVES
+    }
+    return Page({
+        "title": title or "Backward, step by step",
+        "note": note,
+        "runs": [{"name": name, **run} for name, run in runs.items()],
+        "rules": rules,
+        "sources": lines.found,
+    })  # fmt: skip
+
+
+def variables_outside(frame: FrameType | None) -> dict[int, str]:
+    """The variables of whoever called, and of who called them: {id of the value: name}."""
+    found: dict[int, str] = {}
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            found = {**named({**frame.f_globals, **frame.f_locals}), **found}
+        frame = frame.f_back
+    return found
+
+
+def names_in_closure(function: Any) -> dict[int, str]:
+    """The variables from outside that a function uses."""
+    if not inspect.isfunction(function):
+        return {}
+    used = inspect.getclosurevars(function)
+    return named({**used.globals, **used.nonlocals})
+
+
+def named(variables: Mapping[str, Any]) -> dict[int, str]:
+    """{id: name} of the Tensors and modules among them."""
+    return {
+        id(value): name
+        for name, value in variables.items()
+        if isinstance(value, (Tensor, Module)) and not name.startswith("_")
+    }
+
+
+class _Room(ModuleType):
+    """This package, which can be called: `tinyfractal.explore` is its name and the function's."""
+
+    def __call__(self, what: Any, title: str = "", note: str = "") -> Page:
+        return explore(what, title, note)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -1,0 +1,98 @@
+"""What belongs to fractal blocks: in which column a step lies, and what drop-path left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..fractal import FractalBlock
+from ..nn import Module
+
+Described = dict[str, Any]
+
+
+def blocks_in(modules: Iterable[Module]) -> Iterator[FractalBlock]:
+    """The fractal blocks inside, without the blocks inside those."""
+    for module in modules:
+        if isinstance(module, FractalBlock):
+            yield module
+        else:
+            yield from blocks_in(child for _, child in module.children())
+
+
+def columns_of(modules: Iterable[Module]) -> dict[int, int]:
+    """In which column each conv unit lies: {id of the unit: column}."""
+    return {
+        id(unit): column
+        for block in blocks_in(modules)
+        for column in range(block.columns)
+        for unit in block.column(column)
+    }
+
+
+def ghosts_of(
+    block: FractalBlock,
+    group: list[str],
+    steps: dict[int, list[Described]],
+    joins: dict[int, Described],
+    nodes: list[Described],
+) -> list[Described]:
+    """What drop-path left out of a block that ran once, as nodes of their own.
+
+    `steps` has the steps of each conv unit, by id; `joins` the join of each block. The two
+    functions below are the expansion rule once more, as in `fractal.py`, with numbers for arrays.
+    """
+    ghosts: list[Described] = []
+    lanes = columns_of([block])
+    dead: set[str] = set()
+
+    def branches(block: FractalBlock, group: list[str], z: list[str]) -> list[str]:
+        """The ends of its columns."""
+        own = steps.get(id(block.conv))
+        if own:
+            end = own[-1]["id"]
+        else:
+            end = f"{'.'.join([*group, 'conv'])} left out"
+            dead.add(end)
+            ghosts.append(ghost(end, [*group, "conv"], lanes[id(block.conv)], z))
+        if block.columns == 1:
+            return [end]
+        middle = forward(block.first, [*group, "first"], z)
+        return [end, *branches(block.second, [*group, "second"], middle)]
+
+    def forward(block: FractalBlock, group: list[str], z: list[str]) -> list[str]:
+        """Its output: what the join gave, or the only branch that lives, or several ghosts."""
+        ends = branches(block, group, z)
+        living = [end for end in ends if end not in dead]
+        joined = joins.get(id(block))
+        if joined is not None:
+            meet = [joined["id"]]
+        else:
+            meet = [node["id"] for node in nodes if set(living) & set(node["inputs"])]
+        for node in ghosts:
+            if node["id"] in ends and living:
+                node["into"] += meet
+        return ends if not living else [joined["id"]] if joined is not None else living
+
+    forward(block, group, inputs_of(block, steps))
+    return ghosts
+
+
+def inputs_of(block: FractalBlock, steps: dict[int, list[Described]]) -> list[str]:
+    """What the block reads: the input of the first of its units that lives and reads it."""
+    own = steps.get(id(block.conv))
+    if own:
+        return own[0]["inputs"][:1]
+    return inputs_of(block.first, steps) if block.columns > 1 else []
+
+
+def ghost(key: str, group: list[str], lane: int, inputs: list[str]) -> Described:
+    """A conv that was not computed."""
+    return {
+        "id": key, "kind": "ghost", "name": "conv", "label": "conv", "group": group, "lane": lane,
+        "is_parameter": False, "shape": [], "inputs": list(inputs), "into": [], "settings": "",
+        "value": None, "grad": None, "parts": [],
+        "forward": "conv: left out by drop-path, and not computed.",
+        "backward": "conv: left out by drop-path, so no gradient comes here.",
+        "rule": None, "stack": [],
+    }  # fmt: skip

@@ -1,0 +1,351 @@
+"""A run as the page has it: nodes with their values, gradients and words, as plain dictionaries.
+
+Shown is what leads to the output. Where the run was watched, its values, names and lines of code
+are known. Of a Tensor that was recorded before anyone looked, there is only what backward needs,
+and what follows from it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .. import ops
+from ..backend import xp
+from ..engine.backward import backward_order, run_backward
+from ..engine.node import Node
+from ..engine.operators import raw
+from ..engine.tensor import Tensor
+from ..errors import GraphError, ShapeError
+from ..fractal import ConvUnit
+from ..nn import Module, Parameter
+from .ghosts import Described, blocks_in, columns_of, ghosts_of
+from .lines import Lines
+from .samples import cut_of, sample
+from .watch import Call, Seen
+from .words import sentences
+
+OPS = ops.__name__  # the modules with the readable primitives
+
+
+class Run:
+    """What there is to show of one run: `as_json`, and which Tensor each of its nodes is."""
+
+    def __init__(self, output: Tensor, seen: Seen, lines: Lines, names: Mapping[int, str]) -> None:
+        self.output, self.seen, self.lines = output, seen, lines
+        self.steps = steps_before(output, seen)
+        self.values = kept_values(output, self.steps)
+        self.gradients = gradients_of(output)  # of the leaves: {id: array}
+        self.paths = module_paths(seen.modules.values(), names)
+        self.names = {**seen.names, **names, **parameter_names(seen, self.paths)}
+        self.lanes = columns_of(seen.modules.values())
+        self.nodes: list[Described] = []
+        self.ids: dict[Any, str] = {}  # of steps, and of the id() of leaves and data
+        self.leaves: dict[str, Tensor] = {}  # by their ids
+        self.group_names = GroupNames(self.paths)
+        of_units: dict[int, list[Described]] = {}
+        joins: dict[int, Described] = {}
+        for node in self.steps:
+            described = self.describe_step(node)
+            calls = [call for call in self.calls_around(node) if isinstance(call.what, Module)]
+            for call in calls:
+                of_units.setdefault(id(call.what), []).append(described)
+            if calls and described["name"] == "join":
+                joins[id(calls[-1].what)] = described
+        for block in blocks_in(seen.modules.values()):
+            if self.group_names.times[id(block)] == 1:
+                group = self.group_names.group_of_module[id(block)]
+                self.nodes += ghosts_of(block, group, of_units, joins, self.nodes)
+        tidy_groups(self.nodes)
+
+    def as_json(self) -> Described:
+        """The run as the page has it."""
+        return {
+            "nodes": self.nodes,
+            "output": self.ids[self.output.node],
+            "visits": [self.ids[node] for node in self.seen.visits],
+            "handles": [],
+            "nudges": [],
+        }
+
+    def slope(self, leaf: Tensor, index: tuple[int, ...]) -> float:
+        """The gradient of one number of a leaf."""
+        return float(self.gradients[id(leaf)][index]) if id(leaf) in self.gradients else 0.0
+
+    def calls_around(self, node: Node) -> list[Call]:
+        step = self.seen.steps.get(node)
+        return step.calls if step else []
+
+    def describe_step(self, node: Node) -> Described:
+        """A recorded operation."""
+        step = self.seen.steps.get(node)
+        parents: Sequence[Any] = node.parents or ()
+        args = step.args if step else tuple(parents)
+        settings = settings_of(node.params)
+        inputs: list[str | None] = []
+        shapes = []
+        for place, (arg, parent) in enumerate(zip(args, parents), 1):
+            source = arg if parent is None else parent
+            inputs.append(self.id_of(source))
+            shapes.append(getattr(source, "shape", None))
+            if inputs[-1] is None and source is not None:
+                settings.append(f"argument {place} is {short(source)}")
+        calls, name = self.calls_around(node), node.primitive.__name__
+        units = [call.what for call in calls if isinstance(call.what, ConvUnit)]
+        value = step.value if step else self.values.get(node)
+        parts = self.seen.parts.get(node, [None] * len(parents))
+        self.ids[node] = f"n{len(self.ids) + 1}"
+        described = {
+            "id": self.ids[node],
+            "kind": "step",
+            "name": name,
+            "label": name,
+            "group": self.group_names.of(calls),
+            "lane": self.lanes.get(id(units[-1])) if units else None,
+            "is_parameter": False,
+            "shape": list(node.shape),
+            "inputs": inputs,
+            "settings": ", ".join(settings),
+            "value": shown(value, node),
+            "grad": shown(self.seen.gradients.get(node), node),
+            "parts": [shown(part, source) for part, source in zip(parts, parents)],
+            **sentences(node, shapes),
+            "rule": name,
+            "stack": self.lines.numbers_of(step.lines if step else []),
+        }
+        self.nodes.append(described)
+        return described
+
+    def id_of(self, source: Any) -> str | None:
+        """The node that an argument is; None for a number, or for what is not known."""
+        if isinstance(source, Node):
+            return self.ids[source]
+        if not hasattr(source, "shape"):
+            return None
+        if id(source) not in self.ids:
+            self.describe_leaf(source)
+        return self.ids[id(source)]
+
+    def describe_leaf(self, thing: Any) -> None:
+        """A leaf, or data that needs no gradient."""
+        key = id(thing)
+        self.ids[key] = number = f"n{len(self.ids) + 1}"
+        name, learns = self.names.get(key, ""), isinstance(thing, Tensor) and thing.requires_grad
+        before = self.seen.leaves.get(key)
+        if learns:
+            self.leaves[number] = thing
+        self.nodes.append({
+            "id": number,
+            "kind": "leaf" if learns else "constant",
+            "name": name,
+            "label": name.rpartition(".")[2] or ("leaf" if learns else "data"),
+            "group": [],
+            "lane": None,
+            "is_parameter": isinstance(thing, Parameter),
+            "shape": list(thing.shape),
+            "inputs": [],
+            "settings": "",
+            "value": shown(before[1] if before else raw(thing), thing),
+            "grad": shown(self.gradients.get(key), thing),
+            "parts": [],
+            "forward": f"{name or 'a leaf'}: given, not computed.",
+            "backward": (
+                f"{name or 'a leaf'}: all parts of its gradient have come." if learns
+                else f"{name or 'data'}: it does not learn, so no gradient is computed for it."
+            ),
+            "rule": None,
+            "stack": [],
+        })  # fmt: skip
+
+
+# ----- What is known of a run -----
+
+
+def check_output(output: Any) -> None:
+    """Raise unless `output` is a single number that was recorded."""
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            "explore: needs a Tensor that was computed, or a function without arguments that gives "
+            f"one, got {type(output).__name__}"
+        )
+    if output.size != 1:
+        raise ShapeError(
+            f"explore: needs a single number, such as a loss, got a Tensor of shape "
+            f"{output.shape}; take its tf.sum or tf.mean"
+        )
+    if output.node is None:
+        raise GraphError(
+            "explore: nothing was recorded for this Tensor: none of its arguments has "
+            "requires_grad, or it was computed inside no_grad"
+        )
+
+
+def steps_before(output: Tensor, seen: Seen) -> list[Node]:
+    """The recorded operations behind it, in the order in which they were computed."""
+    try:
+        backwards = backward_order([output.node])  # type: ignore[list-item]
+    except GraphError as error:
+        raise GraphError(
+            "explore: the graph behind this Tensor was freed by its backward(); explore it before "
+            "that, or give the function that computes it: tf.explore(lambda: …)"
+        ) from error
+    order = {node: place for place, node in enumerate(seen.steps)}
+    forwards = backwards[::-1]
+    forwards.sort(key=lambda node: order.get(node, -1))  # what was not seen came before
+    return forwards
+
+
+def gradients_of(output: Tensor) -> dict[int, Any]:
+    """Run backward; it leaves no trace in any `grad`. {id of a leaf: its gradient}."""
+    found = run_backward([output.node], [xp.ones(output.shape, output.dtype)], retain_graph=True)
+    return {id(leaf): raw(g) for leaf, g in found.items()}
+
+
+def kept_values(output: Tensor, steps: Iterable[Node]) -> dict[Any, Any]:
+    """What a Tensor's history still knows of the values, without having been watched.
+
+    Some were kept for backward, by the step itself or by one that reads it. Others follow from
+    those: where all arguments are known, the value rule gives the value.
+    """
+    arrays: dict[Any, Any] = {output.node: output.data}
+    for node in steps:
+        for parent, array in zip(node.parents or (), node.inputs):
+            if isinstance(parent, Node) and isinstance(array, xp.ndarray):
+                arrays[parent] = array
+        if node.output is not None:
+            arrays[node] = node.output
+    for node in steps:
+        parents: Sequence[Any] = node.parents or ()
+        args = node.inputs or (None,) * len(parents)
+        known = [known_array(*pair, arrays) for pair in zip(args, parents)]
+        is_plain = node.primitive.__module__.startswith(OPS)  # others may do more than give a value
+        if node not in arrays and is_plain and not any(array is None for array in known):
+            arrays[node] = node.primitive.value(*known, **node.params)
+    return arrays
+
+
+def known_array(arg: Any, parent: Any, arrays: Mapping[Any, Any]) -> Any:
+    """What an argument was: kept, a leaf, or computed from others; None where it is not known."""
+    if isinstance(arg, (xp.ndarray, int, float)):
+        return arg
+    return parent.data if isinstance(parent, Tensor) else arrays.get(parent)
+
+
+def module_paths(modules: Iterable[Module], names: Mapping[int, str]) -> dict[int, str]:
+    """{id of a module: its path}, with the variable's name in front where there are several."""
+    outermost = list(modules)
+    paths: dict[int, str] = {}
+    for module in outermost:
+        prefix = names.get(id(module), type(module).__name__) if len(outermost) > 1 else ""
+        for path, inner in module.named_modules(prefix):
+            paths.setdefault(id(inner), path)
+    return paths
+
+
+def parameter_names(seen: Seen, paths: Mapping[int, str]) -> dict[int, str]:
+    """{id of a weight: its path}."""
+    names: dict[int, str] = {}
+    for module in seen.modules.values():
+        prefix = paths[id(module)]
+        for path, weight in module.named_parameters():
+            names.setdefault(id(weight), f"{prefix}.{path}" if prefix else path)
+    return names
+
+
+# ----- The groups that a step is in -----
+
+
+class GroupNames:
+    """Names for the modules and functions around a step; the second call of one is "name ×2"."""
+
+    def __init__(self, paths: Mapping[int, str]) -> None:
+        self.paths = paths
+        self.names: dict[tuple[Any, ...], str] = {}  # of a call, inside the groups around it
+        self.taken: Counter[tuple[str, ...]] = Counter()
+        self.times: Counter[int] = Counter()  # how often a module was called
+        self.group_of_module: dict[int, list[str]] = {}
+
+    def of(self, calls: Iterable[Call]) -> list[str]:
+        """The groups of a step, outermost first."""
+        group: list[str] = []
+        above = ""
+        for what, number in calls:
+            if isinstance(what, Module):
+                path = self.paths.get(id(what), type(what).__name__)
+                name = path[len(above) :].lstrip(".") if path.startswith(above) else path
+                above = path
+            else:
+                name = f"{what}()"
+            key = (*group, name, number)
+            if key not in self.names:
+                self.taken[(*group, name)] += 1
+                times = self.taken[(*group, name)]
+                self.names[key] = name if times < 2 else f"{name} ×{times}"
+                self.times[id(what)] += 1
+            if name:  # the outermost module has none, if it is the only one
+                group.append(self.names[key])
+            self.group_of_module[id(what)] = list(group)
+        return group
+
+
+def tidy_groups(nodes: Sequence[Described]) -> None:
+    """A group of a single step says nothing that the step does not: it goes.
+
+    And a weight is in the groups that all of its users are in.
+    """
+    steps = [node for node in nodes if node["kind"] in ("step", "ghost")]
+    sizes = Counter(
+        tuple(step["group"][:i]) for step in steps for i in range(len(step["group"]) + 1)
+    )
+    users: dict[str, list[list[str]]] = {}
+    for step in steps:
+        group = step["group"]
+        step["group"] = [name for i, name in enumerate(group, 1) if sizes[tuple(group[:i])] > 1]
+        for source in step["inputs"]:
+            users.setdefault(source, []).append(step["group"])
+    for node in nodes:
+        if node["is_parameter"]:
+            node["group"] = common_start(users[node["id"]])
+
+
+def common_start(groups: Sequence[list[str]]) -> list[str]:
+    """What all of them begin with."""
+    equal = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*groups))
+    return [names[0] for names in equal]
+
+
+# ----- In a few words -----
+
+
+def settings_of(params: Mapping[str, Any]) -> list[str]:
+    """The settings of a step, one by one, but those that change nothing."""
+    found = []
+    for name, value in params.items():
+        if hasattr(value, "_asdict"):  # a plan
+            found += settings_of(value._asdict())
+        elif is_plain(value) and value not in USUAL:
+            found.append(f"{name} = {short(value)}")
+    return found
+
+
+USUAL = (None, False, 1, (), (1, 1))  # settings that change nothing
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is made of numbers and words, and not of arrays."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return isinstance(value, (int, float, str, slice, type(None), type(...)))
+
+
+def short(value: Any) -> str:
+    """A setting, rounded and not too long."""
+    text = f"{value:.4g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def shown(array: Any, of: Any) -> Any:
+    """The sample of an array that belongs to a Tensor or a node; None where it is not known."""
+    return None if array is None else sample(array, cut_of(of)).as_json()

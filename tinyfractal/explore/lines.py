@@ -1,0 +1,47 @@
+"""The lines of code that made the steps, each once, named as a reader knows them."""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
+
+
+class Lines:
+    """The lines that were seen; a step keeps their numbers in `found`."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+        self.numbers: dict[tuple[str, int], int] = {}
+
+    def numbers_of(self, lines: Iterable[tuple[CodeType, int]]) -> list[int]:
+        """Where these lines, each of a function, are in `found`."""
+        return [self.number_of(code, line) for code, line in lines]
+
+    def number_of(self, code: CodeType, line: int) -> int:
+        """Where it is in `found`; it is added when it first comes."""
+        key = code.co_filename, line
+        if key not in self.numbers:
+            self.numbers[key] = len(self.found)
+            self.found.append({
+                "file": shown_name(code.co_filename),
+                "line": line,
+                "function": code.co_qualname.removeprefix("<module>"),
+                "code": linecache.getline(code.co_filename, line).strip(),
+            })  # fmt: skip
+        return self.numbers[key]
+
+
+def shown_name(file: str) -> str:
+    """A file's name as a reader knows it, without where this machine keeps it."""
+    if file.startswith(PACKAGE):
+        return f"tinyfractal/{Path(file).relative_to(PACKAGE).as_posix()}"
+    if "ipykernel" in file or "ipython" in file:
+        return "a cell of the notebook"
+    inside = "" if file.startswith("<") else os.path.relpath(file)
+    return Path(file).name if not inside or inside.startswith("..") else Path(inside).as_posix()

@@ -1,0 +1,185 @@
+"""What if a number were another? The run is repeated with it, and put back as it was.
+
+Backward promises: move a number by a little, and the loss moves by the gradient times that. Here
+it is measured, with a second run. And a number can be dragged through nine values; then all that
+the page shows is computed anew for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from .. import backend
+from ..engine.tensor import Tensor
+from .graph import Run
+from .samples import cut_of, number
+from .watch import Seen, unit_by_unit, watching
+
+PLACES = 9  # where a dragged number stops
+FEW = 12  # numbers, so that each of them can be dragged
+HANDLES = 3  # otherwise
+NUDGES = 400  # at most
+
+
+@contextmanager
+def as_before(state: Mapping[str, Any], seen: Seen) -> Iterator[None]:
+    """Inside this block the random numbers and the buffers are as they were before the run."""
+    now = backend.random_state()
+    after = [(buffer, buffer.data.copy()) for buffer, _ in seen.buffers.values()]
+    restore(state, seen)
+    try:
+        yield
+    finally:
+        backend.set_random_state(now)
+        for buffer, data in after:
+            buffer.data[...] = data
+
+
+def restore(state: Mapping[str, Any], seen: Seen) -> None:
+    """The random numbers, and batch norm's running statistics, as they were before the run."""
+    backend.set_random_state(dict(state))
+    for buffer, data in seen.buffers.values():
+        buffer.data[...] = data
+
+
+@contextmanager
+def moved(leaf: Tensor, index: tuple[int, ...], value: float) -> Iterator[None]:
+    """Inside this block one number of a leaf is another."""
+    before = leaf.data[index].copy()
+    leaf.data[index] = value
+    try:
+        yield
+    finally:
+        leaf.data[index] = before
+
+
+def places_shown(leaf: Tensor) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """(index in the leaf, [row, column] on the page) of the numbers that are shown of it."""
+    cut = cut_of(leaf)
+    ranges = [
+        range(*part.indices(length)) if isinstance(part, slice) else [part]
+        for part, length in zip(cut.places, leaf.shape)
+    ]
+    shown = [axis for axis, part in enumerate(cut.places) if isinstance(part, slice)]
+    rows = ranges[shown[0]] if len(shown) == 2 else [None]
+    columns = ranges[shown[-1]] if shown else [None]
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            index = [part[0] for part in ranges]
+            for axis, place in zip(shown[-2:], [row, column] if len(shown) == 2 else [column]):
+                index[axis] = place
+            yield tuple(index), [i, j]
+
+
+# ----- A second run, and what it shows -----
+
+
+class Repeat:
+    """A function that was watched, to be run again from the same state."""
+
+    def __init__(
+        self, f: Callable[[], Any], run: Run, state: Mapping[str, Any], names: Mapping[int, str]
+    ) -> None:
+        self.f, self.run, self.state, self.names = f, run, state, names
+        self.shape = [(node["id"], node["name"], node["shape"]) for node in run.nodes]
+
+    def loss(self) -> float:
+        """What it gives from the state before."""
+        with as_before(self.state, self.run.seen), unit_by_unit():  # the same steps, not watched
+            return float(self.f())
+
+    def look(self) -> Run | None:
+        """All of it, or None where it now takes other steps."""
+        with as_before(self.state, self.run.seen), watching() as seen:
+            output = self.f()
+        run = Run(output, seen, self.run.lines, self.names)
+        same = [(node["id"], node["name"], node["shape"]) for node in run.nodes] == self.shape
+        return run if same else None
+
+    def repeats(self) -> bool:
+        """Whether it gives the same again: what it draws is drawn from the library's generator."""
+        return self.loss() == float(self.run.output)
+
+    def lasting_leaves(self) -> dict[str, Tensor]:
+        """The leaves that a second run uses too, so that a change of them is seen."""
+        with as_before(self.state, self.run.seen), watching() as seen:
+            self.f()
+        return {key: leaf for key, leaf in self.run.leaves.items() if id(leaf) in seen.leaves}
+
+
+def add_nudges(repeat: Repeat, run: dict[str, Any], handles: int = HANDLES) -> None:
+    """Measure what small changes do, and look at what larger ones do; both go into `run`."""
+    leaves = repeat.lasting_leaves()
+    places = [
+        (key, leaf, *place) for key, leaf in leaves.items() for place in places_shown(leaf)
+    ][:NUDGES]  # fmt: skip
+    before = float(repeat.run.output)
+    for key, leaf, index, cell in places:
+        value = float(leaf.data[index])
+        by = 0.02 * max(abs(value), 0.5)
+        with moved(leaf, index, value + by):
+            by = float(leaf.data[index]) - value  # as float32 has it
+            after = repeat.loss()
+        run["nudges"].append({
+            "leaf": key, "index": list(index), "cell": cell, "by": by, "before": before,
+            "after": after,
+        })  # fmt: skip
+    for key, leaf, index in chosen(repeat.run, leaves, handles):
+        run["handles"] += handle(repeat, key, leaf, index)
+
+
+def chosen(
+    run: Run, leaves: Mapping[str, Tensor], handles: int
+) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
+    """The numbers to drag: all where there are few, else the steepest of the first leaves."""
+    places = {key: [index for index, _ in places_shown(leaf)] for key, leaf in leaves.items()}
+    if sum(map(len, places.values())) <= FEW:
+        for key, indexes in places.items():
+            yield from ((key, leaves[key], index) for index in indexes)
+        return
+    described = {node["id"]: node for node in run.nodes}
+    steep = [key for key in places if (described[key]["grad"] or {}).get("rows")]
+    for key in sorted(steep[: 2 * handles], key=lambda key: steep.index(key) % 2)[:handles]:
+        rows = described[key]["grad"]["rows"]
+        sizes = [abs(value) if isinstance(value, float) else 0.0 for row in rows for value in row]
+        yield key, leaves[key], places[key][sizes.index(max(sizes))]
+
+
+def handle(
+    repeat: Repeat, key: str, leaf: Tensor, index: tuple[int, ...]
+) -> Iterator[dict[str, Any]]:
+    """A number at nine places, with all that follows; nothing where other steps are taken."""
+    value = float(leaf.data[index])
+    middle, reach = PLACES // 2, max(abs(value), 0.5)
+    values = [value + reach * (i - middle) / middle for i in range(PLACES)]
+    as_it_is = {node["id"]: node for node in repeat.run.nodes}
+    steps: list[dict[str, Any]] = []
+    for place, other in enumerate(values):
+        if place == middle:
+            steps.append({"loss": float(repeat.run.output), "slope": repeat.run.slope(leaf, index)})
+            continue
+        with moved(leaf, index, other):
+            run = repeat.look()
+        if run is None:
+            return
+        moving = {"loss": float(run.output), "slope": run.slope(leaf, index)}
+        steps.append({**moving, **changes(as_it_is, run.nodes)})
+    name = as_it_is[key]["name"] or key
+    label = f"{name}[{', '.join(map(str, index))}]" if index else name
+    yield {
+        "leaf": key, "index": list(index), "cell": dict(places_shown(leaf))[index], "label": label,
+        "values": [number(value) for value in values], "at": middle, "steps": steps,
+    }  # fmt: skip
+
+
+def changes(before: Mapping[str, Any], nodes: list[Any]) -> dict[str, dict[str, Any]]:
+    """The shown numbers that are others than before, to four digits."""
+    found: dict[str, dict[str, Any]] = {"value": {}, "grad": {}}
+    for node in nodes:
+        for kind, rows_of in found.items():
+            now, then = node[kind], before[node["id"]][kind]
+            if now and (not then or now["rows"] != then["rows"]):
+                rows_of[node["id"]] = [[number(value, 4) for value in row] for row in now["rows"]]
+    return found

@@ -1,0 +1,217 @@
+"""Watching a run from outside: every step that is recorded, and every gradient that passes.
+
+    with watching() as seen:
+        loss = f()
+    seen.steps[loss.node].value        # the array that it gave
+    seen.steps[loss.node].lines        # the lines of code that made it, the user's first
+
+Nothing in the engine knows of this. As `profile` does, each primitive gets another `on_tensors` and
+another `gradients` for the time of the block, and the stack of Python's frames tells the rest: in
+which modules a step was taken, in which functions, on which lines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+from .. import ops
+from ..engine.backward import sum_to
+from ..engine.definition import RULES
+from ..engine.node import Node
+from ..engine.operators import PRIMITIVES, raw
+from ..engine.tensor import Tensor
+from ..errors import OutOfRangeError
+from ..nn import Buffer, Module
+from .lines import PACKAGE
+
+MOST_STEPS = 20_000  # a page of more would help nobody
+QUIET = ("engine", "guards", "backend", "check.py", "fast")  # not shown among the lines of code
+OPS = {str(path) for path in Path(PACKAGE, "ops").glob("*.py")}
+
+
+Line = tuple[CodeType, int]  # a function, and the line in its file that was running
+
+
+class Call(NamedTuple):
+    """A module or a function of `ops` in which a step was taken; `number` tells calls apart."""
+
+    what: Any  # the Module, or the function's name
+    number: int
+
+
+@dataclass
+class Step:
+    """What was seen of one recorded operation; arrays are copies, which stay as they were."""
+
+    args: tuple[Any, ...]
+    value: Any
+    calls: list[Call]  # outermost first
+    lines: list[Line]  # likewise
+
+
+@dataclass
+class Seen:
+    """All that was seen: the steps by node, their gradients, and how things were before."""
+
+    steps: dict[Node, Step] = field(default_factory=dict)
+    gradients: dict[Node, Any] = field(default_factory=dict)  # of each step's output
+    parts: dict[Node, list[Any]] = field(default_factory=dict)  # what each parent gets
+    leaves: dict[int, tuple[Any, Any]] = field(default_factory=dict)  # {id: (leaf, its array then)}
+    names: dict[int, str] = field(default_factory=dict)  # variables that held them: {id: name}
+    modules: dict[int, Module] = field(default_factory=dict)  # the outermost ones, as they came
+    buffers: dict[int, tuple[Buffer, Any]] = field(default_factory=dict)  # before the run
+
+    @property
+    def visits(self) -> list[Node]:
+        """The steps in the order in which backward came to them."""
+        return list(self.gradients)
+
+
+@contextmanager
+def watching() -> Iterator[Seen]:
+    """Inside this block every step is noted. Raises `RuntimeError` where others are watching."""
+    if any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values()):
+        raise RuntimeError("explore: the primitives are watched already, by another or a profile")
+    seen, stack = Seen(), Stack(sys._getframe(2))
+
+    def watch(primitive: Any) -> None:
+        compute, differentiate = primitive.on_tensors, primitive.gradients
+
+        def on_tensors(args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
+            frame = sys._getframe(1)
+            calls, lines = stack.read(frame)
+            if calls and isinstance(calls[0].what, Module):
+                note_module(seen, calls[0].what)  # before anything in there can have changed
+            for arg in args:
+                if isinstance(arg, Tensor) and arg.node is None and id(arg) not in seen.leaves:
+                    seen.leaves[id(arg)] = arg, arg.data.copy()
+                    seen.names.update(name_of(arg, frame))
+            out = compute(args, params)
+            if out.node is not None:
+                if len(seen.steps) == MOST_STEPS:
+                    raise OutOfRangeError(
+                        f"explore: more than {MOST_STEPS:,} steps were recorded, too many to look "
+                        "at; explore one forward pass of a smaller network"
+                    )
+                seen.steps[out.node] = Step(args, out.data.copy(), calls, lines)
+            return out
+
+        def gradients(node: Node, g: Any, parents: Any, *rest: Any) -> Any:
+            parts = differentiate(node, g, parents, *rest)
+            seen.gradients[node] = raw(g).copy()
+            seen.parts[node] = [
+                None if parent is None else sum_to(raw(part), parent.shape).copy()
+                for parent, part in zip(parents, parts)
+            ]
+            return parts
+
+        primitive.on_tensors, primitive.gradients = on_tensors, gradients
+
+    for primitive in PRIMITIVES.values():
+        watch(primitive)
+    try:
+        with unit_by_unit():
+            yield seen
+    finally:
+        stack.forget()
+        for primitive in PRIMITIVES.values():  # the methods of the class show through again
+            del primitive.on_tensors, primitive.gradients
+
+
+@contextmanager
+def unit_by_unit() -> Iterator[None]:
+    """Inside this block a fractal block runs as it is written, unit after unit.
+
+    `fast/` runs several of its convolutions as one step. Those are put off; the functions that a
+    step is made of, such as `conv2d`, stay as quick as they are, and whole.
+    """
+    off = {name: RULES.pop(name) for name in list(RULES) if name.__module__.endswith(".fractal")}
+    try:
+        yield
+    finally:
+        RULES.update(off)
+
+
+def note_module(seen: Seen, module: Module) -> None:
+    """Keep the buffers of an outermost module as they are before the run, once."""
+    if id(module) not in seen.modules:
+        seen.modules[id(module)] = module
+        for buffer in module.buffers():
+            seen.buffers.setdefault(id(buffer), (buffer, buffer.data.copy()))
+
+
+class Code(NamedTuple):
+    """What matters of a function whose frame is on the stack."""
+
+    code: CodeType
+    is_quiet: bool
+    function: str  # its name, if it is one of the functions of `ops`
+    is_method: bool
+
+
+def looked_up(code: CodeType) -> Code:
+    """Where a function stands and what it is."""
+    file, name = code.co_filename, code.co_name
+    room = file[len(PACKAGE) :].partition(os.sep)[0] if file.startswith(PACKAGE) else ""
+    function = name if file in OPS and name in ops.__all__ else ""
+    return Code(code, room in QUIET, function, code.co_varnames[:1] == ("self",))
+
+
+class Stack:
+    """Reads what is running from Python's frames, up to the one that watches."""
+
+    def __init__(self, base: FrameType) -> None:
+        self.base: FrameType | None = base
+        self.codes: dict[int, Code] = {}  # by id, as it would take long to hash them
+        self.before: dict[FrameType, int] = {}  # the calls of the step before, numbered
+        self.count = 0
+
+    def read(self, frame: FrameType | None) -> tuple[list[Call], list[Line]]:
+        """The calls and the lines that are running, from the outermost to this frame."""
+        calls: list[Call] = []
+        lines: list[Line] = []
+        now: dict[FrameType, int] = {}
+        while frame is not None and frame is not self.base:
+            code = self.codes.get(id(frame.f_code))
+            if code is None:
+                self.codes[id(frame.f_code)] = code = looked_up(frame.f_code)
+            if not code.is_quiet:
+                lines.append((code.code, frame.f_lineno))
+                what: Any = code.function or None
+                if code.is_method and isinstance(own := frame.f_locals["self"], Module):
+                    what = own
+                if what is not None:
+                    # a frame that was running at the step before as well is still the same call
+                    now[frame] = number = self.before.get(frame) or self.next_number()
+                    if calls and calls[-1].what is what:  # `branches` in `forward`: the same call
+                        calls.pop()
+                    calls.append(Call(what, number))
+            frame = frame.f_back
+        self.before = now  # kept, so that no new frame can have the identity of an old one
+        return calls[::-1], lines[::-1]
+
+    def next_number(self) -> int:
+        self.count += 1
+        return self.count
+
+    def forget(self) -> None:
+        """Let go of the frames."""
+        self.base, self.before = None, {}
+
+
+def name_of(leaf: Tensor, frame: FrameType | None) -> dict[int, str]:
+    """The variable that holds a leaf in the nearest frame outside of the library: {id: name}."""
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    for variables in (frame.f_locals, frame.f_globals) if frame is not None else ():
+        for name, value in variables.items():
+            if value is leaf and not name.startswith("_"):
+                return {id(leaf): name}
+    return {}
