@@ -1,0 +1,459 @@
+// Main: holds the state, listens to buttons and keys, and lets the others show it.
+
+document.addEventListener('DOMContentLoaded', () => {
+  'use strict';
+
+  const { html, byId } = Dom;
+  const trace = JSON.parse(byId('trace').textContent);
+  const state = {
+    trace,
+    run: 0,
+    prepared: null,     // the run, with what Steps.prepare found out about it
+    nudges: [],         // of the run
+    nudge: 0,           // which of them is shown
+    position: 0,        // see steps.js
+    pinned: null,       // the box that was chosen by hand; null: the one of the current step
+    folded: new Set(),  // paths of modules that are drawn as one box
+    automatic: [],      // those that were folded to keep the picture small enough
+    predict: false,
+    revealed: false,
+    drag: null,         // {handle, at}
+    zoom: 'read',       // 'read': readable and as wide as the pane allows; 'whole'; or a number
+  };
+  let view = null;
+  let layout = null;
+  let drawn = null;
+  let trial = null;
+  let timer = null;
+  const panel = {};
+
+  // ----- Runs and folding -----
+
+  function setRun(index, keep) {
+    const before = state.prepared && keep ? place() : null;
+    state.run = index;
+    state.prepared = Steps.prepare(trace.runs[index]);
+    state.nudges = trace.runs[index].nudges;
+    state.nudge = 0;
+    state.drag = null;
+    state.revealed = false;
+    if (before === null) state.folded = Folding.initial(state.prepared.run);
+    fold(state.folded);
+    if (before !== null) goBackTo(before);
+    byId('slider').max = Steps.last(state.prepared);
+    buildTrial();
+    panel.list.replaceChildren(...Panel.list(state, { go }));
+  }
+
+  // Names that mean the same in each run: modules, name, and how often it was there before.
+  function names() {
+    const seen = new Map();
+    return new Map(state.prepared.run.nodes.map((node) => {
+      const name = JSON.stringify([node.group, node.name, node.label]);
+      const times = seen.get(name) || 0;
+      seen.set(name, times + 1);
+      return [node.id, `${name} ${times}`];
+    }));
+  }
+
+  function place() {
+    const known = names();
+    const now = Steps.at(state.prepared, state.position);
+    const length = now.mode === 'forward' ? state.prepared.F : state.prepared.B;
+    return {
+      now,
+      share: length > 0 ? now.k / length : 0,
+      node: known.get(now.node),
+      pinned: state.pinned !== null && state.pinned.startsWith('group:') ? state.pinned : known.get(state.pinned),
+    };
+  }
+
+  function goBackTo({ now, share, node, pinned }) {
+    const known = new Map([...names()].map(([id, name]) => [name, id]));
+    const { prepared } = state;
+    const length = now.mode === 'forward' ? prepared.F : prepared.B;
+    const id = known.get(node);
+    const found = now.mode === 'forward' ? prepared.rank.get(id) : prepared.visit.get(id);
+    const k = now.k === 0 ? 0 : found !== undefined ? found + 1 : Math.round(share * length);
+    state.position = Steps.position(prepared, now.mode, k);
+    state.pinned = view.boxes.has(pinned) ? pinned : view.boxOf.get(known.get(pinned)) ?? null;
+  }
+
+  // Take over which groups are folded, fold more if there are too many boxes, and draw anew.
+  function fold(folded, kept = null) {
+    const { folded: enough, added } = Folding.reduce(state.prepared.run, folded, kept);
+    state.folded = enough;
+    state.automatic = [...state.automatic.filter((path) => enough.has(path)), ...added];
+    view = Folding.view(state.prepared, enough);
+    if (state.pinned !== null && !view.boxes.has(state.pinned)) state.pinned = null;
+    layout = Layout.place(view);
+    drawn = Graph.draw(byId('graph'), layout, view, { select: selectBox });
+    setZoom();
+    sayFolds();
+  }
+
+  function sayFolds() {
+    const paths = [...state.folded].filter((path) => view.boxes.has(`group:${path}`));
+    const line = byId('folds');
+    line.replaceChildren();
+    if (paths.length === 0) return;
+    const many = state.automatic.some((path) => paths.includes(path));
+    line.append(many ? `Folded, so that at most ${Folding.LIMIT} boxes are drawn; open: ` : 'Folded; open: ');
+    paths.forEach((path) => line.append(html('button', { type: 'button', class: 'crumb', onclick: () => openGroup(path) }, path)));
+  }
+
+  function openGroup(path) {
+    const folded = new Set(state.folded);
+    folded.delete(path);
+    const first = view.boxes.get(`group:${path}`).nodes[0].id;
+    fold(folded, path);
+    state.pinned = view.boxOf.get(first);
+    show({ focus: state.pinned });
+  }
+
+  function foldGroup(path) {
+    fold(new Set([...state.folded].filter((other) => !other.startsWith(`${path}.`)).concat(path)));
+    state.pinned = `group:${path}`;
+    show({ focus: state.pinned });
+  }
+
+  function selectBox(box) {
+    if (box.path !== null) {
+      openGroup(box.path);
+      return;
+    }
+    state.pinned = box.id;
+    const nudge = state.nudges.findIndex((one) => one.leaf === box.id);
+    if (nudge >= 0) state.nudge = nudge;
+    const handle = state.prepared.run.handles.find((one) => one.leaf === box.id);
+    if (handle && (trial === null || trial.handle.leaf !== box.id) && !Shown.moved(state)) {
+      state.drag = { handle, at: handle.at };
+      buildTrial();
+    }
+    show();
+  }
+
+  // ----- Steps -----
+
+  const boxAt = (position) => {
+    const { node } = Steps.at(state.prepared, position);
+    return node === null ? null : view.boxOf.get(node);
+  };
+
+  // The steps inside a folded box count as one: stop only where it has done the last of them.
+  function isStop(position) {
+    const box = boxAt(position);
+    if (box === null || !box.startsWith('group:') || position === state.prepared.F) return true;
+    return position >= Steps.last(state.prepared) || boxAt(position + 1) !== box;
+  }
+
+  function goTo(position, animate = true) {
+    const end = Steps.last(state.prepared);
+    state.position = Math.max(0, Math.min(end, position));
+    state.pinned = null;
+    state.revealed = false;
+    show({ animate });
+  }
+
+  function move(way) {
+    const end = Steps.last(state.prepared);
+    let position = state.position + way;
+    while (position > 0 && position < end && !isStop(position)) position += way;
+    if (position >= 0 && position <= end) goTo(position, way > 0);
+  }
+
+  const go = (mode, k) => { pause(); goTo(Steps.position(state.prepared, mode, k)); };
+
+  function reveal() {
+    if (!Shown.of(state).covered) return;
+    state.revealed = true;
+    const inside = byId('panel').contains(document.activeElement);
+    show({ animate: true });
+    if (inside) byId('panel').focus();
+  }
+
+  // ----- Playing -----
+
+  function play() {
+    if (state.position >= Steps.last(state.prepared)) goTo(0);
+    const tick = () => {
+      const { F } = state.prepared;
+      if (Shown.of(state).covered) reveal();
+      else move(1);
+      const over = state.position === F || state.position >= Steps.last(state.prepared);
+      if (over && !Shown.of(state).covered) pause();
+      else timer = setTimeout(tick, Number(byId('speed').value));
+    };
+    timer = setTimeout(tick, 150);
+    showPlaying();
+  }
+
+  function pause() {
+    clearTimeout(timer);
+    timer = null;
+    showPlaying();
+  }
+
+  function showPlaying() {
+    byId('play').textContent = timer === null ? 'Play' : 'Pause';
+    byId('play').setAttribute('aria-label', timer === null ? 'Play' : 'Pause');
+  }
+
+  const toggle = () => { if (timer === null) play(); else pause(); };
+
+  function playMode(mode) {
+    pause();
+    const now = Steps.at(state.prepared, state.position);
+    const end = mode === 'forward' ? state.prepared.F : Steps.last(state.prepared);
+    if (now.mode !== mode || state.position === end) goTo(Steps.position(state.prepared, mode, 0));
+    play();
+  }
+
+  // ----- Trials -----
+
+  function buildTrial() {
+    trial = Trials.drag(state, { drag: dragTo, live: runLive });
+    panel.drag.replaceChildren(...(trial === null ? [] : [trial.root]));
+  }
+
+  function dragTo(handle, at) {
+    const other = trial.handle !== handle;
+    state.drag = { handle, at };
+    if (other) buildTrial();
+    show();
+  }
+
+  async function runLive(handle, value) {
+    const body = JSON.stringify({ run: state.run, leaf: handle.leaf, index: handle.index, value });
+    try {
+      const answer = await fetch(trace.live, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+      if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+      trace.runs[state.run] = (await answer.json()).run;
+    } catch (error) {
+      byId('sentence').textContent = `The Python that serves this page did not answer: ${error.message}`;
+      return;
+    }
+    setRun(state.run, true);
+    show();
+  }
+
+  // ----- Showing -----
+
+  function sentence(shown) {
+    const { now } = shown;
+    const { prepared } = state;
+    const loss = shown.value(prepared.run.output);
+    const reached = Numbers.isSingle(loss) ? ` It ends in ${Numbers.format(loss.rows[0][0])}.` : '';
+    if (now.mode === 'forward' && now.k === 0) return 'Start here: press Forward ▾ and watch the values come, or → for one step. Then Backward ▴ follows the gradient up.';
+    if (now.mode === 'backward' && now.k === 0) return 'Backward starts at the end: the gradient of the loss with respect to itself is 1. Press → and it moves up.';
+    const node = prepared.nodes.get(now.node);
+    const box = view.boxes.get(view.boxOf.get(node.id));
+    let text = (now.mode === 'forward' ? node.forward : node.backward) || node.label;
+    if (box.path !== null) text = `${box.label}, folded: ${box.steps} steps. The last: ${text}`;
+    if (!/[.!?]$/.test(text)) text += '.';
+    if (now.mode === 'forward' && now.k === prepared.F) return `${text}${reached} Now press Backward ▴.`;
+    if (shown.covered) return `${text} What does each input get? Think, then reveal (R).`;
+    const sums = shown.given.filter((entry) => entry.before && entry.part);
+    if (sums.length > 0) {
+      const { input, before, part, after } = sums[0];
+      const to = prepared.nodes.get(input).label || 'its input';
+      text += Numbers.isSingle(part)
+        ? ` At ${to} paths meet, and gradients add: ${[before, part].map((s) => Numbers.format(s.rows[0][0])).join(' + ')} = ${Numbers.format(after.rows[0][0])}.`
+        : ` At ${to} paths meet, and gradients add.`;
+    }
+    if (now.mode === 'backward' && now.k === prepared.B) text += ' That was the last step: each leaf has its gradient.';
+    return text;
+  }
+
+  // Everything that depends on the state; `focus` is a box to be focused, `animate` a step taken.
+  function show({ animate = false, focus = null } = {}) {
+    const { prepared } = state;
+    const shown = Shown.of(state);
+    const { now } = shown;
+    const current = now.node === null ? null : view.boxOf.get(now.node);
+    const start = view.boxOf.get(now.mode === 'backward' ? prepared.run.output : prepared.run.nodes[0].id);
+    const selected = state.pinned ?? current ?? start;
+    document.body.dataset.mode = now.mode;
+    byId('slider').value = state.position;
+    const total = now.mode === 'forward' ? prepared.F : prepared.B;
+    const count = `${now.mode === 'forward' ? 'Forward' : 'Backward'} ${now.k} of ${total}`;
+    byId('count').textContent = count;
+    byId('slider').setAttribute('aria-valuetext', count);
+    const text = sentence(shown);
+    if (byId('sentence').textContent !== text) byId('sentence').textContent = text;
+    byId('forward').setAttribute('aria-pressed', String(now.mode === 'forward'));
+    byId('backward').setAttribute('aria-pressed', String(now.mode === 'backward'));
+    for (const [id, off] of [['first', 0], ['back', 0], ['next', Steps.last(prepared)], ['last', Steps.last(prepared)]]) {
+      byId(id).setAttribute('aria-disabled', String(state.position === off));
+    }
+    Graph.update(drawn, state, shown, selected, animate);
+    const inside = panel.box.contains(document.activeElement);
+    panel.box.replaceChildren(...Panel.box(state, shown, view.boxes.get(selected), {
+      fold: foldGroup, open: openGroup, reveal, nudge: chooseCell,
+      select: (id) => { state.pinned = view.boxOf.get(id); show(); },
+    }).filter(Boolean));
+    if (inside) byId('panel').focus({ preventScroll: true });
+    showNudge(shown);
+    if (trial !== null) Trials.update(state, shown, trial);
+    Panel.markList(panel.list, now);
+    if (focus !== null) drawn.boxes.get(focus).g.focus({ preventScroll: true });
+    bringIntoView(focus ?? (animate ? current : null));
+    writeAddress(now);
+  }
+
+  function showNudge(shown) {
+    const active = panel.nudge.contains(document.activeElement) ? document.activeElement.id : null;
+    panel.nudge.replaceChildren(...Trials.nudge(state, shown, { chooseNudge: (i) => { state.nudge = i; show(); } }).filter(Boolean));
+    if (active && byId(active)) byId(active).focus();
+  }
+
+  function chooseCell(leaf, [i, j]) {
+    state.nudge = state.nudges.findIndex((one) => one.leaf === leaf && one.cell && one.cell[0] === i && one.cell[1] === j);
+    show();
+  }
+
+  function writeAddress(now) {
+    const usual = Folding.initial(state.prepared.run);
+    const { handles } = state.prepared.run;
+    Address.write([
+      ['run', String(state.run)], ['mode', now.mode], ['step', String(now.k)], ['node', state.pinned],
+      ['predict', state.predict ? '1' : null],
+      ['drag', Shown.moved(state) ? `${handles.indexOf(state.drag.handle)}:${state.drag.at}` : null],
+      ...[...usual].filter((path) => !state.folded.has(path)).map((path) => ['open', path]),
+      ...[...state.folded].filter((path) => !usual.has(path)).map((path) => ['fold', path]),
+    ]);
+  }
+
+  function restore() {
+    const wanted = Address.read();
+    const index = wanted.run !== null && trace.runs[wanted.run] ? wanted.run : 0;
+    state.pinned = null;
+    setRun(index, false);
+    if (wanted.open.length + wanted.fold.length > 0) {
+      const folded = new Set([...state.folded].filter((path) => !wanted.open.includes(path)));
+      const known = new Set(state.prepared.run.nodes.flatMap(Folding.paths));
+      fold(new Set([...folded, ...wanted.fold.filter((path) => known.has(path))]), wanted.open[0] ?? null);
+    }
+    byId('run').value = String(index);
+    state.predict = wanted.predict;
+    byId('predict').checked = wanted.predict;
+    state.revealed = false;
+    state.position = Steps.position(state.prepared, wanted.mode, wanted.step ?? 0);
+    const handle = state.prepared.run.handles[wanted.drag[0]];
+    if (handle && handle.steps[wanted.drag[1]]) {
+      state.drag = { handle, at: wanted.drag[1] };
+      buildTrial();
+    }
+    if (wanted.node !== null && view.boxes.has(wanted.node)) state.pinned = wanted.node;
+    show();
+    const { node } = Steps.at(state.prepared, state.position);
+    bringIntoView(node === null ? null : view.boxOf.get(node), 'instant');
+  }
+
+  // ----- Zoom and scrolling -----
+
+  function scale() {
+    const pane = byId('scroll');
+    const wide = (pane.clientWidth - 4) / layout.width;
+    if (state.zoom === 'read') return Math.min(1.15, Math.max(0.72, wide));
+    if (state.zoom === 'whole') return Math.min(1.15, wide, Math.max(0.1, (pane.clientHeight - 4) / layout.height));
+    return state.zoom;
+  }
+
+  function setZoom() {
+    const by = scale();
+    byId('graph').setAttribute('width', layout.width * by);
+    byId('graph').setAttribute('height', layout.height * by);
+  }
+
+  function bringIntoView(id, behavior = null) {
+    if (id === null || !drawn.boxes.has(id)) return;
+    const { box } = drawn.boxes.get(id);
+    const pane = byId('scroll');
+    const by = scale();
+    const room = 60;
+    const along = (centre, half, seen, size) => {
+      const [low, high] = [(centre - half) * by - room, (centre + half) * by + room];
+      return low >= seen && high <= seen + size ? seen : Math.max(0, centre * by - size / 2);
+    };
+    const left = along(box.cx, box.w / 2, pane.scrollLeft, pane.clientWidth);
+    const top = along(box.cy, box.h / 2, pane.scrollTop, pane.clientHeight);
+    const quiet = matchMedia('(prefers-reduced-motion: reduce)').matches || timer === null;
+    pane.scrollTo({ left, top, behavior: behavior ?? (quiet ? 'instant' : 'smooth') });
+  }
+
+  // ----- Listening -----
+
+  const KEYS = {
+    ArrowRight: () => { pause(); move(1); },
+    ArrowLeft: () => { pause(); move(-1); },
+    Home: () => { pause(); goTo(0, false); },
+    End: () => { pause(); goTo(Steps.last(state.prepared), false); },
+    ' ': toggle,
+    r: reveal,
+    f: () => playMode('forward'),
+    b: () => playMode('backward'),
+    '?': toggleHelp,
+    Escape: () => { if (!byId('help').hidden) toggleHelp(); else { state.pinned = null; show(); } },
+  };
+
+  function onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const tag = event.target.tagName;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(tag) && event.target.type !== 'checkbox') return;
+    if (event.key === ' ' && /^(BUTTON|INPUT)$/.test(tag)) return;
+    const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  function toggleHelp() {
+    const help = byId('help');
+    help.hidden = !help.hidden;
+    byId('help-button').setAttribute('aria-expanded', String(!help.hidden));
+  }
+
+  function writeHelp() {
+    const keys = [['→ ←', 'a step on, a step back'], ['Space', 'play, pause'], ['F B', 'play forward, backward'], ['Home End', 'to the first, the last step'],
+      ['R', 'reveal what is covered'], ['Tab Enter', 'go from box to box, choose one'], ['Esc', 'back to the box of the current step'], ['?', 'this help']];
+    const signs = [['blue box', 'its value is being computed, or is there'], ['orange', 'gradients: ∂ is the gradient of the loss with respect to the number in the box'],
+      ['two small squares', 'the value, and framed in orange the gradient, of an array: blue below zero, orange above'],
+      ['a + b = c', 'paths meet, and their gradients add'], ['dashed', 'left out by drop-path: not computed'], ['+ name', 'a module folded into one box; choose it to open it']];
+    const table = (rows) => html('dl', {}, ...rows.flatMap(([what, says]) => [html('dt', {}, what), html('dd', {}, says)]));
+    byId('help').append(table(keys), table(signs), html('p', {}, 'The address of the page holds the step: copy it to lead somebody there.'));
+  }
+
+  function start() {
+    for (const name of ['box', 'nudge', 'drag', 'list']) {
+      panel[name] = html('div', { class: `part ${name}` });
+    }
+    byId('panel').append(panel.box, panel.drag, panel.nudge, panel.list);
+    if (trace.note) byId('panel').prepend(html('p', { class: 'note' }, trace.note));
+    trace.runs.forEach((run, i) => byId('run').append(html('option', { value: i }, run.name)));
+    byId('run-label').hidden = trace.runs.length < 2;
+    writeHelp();
+    byId('run').addEventListener('change', (event) => { pause(); setRun(Number(event.target.value), true); show(); });
+    byId('forward').addEventListener('click', () => playMode('forward'));
+    byId('backward').addEventListener('click', () => playMode('backward'));
+    byId('first').addEventListener('click', KEYS.Home);
+    byId('back').addEventListener('click', KEYS.ArrowLeft);
+    byId('play').addEventListener('click', toggle);
+    byId('next').addEventListener('click', KEYS.ArrowRight);
+    byId('last').addEventListener('click', KEYS.End);
+    byId('slider').addEventListener('input', (event) => { pause(); goTo(Number(event.target.value)); });
+    byId('predict').addEventListener('change', (event) => { state.predict = event.target.checked; state.revealed = false; show(); });
+    byId('help-button').addEventListener('click', toggleHelp);
+    byId('skip').addEventListener('click', (event) => { event.preventDefault(); byId('panel').focus(); });
+    const zoom = (by) => { state.zoom = Math.max(0.1, Math.min(3, scale() * by)); setZoom(); };
+    byId('smaller').addEventListener('click', () => zoom(1 / 1.25));
+    byId('larger').addEventListener('click', () => zoom(1.25));
+    byId('fit').addEventListener('click', () => { state.zoom = state.zoom === 'whole' ? 'read' : 'whole'; setZoom(); });
+    window.addEventListener('resize', () => { if (typeof state.zoom === 'string') setZoom(); });
+    window.addEventListener('hashchange', () => { pause(); restore(); });
+    document.addEventListener('keydown', onKey);
+    restore();
+  }
+
+  start();
+});
