@@ -16,25 +16,17 @@ def pyodide(tmp_path_factory):
     return folder
 
 
-def built(folder, pyodide):
-    for package in ("jupyterlite_core", "jupyterlite_pyodide_kernel", "latex2mathml"):
-        pytest.importorskip(package, reason="the site needs pip install -e '.[site]'")
-    from tutorials import web
-
-    return web.build(folder / "site", pyodide)
-
-
 @pytest.fixture(scope="session")
-def offline(tmp_path_factory, browser, pyodide):
+def offline(browser, pyodide, build_site):
     """The address of a site that has Pyodide in it."""
-    with lite.served(built(tmp_path_factory.mktemp("offline"), pyodide)) as address:
+    with lite.served(build_site("offline", pyodide)) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
-def online(tmp_path_factory, browser, pyodide):
+def online(browser, pyodide, site):
     """The address of a site that takes Pyodide from its CDN."""
-    with lite.served(built(tmp_path_factory.mktemp("online"), None)) as address:
+    with lite.served(site) as address:
         yield address
 
 

@@ -46,11 +46,12 @@ def build(folder: Path, pyodide: Path | None = None) -> Path:
         )
     if folder.exists():
         raise FileExistsError(f"site: {folder} is there already; choose another, or remove it")
+    runtime = None if pyodide is None else packages.pyodide_files(pyodide)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as work:
         draft = Path(work) / "site"
         build_lite(Path(work), draft / "lite")
-        write_python(draft / "lite" / "static", pyodide)
+        write_python(draft / "lite" / "static", runtime)
         pages.write_pages(draft, TUTORIALS)
         draft.rename(folder)
     return folder
@@ -111,10 +112,12 @@ def lite_settings() -> dict[str, object]:
     }
 
 
-def write_python(static: Path, pyodide: Path | None) -> None:
-    """The library's wheel and, if a folder with Pyodide is given, Pyodide."""
-    if pyodide is not None:
-        packages.copy_pyodide(pyodide, static / "pyodide")
-    home = packages.CDN if pyodide is None else "../pyodide/"
+def write_python(static: Path, runtime: list[Path] | None) -> None:
+    """The library's wheel and, if Pyodide is not to come from its CDN, the files of Pyodide."""
+    if runtime is not None:
+        (static / "pyodide").mkdir(parents=True)
+        for path in runtime:
+            shutil.copyfile(path, static / "pyodide" / path.name)
+    home = packages.CDN if runtime is None else "../pyodide/"
     packages.write_packages(static / "tinyfractal", home)
     shutil.copyfile(HERE / "pyodide.js", static / "tinyfractal" / "pyodide.js")

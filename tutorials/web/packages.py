@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import json
 import re
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -96,8 +95,8 @@ def needed(lock: dict[str, Any]) -> list[str]:
     return sorted(found - set(NEEDS))
 
 
-def copy_pyodide(source: Path, target: Path) -> None:
-    """Copy Pyodide's runtime and packages, after checking that all are there and unharmed."""
+def pyodide_files(source: Path) -> list[Path]:
+    """Pyodide's runtime and the packages that are needed, checked to be there and unharmed."""
     says = "site: pyodide: expected a folder with the runtime and the packages of Pyodide"
     missing = [name for name in RUNTIME if not (source / name).is_file()]
     if missing:
@@ -121,9 +120,7 @@ def copy_pyodide(source: Path, target: Path) -> None:
                 f"site: pyodide: {entry['file_name']} in {source} is not the file that {LOCK} "
                 "names: its SHA-256 is another; download it again"
             )
-    target.mkdir(parents=True)
-    for file in [*RUNTIME, *(entry["file_name"] for entry in entries)]:
-        shutil.copyfile(source / file, target / file)
+    return [source / name for name in [*RUNTIME, *(entry["file_name"] for entry in entries)]]
 
 
 def write_packages(folder: Path, home: str) -> None:

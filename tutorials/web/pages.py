@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shutil
@@ -77,11 +78,13 @@ EXPLORE = {
 def explorer_pages(folder: Path) -> None:
     """Pages that show a forward and a backward run step by step, as the command line makes them."""
     folder.mkdir()
+    environment = {**os.environ, "TINYFRACTAL_BACKEND": "numpy"}  # the same numbers everywhere
     for name in EXPLORE:
         command = [sys.executable, "-m", "tinyfractal", "explore", name]
         run = subprocess.run(
-            [*command, "--out", str(folder / f"{name}.html")], capture_output=True, text=True
-        )
+            [*command, "--out", str(folder / f"{name}.html")],
+            env=environment, capture_output=True, text=True,
+        )  # fmt: skip
         if run.returncode:
             raise RuntimeError(f"site: the page {name} could not be made:\n{run.stderr}")
 
