@@ -1,6 +1,7 @@
 """Each command does what it says, and shows it."""
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ from tinyfractal.train.checkpoint import load_checkpoint, save_checkpoint
 draw_curves, pictures = cli.train._draw_curves, cli.predict._pictures
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--epochs", "1", "--columns", "2", "--channels", "4,6", "--drop-path", "0"]
-COMMANDS = ("train", "evaluate", "predict", "recurse", "draw", "gradcheck", "info")
+COMMANDS = ("train", "evaluate", "predict", "recurse", "draw", "explore", "gradcheck", "info")
 NAMES = ("confusion", "mistakes")
 HAS_PLOT = importlib.util.find_spec("matplotlib") is not None
 needs_plot = pytest.mark.skipif(not HAS_PLOT, reason="needs matplotlib")
@@ -353,6 +354,65 @@ def test_draw_into_a_folder_and_as_pdf(capsys):
     run(capsys, "draw", "--columns", 1, "--out", "pictures/one.pdf")
     names = {"fractal-block.svg", "fractal-block.png", "one.pdf"}
     assert {path.name for path in Path("pictures").iterdir()} == names
+
+
+@pytest.mark.parametrize("what", ["neuron", "perceptron", "block", "network"])
+def test_explore_writes_a_page(capsys, what):
+    small = {"block": ["--columns", 2], "network": ["--channels", 2, "--images", 1]}
+    (line,) = run(capsys, "explore", what, *small.get(what, []))
+    assert re.fullmatch(rf"wrote explore-{what}\.html \(\d+ kB\); open it in a browser", line)
+    trace = traced(f"explore-{what}.html")
+    many = {"neuron": 1, "perceptron": 1, "block": 4, "network": 4}[what]  # all, two columns, local
+    assert len(trace["runs"]) == many
+    kinds = [[node["kind"] for node in one["nodes"]] for one in trace["runs"]]
+    assert ["ghost" in run for run in kinds] == [False] + [True] * (many - 1)
+
+
+def traced(file):
+    """What a page knows."""
+    data = Path(file).read_text("utf-8").partition('id="trace">')[2].partition("</script>")[0]
+    return json.loads(data)
+
+
+PROGRAM = """
+import tinyfractal as tf
+w = tf.Tensor(3.0, requires_grad=True)
+y = w * w
+"""
+
+
+@pytest.mark.parametrize("loss", ["loss = y + 1.0", "def loss(): return w * w + 1.0"])
+def test_explore_of_a_program_shows_its_loss(capsys, loss):
+    Path("mine.py").write_text(f"{PROGRAM}{loss}\n")
+    run(capsys, "explore", "mine.py", "--out", "page.html")
+    trace = traced("page.html")
+    nodes = {node["name"]: node for node in trace["runs"][0]["nodes"]}
+    assert nodes["w"]["grad"]["rows"] == [[6.0]]
+    assert nodes["add"]["value"]["rows"] == [[10.0]]
+    assert ("mine.py", loss) in {(line["file"], line["code"]) for line in trace["sources"]}
+
+
+def test_explore_says_what_is_wrong(capsys):
+    Path("empty.py").write_text("x = 1\n")
+    Path("trained.py").write_text(f"{PROGRAM}y.backward()\nloss = y\n")
+    Path("explore-neuron.html").write_text("mine")
+    for words, message in (
+        (["empty.py"], "empty.py should leave its loss in a variable `loss`"),
+        (["nowhere.py"], "there is no file nowhere.py"),
+        (["trained.py"], "was freed by its backward()"),
+        (["neuron"], "explore-neuron.html is there already"),
+        (["neuron", "--out", "page.pdf"], "should end in .html"),
+        (["block", "--columns", "9"], "--columns"),
+        (["network", "--columns", "8", "--channels", "64"], "too many for a page"),
+        (["tree"], "expected neuron, perceptron, block, network or a file that ends in .py"),
+    ):
+        try:
+            status = main(["explore", *words])
+        except SystemExit as end:
+            status = end.code
+        assert status != 0
+        assert message in capsys.readouterr().err
+    assert Path("explore-neuron.html").read_text() == "mine"
 
 
 def test_gradcheck_forgets_no_function_and_no_layer(capsys):

@@ -6,8 +6,12 @@ The page itself is tested in a browser, in `tests/browser`.
 import base64
 import gzip
 import html
+import http.client
 import json
+import queue
 import re
+import threading
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ from tinyfractal.draw.layout import alive_paths
 from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.errors import GraphError, OutOfRangeError, ShapeError
 from tinyfractal.explore import examples, watch
+from tinyfractal.explore.live import Live, serve
 from tinyfractal.explore.rules import row
 from tinyfractal.explore.words import WORDS
 
@@ -428,3 +433,59 @@ def test_endless_computations_are_refused(monkeypatch):
 
     with pytest.raises(OutOfRangeError, match="more than 50 steps were recorded"):
         tf.explore(long)
+
+
+# ----- With Python behind it -----
+
+
+def test_a_typed_number_is_computed_and_what_was_moved_stays_moved():
+    tf.seed(0)
+    live = Live({"a": examples.neuron(), "b": examples.neuron()})
+    ids = {node["name"]: node["id"] for node in live.page.trace["runs"][0]["nodes"]}
+    live.drag(0, ids["w"], [], 2.0)
+    nodes = by_name(live.drag(0, ids["b"], [], 1.0))
+    assert rows(nodes["tanh"]["value"]).item() == pytest.approx(np.tanh(5.0), rel=1e-5)
+    other = by_name(live.drag(1, ids["b"], [], 0.0))
+    assert rows(other["tanh"]["value"]).item() == pytest.approx(np.tanh(1.0), rel=1e-5)
+    live.restart()
+    nodes = by_name(live.drag(0, ids["x"], [], 0.0))
+    assert rows(nodes["tanh"]["value"]).item() == pytest.approx(np.tanh(-0.3), rel=1e-5)
+
+
+def test_live_refuses_what_is_not_there():
+    live = Live(examples.neuron())
+    leaf = next(node["id"] for node in live.page.trace["runs"][0]["nodes"] if node["name"] == "w")
+    for run, key, index in ((1, leaf, []), (0, "n99", []), (0, leaf, [0]), (-1, leaf, [])):
+        with pytest.raises(OutOfRangeError, match="that can be moved"):
+            live.drag(run, key, index, 1.0)
+    with pytest.raises(OutOfRangeError, match="a finite number"):
+        live.drag(0, leaf, [], float("nan"))
+
+
+def ask(address, path="", body=None, **headers):
+    """(status, text) of a request."""
+    where = urlsplit(address)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=10)
+    connection.request("GET" if body is None else "POST", where.path + path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_the_server_answers_its_page_only():
+    live, address = Live(examples.neuron()), queue.Queue()
+    thread = threading.Thread(target=serve, args=(live, address.put), daemon=True)
+    thread.start()
+    home = address.get(timeout=10)
+    assert home.startswith("http://127.0.0.1:")
+    assert ask(home) == (200, live.page.html)
+    leaf = next(node["id"] for node in live.page.trace["runs"][0]["nodes"] if node["name"] == "w")
+    question = {"run": 0, "leaf": leaf, "index": [], "value": 0.0}
+    status, text = ask(home, "drag", json.dumps(question))
+    assert status == 200
+    nodes = by_name(json.loads(text)["run"])
+    assert rows(nodes["tanh"]["value"]).item() == pytest.approx(np.tanh(-0.3), rel=1e-5)
+    assert ask(home, "drag", "not json")[0] == 400
+    assert ask(home, "drag", json.dumps({**question, "value": "x"}))[0] == 400
+    assert ask(home, "drag", " " * 20_000)[0] == 400
+    assert ask(home, "other")[0] == 404
+    assert ask(home, Host="attacker.example")[0] == 404  # a name that was pointed at this machine

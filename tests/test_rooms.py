@@ -15,9 +15,9 @@ import tinyfractal as tf
 
 ROOT = Path(tf.__file__).parent
 ROOMS = [  # each a folder or a file, in the order in which one reads them
-    "errors", "check", "files", "backend", "engine", "guards", "ops", "nn", "counting", "fractal",
-    "optim", "zoo", "recurse", "progress", "data", "recipe", "train", "fast", "draw", "explore",
-    "cli", "__main__",
+    "errors", "check", "browser", "files", "backend", "engine", "guards", "ops", "nn", "counting",
+    "fractal", "optim", "zoo", "recurse", "progress", "data", "recipe", "train", "fast", "draw",
+    "explore", "cli", "__main__",
 ]  # fmt: skip
 APART = {"__init__", "_startup"}  # the names that users see, and what runs before all else
 

@@ -136,7 +136,7 @@ forward64 = errors(forward_difference, np.float64)
 central64 = errors(central_difference, np.float64)
 central32 = errors(central_difference, np.float32)
 
-# %% tags=["thumbnail"]
+# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
 plt.loglog(steps, forward64, label="forward, float64")
 plt.loglog(steps, central64, label="central, float64")
 plt.loglog(steps, central32, label="central, float32", color="tab:red", lw=1)
@@ -147,6 +147,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # The curve is a **V**. Read it from the right. At first the error falls as the formulas say: when
 # $h$ is ten times smaller, so is the error of the forward difference, and that of the central one
 # is a hundred times smaller. Then it turns and *grows*.
@@ -159,6 +161,8 @@ plt.show()
 #
 # $$\text{error} \approx \underbrace{\tfrac{h^2}{6}\,|f'''|}_{\text{the formula}}
 # + \underbrace{\tfrac{\varepsilon}{h}\,|f|}_{\text{rounding}}$$
+#
+# </details>
 #
 # The best $h$ is where the two parts are about equal. With $f$ and its derivatives near 1 that is
 # $h^2 \approx \varepsilon / h$, so $h \approx \sqrt[3]{\varepsilon}$. For the forward difference it

@@ -205,7 +205,7 @@ assert math.isclose(walked, 6.0)
 # times is the function called?** Make a guess before you run the cell.
 
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 def doubled(x, times):
     for _ in range(times):
         x = add(x, x)
@@ -222,10 +222,14 @@ for times in (1, 2, 3, 5, 10, 15):
 assert calls(doubled(Value(1.0), 15)) == 2**16 - 1
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Each doubling doubles the work: the number of *ways* grows exponentially while the number of
 # *nodes* grows by one. In the networks to come one number is used by many others, so this is no
 # rare case. We want to visit each node **once**, and let it pass on the sum of all it has
 # received.
+#
+# </details>
 #
 # ## Mistake 2: the wrong order
 #
@@ -539,7 +543,7 @@ def roll(reset, steps=40, lr=0.05):
 rolled = {True: roll(True), False: roll(False)}
 trained = {True: losses, False: train(new_network(np.random.default_rng(0)), 100, 3.0, False)}
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 _, panels = plt.subplots(1, 2, figsize=(7.2, 3.0))
 for axes, curves, name in zip(panels, (rolled, trained), ("w", "loss of the network")):
     axes.plot(curves[True], color=BLUE, label="with reset")
@@ -558,9 +562,13 @@ assert (
 )
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # With the reset, $w$ comes to rest at 3. Without it, $w$ swings like a ball in a bowl without
 # friction: at the bottom the last gradient is 0, but the sum of the earlier ones carries it on. The
 # network does the same in many directions at once, and its loss is still jumping at the end.
+#
+# </details>
 #
 # This mistake is the most treacherous of the three, because it does not always look bad. Try the
 # network with a smaller learning rate:

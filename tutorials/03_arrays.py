@@ -127,7 +127,7 @@ gallery = {
     "x @ W": lambda x: x @ W,
 }
 
-# %% tags=["thumbnail"]
+# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
 _, panels = plt.subplots(2, 4, figsize=(7.6, 3.9), sharex=True)
 for axes, (name, f) in zip(panels.flat, gallery.items()):
     J = jacobian(f, x)
@@ -142,10 +142,14 @@ for axes in panels[:, 0]:
 plt.show()
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Most of it is white. What looks at each number by itself has a diagonal. What only moves or picks
 # numbers has a single 1 in each row. A sum has ones where a number is counted. What there is to
 # know is *where* the entries are and how large, and one can say that without writing down the
 # zeros.
+#
+# </details>
 #
 # ## Nobody builds it
 #
@@ -361,7 +365,7 @@ for one, other in (
 # eight fit?
 
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 def candidates(g, other):
     """The eight products of g and other, where the shapes allow them."""
     for flip_g, flip_o, swap in itertools.product((False, True), repeat=3):
@@ -382,10 +386,14 @@ print("gradient of b:", for_b, "   with other = a")
 assert for_a == ["g @ other.T"] and for_b == ["other.T @ g"]
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # One each, if the three lengths differ. You need not remember the gradient of a matrix product:
 # write down the shapes, and there is one way to put them together.
 #
 # $$g_a = g\, b^\top \qquad g_b = a^\top g$$
+#
+# </details>
 #
 # The shapes only leave one candidate; that it is *right* the judge must say. (Or the formula:
 # $y_{ij} = \sum_p a_{ip} b_{pj}$, so $a_{ip}$ is used in every $y_{ij}$ of its row, each time with
@@ -454,7 +462,7 @@ assert put_back(g, None, x)[2, 0] == 1 and scatter_add(g, None, x)[2, 0] == 2
 # gets the gradient, the others get 0. **Predict:** what if two are equally large?
 
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 def max_rule(g, y, x):
     hit = x == y[:, None]
     return g[:, None] * hit / hit.sum(axis=1, keepdims=True)  # equals share
@@ -475,11 +483,15 @@ print("tinyfractal:", x.grad.numpy())
 assert np.allclose(x.grad.numpy(), 1 / 3)
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Nudge one of two equals up, and the maximum rises; nudge it down, and the other one still holds
 # it. The function has a corner there, like relu at 0. Central differences average the two sides and
 # say ½ for each, however many there are. Sharing equally says ⅓ each for three. Neither is wrong:
 # at a corner there is no derivative. tinyfractal shares, so that no gradient is gained or lost; the
 # judge has to stay away from corners.
+#
+# </details>
 #
 # ## Why the judge needs a random g
 #

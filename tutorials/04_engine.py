@@ -220,7 +220,7 @@ for name, f in operations.items():
     held[name] = megabytes() - before
     tracemalloc.stop()
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 plt.figure(figsize=(6.4, 2.6))
 bars = plt.barh(list(held), list(held.values()), color="tab:blue", height=0.6)
 plt.bar_label(bars, fmt="%.0f MB", padding=4)
@@ -234,11 +234,15 @@ assert 19 < held["sin(y)"] < 22 and 19 < held["tanh(sin(y))"] < 22
 assert 38 < held["y * sin(y)"] < 43
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # The first three hold one array, the result in hand. `y * 0.9` keeps the number 0.9, which is what
 # the rule for `y` needs; the rule for 0.9 is never asked, because 0.9 needs no gradient. The sine
 # keeps its input each time, and the product keeps both factors, so one array more. And why do the
 # two operations in `tanh(sin(y))` hold no more than one? The tanh keeps its output, and the next
 # sine keeps its input. That is the same array.
+#
+# </details>
 #
 # ## There and back
 #
@@ -337,7 +341,11 @@ assert np.array_equal(x.grad.numpy(), [4, 8])
 
 # %%
 def length(place):
-    return 1 + max((length(parent) for parent in place.parents if parent is not None), default=0)
+    longest = 0
+    for parent in place.parents:
+        if parent is not None:
+            longest = max(longest, length(parent))
+    return 1 + longest
 
 
 x = tf.Tensor(1.0, requires_grad=True)
@@ -405,7 +413,7 @@ else:
 # **Predict:** now we change it inside `no_grad`, as optimizers do. We compute $\sin x$ and $e^x$,
 # change $x$, and ask for both gradients. Which of the two is refused?
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 for function in (tf.sin, tf.exp):
     x = tf.Tensor([0.5, 1.0], requires_grad=True)
     y = function(x).sum()
@@ -422,9 +430,13 @@ for function in (tf.sin, tf.exp):
         assert np.allclose(x.grad.numpy(), np.exp([0.5, 1.0]))
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Only `sin`. The rule of `exp` looks at the output, and $x$ had been forgotten. Nothing that it
 # needs was changed, and its gradient is right: it is that of the $x$ for which the value was
 # computed.
+#
+# </details>
 #
 # ## Three switches
 #

@@ -109,7 +109,7 @@ print(naive_softmax(np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [-5.0, 0.0, 5.0]
 #
 # So `[1, 2, 3]` and `[1001, 1002, 1003]` have the same softmax. **Will the code say so?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 with np.errstate(all="ignore"):
     print("1, 2, 3:          ", naive_softmax(np.array([[1.0, 2.0, 3.0]])))
     print("1001, 1002, 1003: ", naive_softmax(np.array([[1001.0, 1002.0, 1003.0]])))
@@ -118,10 +118,14 @@ print("e^z is too large for float32 from z =", np.log(np.finfo(np.float32).max))
 assert 88 < np.log(np.finfo(np.float32).max) < 89
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # $e^{1001}$ is larger than any float, so it becomes infinite, and infinity divided by infinity is
 # "not a number". In float32 this happens from 89 points on. The cure is to use what we know: only
 # differences count, so subtract the largest number of each row first. Then the largest exponential
 # is $e^0 = 1$, the sum is at least 1, and nothing can overflow.
+#
+# </details>
 #
 # We will soon need the logarithm of $p$ rather than $p$. It gets a function of its own, since
 # $\log$ of a probability that was rounded to 0 is $-\infty$:
@@ -316,7 +320,7 @@ for lr in (0.005, 0.01, 0.019):
 # %% [markdown]
 # Larger steps arrive sooner. **Predict:** what will `lr = 0.021` do?
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 path = descend(sgd(0.021), steps=100)
 for step in (0, 10, 50, 100):
     print(f"step {step:3}   a = {path[step, 0]:8.4f}   b = {path[step, 1]:12.2f}")
@@ -325,6 +329,8 @@ assert steps_needed(descend(sgd(0.0199), steps=3000)) is not None
 assert steps_needed(descend(sgd(0.0201), steps=3000)) is None
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # It flies out of the valley. Look at one direction alone, with steepness $\lambda$:
 #
 # $$b \leftarrow b - \text{lr} \cdot \lambda b = (1 - \text{lr} \cdot \lambda)\, b$$
@@ -334,6 +340,8 @@ assert steps_needed(descend(sgd(0.0201), steps=3000)) is None
 # the limit that the steepest direction sets. Along the valley, where $\lambda = 1$, a step then
 # shrinks $a$ by 2 % at most. **One learning rate for all is too large for one direction or too
 # small for another.** This is why people think about optimizers.
+#
+# </details>
 #
 # ## Momentum and Adam
 #
@@ -604,7 +612,7 @@ assert abs(history[-1]["test_accuracy"] - history[best]["test_accuracy"]) < 0.05
 # We try widths from 1 to 256 hidden units on the same 50 images. With 256 there are almost 20,000
 # weights, some 380 for each image. **Where is the test accuracy best?** Sketch the curve.
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 widths = [1, 2, 4, 8, 16, 64, 256]
 results = np.array(
     [
@@ -627,9 +635,14 @@ assert middle[:2, 0].max() < 0.8 and middle[3:, 0].min() == 1
 assert middle[-1, 1] > middle[:, 1].max() - 0.03 and middle[-1, 1] > 0.75
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # On the left the network underfits: one or two hidden units cannot tell ten digits apart, not even
 # in training. From 8 units on the training images are all right. But the test accuracy does
 # *not* fall when there are far more weights than images. The wide networks are as good as any here.
+#
+# </details>
+#
 # A gap remains between the two curves, and more units do not widen it. What narrows it is data:
 
 # %%

@@ -92,7 +92,7 @@ plt.show()
 # An image is white but for one black pixel in its middle, a 1 among zeros. The kernel is an F.
 # **What does the feature map look like?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 dot = np.zeros((11, 9))
 dot[5, 4] = 1.0
 letter = np.array([[1.0, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]])  # (5, 3): an F
@@ -106,11 +106,15 @@ plt.show()
 assert np.array_equal(result[1:6, 2:5], letter[::-1, ::-1])
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # The F lies on its head: turned by 180°, which is flipped along both axes. When the window lies to
 # the *right* of the dot, the dot is under the *left* of the kernel. Mathematicians call our sum a
 # *correlation*, and reserve "convolution" for the one that flips the kernel first, so that the F
 # comes out upright. In deep learning the kernel is learned, so flipping would make no difference,
 # and everybody says convolution. Remember the flip: it will come back.
+#
+# </details>
 #
 # ## Channels
 #
@@ -515,7 +519,7 @@ assert nets["conv_net"][0].count_parameters() < 0.5 * nets["mlp"][0].count_param
 # All digits of the training set are centred. We move each test image by one pixel to the left or to
 # the right, with white coming in. **How many will each network still get right?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 padded = np.pad(test.images, ((0, 0), (0, 0), (1, 1), (0, 0)))
 moved = {"left": padded[:, :, 2:], "not": test.images, "right": padded[:, :, :-2]}
 scores = {
@@ -529,11 +533,15 @@ for way in ("left", "right"):
     assert scores["conv_net"][way] < 0.9 and scores["mlp"]["not"] - scores["mlp"][way] > 0.4
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # The MLP loses more than 40 in a hundred: it has learned which pixels are dark. The convolutional
 # network keeps more, since its kernels still find their strokes one pixel further. But it is far
 # from untouched. Its convolutions move along with the image; its last linear layer does not. It
 # looks for each feature in one of 2 × 2 places, and pooling hides only some of the moves.
 # (Training with moved images, *augmentation*, is what helps most. `tf.data.shift` does that.)
+#
+# </details>
 #
 # ## What has it learned to look for?
 #

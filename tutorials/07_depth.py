@@ -102,7 +102,7 @@ for s in (0.01, 0.05, 0.5):
 # Somebody takes $s = 0.1$ instead of $0.125$: only 20 % too small. **How much of the signal is left
 # after 40 layers?** A half, a tenth, less?
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 for s, color in ((0.15, "tab:red"), (0.125, "black"), (0.1, "tab:orange"), (0.05, "tab:blue")):
     sizes = signal(s)
     plt.semilogy(np.arange(1, 41), sizes, color=color)
@@ -116,9 +116,13 @@ print(f"s = 0.1: {left:.1e} of the signal is left; 0.8 to the power 39 is {0.8**
 assert left < 1e-3 < 100 < signal(0.15)[-1] and 0.2 < signal(0.125)[-1] < 5
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Less than a thousandth. Depth turns a small mistake into a large one, because it is a power. The
 # window is narrow: at $s = 0.15$, 20 % too large, the signal has already grown a hundredfold and
 # more. (The black line wanders: the argument is about averages, and 128 numbers are not many.)
+#
+# </details>
 #
 # The older rule is **Xavier initialization** (Glorot & Bengio 2010). It was made for activations
 # like tanh, which near 0 are almost the identity, so there is no lost half: forward asks for
@@ -197,7 +201,7 @@ def probe(layers):
 # layer's weights get the smallest gradient: the first layer's, the last one's, a middle one's?**
 # And how is it with the logistic function, $1 / (1 + e^{-z})$, in the place of the ReLU?
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 cases = {
     "s = 0.15": (stack(normal(0.15)), "tab:red"),
     "He": (stack(tf.init.he_normal), "black"),
@@ -215,10 +219,14 @@ axes[0].legend(loc=(0.03, 0.14), fontsize=9)
 plt.show()
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Read the left picture from right to left, as backward walks: the gradient of the outputs fades or
 # grows by its factor a layer. In the right picture the ReLU lines are *flat*. With $s = 0.1$ every
 # layer gets an equally small gradient. $g_W = x^T g_z$ is a product: in a late layer $x$ is small,
 # in an early one $g_z$ is, and the two factors make up for each other.
+#
+# </details>
 #
 # For ReLU layers without bias one can say it exactly. Multiply the weights of one layer by
 # $c > 0$: the output of the whole stack is multiplied by $c$, no matter which layer it was. So the
@@ -427,7 +435,7 @@ assert np.std(seen) < 0.2
 #
 # **What does batch norm make of a batch of two rows (2, C)? And of a batch of one?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 two = rng.normal(size=(2, 3)) * [1, 10, 100]
 print(np.array2string(two, precision=2, suppress_small=True))
 print(normalize(two).round(3))
@@ -440,10 +448,14 @@ else:
     raise AssertionError("batch_norm should have complained")
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Of two rows only the order is left: $+1$ for the larger number and $-1$ for the smaller, whatever
 # they were. Of one row nothing is left; it is its own mean, $\hat x$ is 0 and so is the gradient.
 # tinyfractal refuses it, as PyTorch does. A batch of one *image* works, since its pixels give a
 # variance, but then each image is normalized by itself in training, and not so in inference.
+#
+# </details>
 #
 # ## Predict, then run
 #
@@ -451,7 +463,7 @@ else:
 # variance 1 before its ReLU, at any depth, whatever the weights. **And the gradient: does it keep
 # its size as well?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 of_outputs, of_weights, _ = probe(stack(tf.init.he_normal, norm=True))
 print("gradient of the weights, layers 1, 10, 20, 30, 40:")
 print("  ".join(f"{of_weights[i]:.1e}" for i in (0, 9, 19, 29, 39)))
@@ -460,6 +472,8 @@ print(f"factor a layer, walking back: {growth:.3f}")
 assert 1.15 < growth < 1.27 and of_weights[0] > 100 * of_weights[-1]
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # It *explodes*: the first layers get hundreds of times more than the last ones. The argument
 # from above says why. Backward, the mean square is multiplied by $n s^2$ for the matrix, by
 # $\tfrac12$ for the ReLU, and now also by $1/\sigma^2$, since batch norm divides by the standard
@@ -470,6 +484,8 @@ assert 1.15 < growth < 1.27 and of_weights[0] > 100 * of_weights[-1]
 #
 # $$\frac{n s^2 \cdot \frac12}{n s^2 \left( \frac12 - \frac1{2\pi} \right)} = \frac{\pi}{\pi - 1}
 # \approx 1.47 \qquad \text{so the norm grows by } \sqrt{1.47} \approx 1.21 \text{ a layer}$$
+#
+# </details>
 
 # %%
 predicted = np.sqrt(np.pi / (np.pi - 1))

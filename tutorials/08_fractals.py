@@ -31,6 +31,7 @@ from tinyfractal.engine.backward import backward_order
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 
 from exercises.fractals import check_design, check_joins, check_paths, check_thrice
+from smaller import smaller
 
 plt.style.use("tutorial.mplstyle")
 
@@ -151,7 +152,7 @@ plot.draw_recursion(4)
 # matter, if the join is the mean?** We join three numbers in both ways and let the engine tell us
 # the weight of each: if the result is a weighted sum, the weights are its derivatives.
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 for name, join in (
     ("mean of means", lambda a, b, c: tf.join([a, tf.join([b, c])])),
     ("one mean     ", lambda a, b, c: tf.join([a, b, c])),
@@ -164,11 +165,9 @@ for name, join in (
     assert np.allclose(weights, 1 / 3) == (name == "one mean     ")
 
 # %% [markdown]
-# It does. In a mean of means the shallow branch, joined last, has one half by itself, the next one
-# half of the rest, and so on. Of five columns the deepest would have a sixteenth, and its gradient
-# as well:
+# The same question for a block of five columns:
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 nested = [1 / 2**c for c in (1, 2, 3, 4, 4)]
 plt.figure(figsize=(5, 2.4))
 plt.bar(np.arange(5) - 0.2, nested, 0.4, color="0.6", zorder=3, label="mean of means")
@@ -181,6 +180,14 @@ plt.show()
 assert sum(nested) == 1 and nested[-1] == 1 / 16
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
+# It does. In a mean of means the shallow branch, joined last, has one half by itself, the next one
+# half of the rest, and so on. Of five columns the deepest would have a sixteenth, and its gradient
+# as well.
+#
+# </details>
+#
 # The paper wants one mean: joins that follow each other directly are one join. So the block must
 # not close its last join itself when another one follows. It hands its branches over open:
 
@@ -397,7 +404,7 @@ print("five blocks of three columns:", 5**5)
 # on with $1/k$. Take the mean of the polynomials instead of the sum, and the coefficient is the
 # weight of all paths of that length together.
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 t = Polynomial([0, 1])
 
 
@@ -413,7 +420,7 @@ print("f3, number of paths of length 0, 1, 2, …:", lengths(3, sum))
 print("f3, their weight:                        ", lengths(3, mean).round(3))
 assert lengths(5, sum).sum() == 677 and np.isclose(lengths(5, mean).sum(), 1)
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 figure, panels = plt.subplots(1, 2, figsize=(8, 2.8))
 for axes, join, title in zip(panels, (sum, mean), ("number of paths", "weight of these paths")):
     color = "tab:blue" if join is sum else "tab:orange"
@@ -428,11 +435,15 @@ print(f"mean length: {typical[0]:.1f} of the paths, {typical[1]:.1f} by weight")
 assert typical[0] > 10 and np.isclose(typical[1], (2**5 - 1) / 5)
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Most paths are long: it takes long ways to have many choices. But each of these many has a tiny
 # weight. By weight the mean length is 6.2, far less than the depth of 16, and a fifth of everything
 # goes through a single convolution. The mean divides the gradient on its way back in the same way,
 # so the orange bars are also the gradient's shares, by length of path. (The convolutions scale it
 # as well.)
+#
+# </details>
 #
 # 6.2 is 31 convolutions divided by 5 columns, and that is no accident. Add up the mean lengths of
 # the $C$ branches, and call the sum $s_C$; so the mean of them all is $s_C / C$. Branch 0 has
@@ -499,9 +510,9 @@ def learn(body, seed, epochs=5):
     return history[-1]["test_accuracy"], net
 
 
-accuracy = {}
+accuracy, seeds = {}, smaller("seeds", 3, in_browser=1)
 for name, body in bodies.items():
-    runs = [learn(body, seed) for seed in range(3)]
+    runs = [learn(body, seed) for seed in range(seeds)]
     accuracy[name] = np.array([result for result, _ in runs])
     numbers = runs[0][1].count_parameters()
     shown = "  ".join(f"{100 * a:.1f}" for a in accuracy[name])

@@ -35,6 +35,7 @@ from tinyfractal.draw.sheet import Sheet, picture
 from tinyfractal.engine.backward import backward_order
 
 from exercises.join_and_drop_path import check_keep, check_sum, check_third, check_unbroken
+from smaller import smaller
 
 plt.style.use("tutorial.mplstyle")
 chance = np.random.default_rng(0)
@@ -226,7 +227,7 @@ for k, p in ((2, 0.15), (3, 0.15), (3, 0.6)):
 # ways. One is drop-path. The other is dropout applied to the branches: dropped ones are zero, the
 # others are doubled, and the mean is over all four. **How do the outputs scatter?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 alive = chance.random((5000, 4)) >= 0.5
 by_dropout = (alive / (1 - 0.5)).mean(axis=1)
 by_drop_path = my_join([np.ones((5000, 1))] * 4, local(4, 0.5, 5000))
@@ -235,9 +236,13 @@ for name, y in (("dropout", by_dropout), ("drop-path", by_drop_path)):
 assert by_drop_path.std() < 1e-6 and by_dropout.std() > 0.4 and abs(by_dropout.mean() - 1) < 0.05
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Both are right on the average. Dropout adds noise in any case. Drop-path adds noise only where
 # branches *disagree*; where they agree it is not noticed. To a network that is trained with it, it
 # says: let each branch by itself be good for what follows.
+#
+# </details>
 #
 # **Stochastic depth** (Huang et al. 2016) is the corresponding idea for ResNets: skip a unit
 # $x + F(x)$ at random. There the result is a sum, and $F$ has to be scaled at test time.
@@ -334,7 +339,7 @@ assert (abs(found - q) <= band).all()
 # decided because its join is merged with this one.
 
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 def given(alive, p):
     """Expected convolutions of f_k whose k branches live or not as `alive` says."""
     rest = alive[1:]
@@ -355,10 +360,14 @@ for C in (1, 2, 3, 4, 5):
 assert np.isclose(expected(3, 0), 7) and 0.55 < (expected(3, 0.15) + 7 / 3) / 2 / 7 < 0.65
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Local drop-path saves about as much as $p$ says. Global drop-path saves far more: it computes one
 # column, $2^c$ convolutions, and the average over the columns is $(2^C - 1) / C$. (The same number
 # was the mean length of all paths by weight in chapter 8.) Together, with three columns, two fifths
 # of the convolutions are saved.
+#
+# </details>
 #
 # Is the recursion right? We draw 4,000 times and count. And is what we count what is computed? Run
 # a real block and count the convolutions in the recorded graph, after the same seed.
@@ -462,10 +471,11 @@ def learn(seed, **settings):
     return net, [*last["columns"], last["test_accuracy"]]
 
 
-runs = {name: [learn(seed, **how) for seed in range(3)] for name, how in variants.items()}
+seeds = smaller("seeds", 3, in_browser=1)
+runs = {name: [learn(seed, **how) for seed in range(seeds)] for name, how in variants.items()}
 accuracy = {name: 100 * np.array([found for _, found in r]) for name, r in runs.items()}
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 colors = {"no drop-path": "0.5", "by sample": "tab:blue", "by mini-batch": "tab:orange"}
 for name, found in accuracy.items():
     at = np.arange(4) + 0.1 * (list(variants).index(name) - 1)
@@ -480,11 +490,15 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Without drop-path the columns alone are poor, although the whole network is the best of all after
 # this short training. They have learned to be right *together*, each relying on the others to be
 # there. This is called **co-adaptation**. With drop-path each column has been alone often enough to
 # do without them. The whole network pays for it at first: three more networks are trained at the
 # same time, with the same weights. (Chapter 10 trains for longer.)
+#
+# </details>
 
 # %%
 median = {name: np.median(found, axis=0) for name, found in accuracy.items()}

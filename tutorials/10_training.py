@@ -191,7 +191,7 @@ assert on_train.accuracy > history[-1]["train_accuracy"]
 # layers with the same weights. **Which will be the best on the test images: the whole, the
 # shallowest or the deepest column? And how much does the shallowest pay for being the quickest?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 networks = {"whole network": net} | {f"column {c}": net.column(c) for c in range(3)}
 answers = {}
 for name, network in networks.items():
@@ -205,11 +205,9 @@ assert min(accuracy for accuracy, _ in answers.values()) > 0.85
 assert answers["column 0"][1] < answers["whole network"][1]
 
 # %% [markdown]
-# Each column works alone, and it was trained for that: under global drop-path it had to answer by
-# itself. This is what the paper calls the **anytime** property. Where time is short, ask column 0.
-# Where there is more of it, ask a deeper one:
+# The same numbers in a picture:
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 for name, (accuracy, ms) in answers.items():
     plt.plot(ms, 100 * accuracy, "o", color="tab:orange" if name == "whole network" else "tab:blue")
     plt.annotate(name, (ms, 100 * accuracy), (6, -3), textcoords="offset points")
@@ -219,6 +217,14 @@ plt.ylabel("test accuracy, %")
 plt.show()
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
+# Each column works alone, and it was trained for that: under global drop-path it had to answer by
+# itself. This is what the paper calls the **anytime** property. Where time is short, ask column 0.
+# Where there is more of it, ask a deeper one.
+#
+# </details>
+#
 # ## Who learns first?
 #
 # In the curves further up it is hard to see who leads. We need columns that differ more, so we

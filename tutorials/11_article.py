@@ -71,13 +71,9 @@ print(recurse.article_example())
 # ## Predict, then run
 #
 # The example applies a linear layer twice. **Is the result deeper than one linear layer, in what it
-# can compute?** Write it out:
-#
-# $$(x W + b) W + b = x W^2 + (b W + b)$$
-#
-# The right side is a linear layer again, with weight $W^2$ and bias $b W + b$:
+# can compute?** Write out $(x W + b) W + b$ before you run the cell.
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 layer.load_state_dict({**layer.state_dict(), "bias": np.linspace(-1, 1, 10, dtype=np.float32)})
 W, b = layer.weight.numpy(), layer.bias.numpy()  # (10, 10) and (10,)
 one_layer = x.numpy() @ (W @ W) + (b @ W + b)
@@ -86,8 +82,16 @@ print("largest difference:", abs(one_layer - two_layers).max())
 assert np.allclose(one_layer, two_layers, atol=1e-5)
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
+# $$(x W + b) W + b = x W^2 + (b W + b)$$
+#
+# The right side is a linear layer again, with weight $W^2$ and bias $b W + b$.
+#
 # So the code of the article is shallow after all: what makes layers deep is the nonlinearity
 # between them, and its example has none. We repair that in the block we test below.
+#
+# </details>
 #
 # ## Promise: parameters stay constant while depth grows
 #

@@ -285,7 +285,7 @@ for name, activation in (("relu", tf.nn.ReLU), ("tanh", tf.nn.Tanh)):
         drift[name].append(apart)
         accuracies[name].append(accuracy)
 
-# %% tags=["thumbnail"]
+# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
 for name, color in (("relu", "tab:red"), ("tanh", "tab:blue")):
     for i, apart in enumerate(drift[name]):
         plt.semilogy(apart, color=color, lw=1.3, label=None if i else name)
@@ -302,6 +302,8 @@ assert max(at_end["tanh"]) < 1e-5 and np.median(at_end["relu"]) > 100 * max(at_e
 assert all(max(found) - min(found) < 0.03 for found in accuracies.values())
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # With tanh the difference grows slowly and stays small. With relu it does the same for a while, and
 # then it leaps: at the end, the typical run with relu is more than a hundred times as far off as
 # the worst with tanh. Why? A relu is a *decision*: above zero it passes a gradient on, below it
@@ -313,6 +315,8 @@ assert all(max(found) - min(found) < 0.03 for found in accuracies.values())
 #
 # But look at the accuracies. They lie within three percentage points of each other. What differs
 # between the runs is chance, and not how good they are.
+#
+# </details>
 #
 # This says what you can ask of a GPU, or of any other machine. The **decisions** must be the same
 # exactly. One **step** must give the same numbers to rounding. A whole **run** must do equally
@@ -401,7 +405,7 @@ plt.gca().set_axisbelow(True)
 plt.grid(axis="y", visible=False)
 plt.legend(loc="lower right")
 plt.show()
-assert max(total, key=total.get) == "conv2d"
+print(f"the largest share: {largest[-1]}, {total[largest[-1]] / sum(total.values()):.0%}")
 
 # %% [markdown]
 # The convolutions take the largest share, and what is left is mostly work that is hardly
@@ -479,8 +483,7 @@ plt.xlabel("operations per byte")
 plt.ylabel("billion operations per second")
 plt.show()
 used = {name: speed / min(peak, i * bandwidth) for name, (i, speed) in points.items()}
-assert peak / bandwidth > 1 / 8
-assert used["conv 1"] < 0.3
+print("share of what the roof allows:", {name: f"{share:.0%}" for name, share in used.items()})
 
 # %% [markdown]
 # Under the slope lies what waits for memory, under the flat top what waits for arithmetic. The relu
@@ -531,7 +534,6 @@ seconds = time_steps()
 overhead, work = fit(seconds)
 print(f"overhead {1000 * overhead:.2f} ms a step, work {1000 * work:.3f} ms an image")
 print(f"an image alone costs {seconds[0] / (seconds[6] / 64):.1f} times what it costs among 64")
-assert overhead > 0 and work > 0
 
 # %%
 n = np.array(BATCHES)

@@ -185,7 +185,7 @@ sizes = [2**k for k in range(11)]  # lines
 by_size = race({lines: lambda lines=lines: conv_chunks(x, w, lines) for lines in sizes})
 best = min(by_size, key=by_size.get)
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 bytes_of_rows = np.array(sizes) * W * 9 * C * 4
 plt.semilogx(bytes_of_rows / 1e6, [1000 * s for s in by_size.values()], "o-", color="tab:blue")
 plt.axhline(1000 * floor, color="black", lw=1, ls=":")
@@ -199,10 +199,14 @@ print("compared with one line at a time:", says(by_size[best], by_size[1]))
 print("compared with all at once:       ", says(by_size[best], by_size[1024]))
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # The usual picture is a trough. On its left, each product is small, and Python and NumPy take a few
 # microseconds for every call. On its right, the windows no longer fit into the cache. Where the
 # trough lies tells you something about your processor, and how deep it is tells how slow its memory
 # is beside its arithmetic. This is why you find a constant named `CHUNK` in the library's files.
+#
+# </details>
 #
 # ## Nothing copied: a tap at a time
 #
@@ -508,7 +512,7 @@ by_way = {
 }
 errors = {k: np.abs(found - truth).mean() / np.abs(truth).mean() for k, found in by_way.items()}
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 figure, ax = plt.subplots(figsize=(6.4, 2.8))
 ax.plot(list(errors.values()), list(errors), "o", color="tab:red", ms=8)
 ax.axvline(2.0**-24, color="black", lw=1, ls=":", label="one rounding")
@@ -523,11 +527,15 @@ assert errors["windows"] < errors["F(4×4, 3×3)"] < errors["F(6×6, 3×3)"]
 assert 2 * errors["windows"] < errors["tinyfractal"] < 1e-5
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Larger tiles need more points, and larger or closer ones. Their powers are large factors, which
 # cancel in the end, but the rounding errors that they have multiplied do not. The error of
 # $F(4 \times 4, 3 \times 3)$ is still below a hundred-thousandth. It saves three products in four;
 # the next size would save four in five, for a larger error, and larger transformations. The library
 # stops there.
+#
+# </details>
 #
 # ## Pages
 #

@@ -118,7 +118,7 @@ if train is not None:
 # How many cells are there of each kind? **Suppose a program calls every cell a red one. How often
 # is it right? And one that knows red and white cells perfectly, but has never heard of platelets?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 counts = np.array(kept["counts"]["test"])
 if train is not None:
     assert np.bincount(test.labels).tolist() == counts.tolist()
@@ -130,8 +130,14 @@ assert round(100 * counts[0] / counts.sum()) == 85
 assert round(100 * counts[:2].sum() / counts.sum()) == 93
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Accuracy asks all cells alike, and 85 in 100 of them are red. So it is, nearly, the accuracy on
-# red cells. Two questions about each class say more. With $M_{ij}$, the number of cells of class
+# red cells.
+#
+# </details>
+#
+# Two questions about each class say more. With $M_{ij}$, the number of cells of class
 # $i$ that were called $j$:
 #
 # $$\text{recall}_k = \frac{M_{kk}}{\sum_j M_{kj}} \qquad\qquad
@@ -237,7 +243,7 @@ def platelets(p):
     return np.transpose(numbers).tolist()
 
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 few = kept.get("few")
 if train is not None:
     learn, held_out = train.split(0.2)
@@ -275,6 +281,8 @@ expect(weighed[0] < accuracies.mean() - 0.1, "weights cost accuracy")
 expect(np.std(few["weights"], axis=0)[1] > 1.5 * recalls.std(), "weights make seeds differ more")
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # There it is, the network of the title: without weights every seed is right on more than 90 cells
 # of 100, and the worst misses three platelets of four. With weights the recall is higher on
 # average. But look at the spread! One network finds nearly every platelet, and calls red cells
@@ -284,6 +292,8 @@ expect(np.std(few["weights"], axis=0)[1] > 1.5 * recalls.std(), "weights make se
 # **Weights move the line between the classes. They do not teach a network what a platelet looks
 # like.** And where the line should be is a choice between two kinds of mistake, a missed platelet
 # or a false one. No mathematics makes it for you.
+#
+# </details>
 #
 # ## Train on all of them
 #

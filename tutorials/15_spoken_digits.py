@@ -347,7 +347,7 @@ plt.show()
 # that a stranger says, how many will it get right?**
 
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 def both(part, other):
     """Two Datasets as one."""
     fields = ("images", "labels", "groups")
@@ -392,7 +392,7 @@ expect(set(hardest) == {"george", "nicolas"}, "george and nicolas are the hardes
 for of, values in means.items():
     print(f"{of} voices: {spread(values)[0]:.1f} ± {spread(values)[1]:.1f} % (over six speakers)")
 
-# %% tags=["thumbnail"]
+# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
 plt.figure(figsize=(6.4, 3.2))
 for k, name in enumerate(unknown):
     plt.plot(
@@ -409,6 +409,8 @@ plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # New recordings of the five: 98 or 99 of 100. The sixth person: 85, and who it is decides whether
 # it is 75 or 92. Both numbers are honest, and they come from the *same* networks. They answer
 # different questions: how well does it understand the people that it learned from, and how well
@@ -418,6 +420,8 @@ plt.show()
 # new recording of george has 45 others of george to be alike to. A stranger has none. Still, 85 is
 # far from the 59 of the most similar picture: the network has learned something of the word
 # itself.
+#
+# </details>
 #
 # Who is understood worst? By the data set's own list, all six are men; jackson and theo speak as
 # in the USA, lucas and yweweler with a German accent, nicolas with a French one and george with a

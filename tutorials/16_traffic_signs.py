@@ -176,7 +176,7 @@ if here:
 # pictures are the same. **Which way will show the higher accuracy, and by how many points? And
 # which of the two will the test pictures agree with, which come from other signs altogether?**
 
-# %%
+# %% jupyter={"outputs_hidden": true}
 if here:
     lit, exam = in_same_light(train), in_same_light(test)
     learn, held_out = lit.split(0.2)
@@ -229,7 +229,7 @@ else:
     rows, by_frames = facts["rows"], facts["by_frames"]
     print(f"recorded {facts['date']} on {facts['machine']}")
 
-# %% tags=["thumbnail"]
+# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
 shown, truth = {}, {}
 ways = {"frames held out": by_frames, "tracks held out": applications.by_network(rows)["plain"]}
 for place, (way, some) in enumerate(ways.items()):
@@ -257,9 +257,13 @@ expect(
 )
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Tracks are right, or nearly. By frames the network promises one mistake in thirty, and on new
 # signs it makes twice as many. What the frames have measured is how well it knows *the signs that
 # it learned from*, seen a second earlier or later. On the road it will meet others.
+#
+# </details>
 #
 # When something of the exam is known in training, that is called **leakage**. It does not make the
 # network worse: on the test pictures both ways are about equal. It spoils your judgement, and

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy
 
+from .. import browser
 from ..check import Size, checked
 from ..errors import BackendError, DTypeError, OutOfMemoryError
 
@@ -239,8 +240,7 @@ def uniform(shape: tuple[int, ...]) -> Array:
 
 def info() -> dict[str, str]:
     """What runs here: versions, array backend, BLAS, threads, device and its memory."""
-    build: Any = numpy.show_config(mode="dicts")
-    blas = build.get("Build Dependencies", {}).get("blas", {})  # some builds have none
+    blas: Any = numpy.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     limits = [f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL")]
     threads = [f"{name}={os.environ[name]}" for name in limits if name in os.environ]
     facts = {
@@ -255,7 +255,7 @@ def info() -> dict[str, str]:
         from . import cuda
 
         facts |= cuda.info(_library())
-    return facts
+    return facts | browser.info()
 
 
 def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> MemoryError:

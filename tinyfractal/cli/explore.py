@@ -13,32 +13,41 @@ from .. import backend
 from ..draw.layout import Columns
 from ..explore import Page, explore, explored_while
 from ..explore.examples import EXAMPLES, block, network, neuron, perceptron
+from ..explore.live import Live, serve
 from .options import COUNT, INDEX, a_number, counts, path, printable
 
 
 def command_explore(args: argparse.Namespace) -> None:
     """Write a page on which forward and backward can be stepped through."""
-    name = Path(args.what).stem if args.what.endswith(".py") else args.what
-    file = Path(args.out or f"explore-{name}.html")
-    if file.is_dir():
-        file = file / f"explore-{name}.html"
+    backend.seed(args.seed)
+    if args.live:
+        serve_page(args)
+        return
+    is_program = args.what.endswith(".py")
+    name = f"explore-{Path(args.what).stem if is_program else args.what}.html"
+    file = Path(args.out or name)
+    file = file / name if file.is_dir() else file
     if file.exists() and not args.force:
         raise FileExistsError(
             f"explore: {file} is there already; choose another --out, or add --force to write over "
             "it"
         )
-    page = page_of(args)
+    if is_program:
+        page = page_of_file(Path(path(args.what)))
+    else:
+        title, note, make = pages(args)[args.what]
+        page = explore(make(), title, note)
     page.save(file)
     print(f"wrote {printable(file)} ({file.stat().st_size / 1000:.0f} kB); open it in a browser")
 
 
-def page_of(args: argparse.Namespace) -> Page:
-    """What is asked for, explored."""
-    backend.seed(args.seed)
+def serve_page(args: argparse.Namespace) -> None:
+    """Serve the page of an example, so that any number can be typed in."""
     if args.what.endswith(".py"):
-        return page_of_file(Path(path(args.what)))
+        raise ValueError(f"explore: --live needs one of {', '.join(EXAMPLES)}, got {args.what}")
     title, note, make = pages(args)[args.what]
-    return explore(make(), title, note)
+    live = Live(make(), title, note)
+    serve(live, lambda address: print(f"open {address} in a browser; Ctrl-C ends it", flush=True))
 
 
 def pages(args: argparse.Namespace) -> dict[str, tuple[str, str, Callable[[], Any]]]:
@@ -93,6 +102,9 @@ def add_explore_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--channels", type=counts, metavar="A,B,…", help="one number per block")
     command.add_argument("--images", type=COUNT, default=4, help="digits (default: %(default)s)")
     command.add_argument("--seed", type=INDEX, default=0, help="of the weights")
+    command.add_argument(
+        "--live", action="store_true", help="serve it to this machine's browser; all is computed"
+    )
     command.add_argument("--out", type=path, metavar="FILE", help="the page, an .html file")
     command.add_argument("--force", action="store_true", help="write over a file that is there")
 

@@ -22,11 +22,13 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import browser
 from ..check import printable
 from ..errors import DataError
 from ..files import remove, user_path, write_atomically
@@ -166,14 +168,14 @@ def _make(
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             open(draft, "xb") as file,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
+            nullcontext() if browser.IN_BROWSER else ThreadPoolExecutor(os.cpu_count()) as pool,
             warnings.catch_warnings(),
             counted(printable(source.name), len(names), progress, "files", after=1.0) as show,
         ):
             warnings.simplefilter("ignore")  # a library that grumbles at a file, yet reads it
             for start in range(0, len(names), AT_ONCE):
                 part = range(start, min(start + AT_ONCE, len(names)))
-                for i, result in zip(part, pool.map(attempt, part)):
+                for i, result in zip(part, (pool.map if pool else map)(attempt, part)):
                     if isinstance(result, DataError):
                         broken.append(printable(str(result)))
                         continue

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+from .. import browser
 from ..check import PathLike, Range, Size, checked
 from ..errors import DataError
 from ..files import acquire, release, user_path
@@ -106,6 +107,11 @@ def _fetch(
     with _writing(path):
         if os.path.isfile(path) and _problem(path, sums, size) is None:
             return path
+    if browser.IN_BROWSER:
+        raise DataError(
+            f"{url}: cannot be fetched, because Python in a browser has no sockets. Let the "
+            f"browser itself download it, and put it at {path}"
+        )
     part = path.with_name(path.name + ".part")
     with _folder(path.parent), _alone(path):
         if os.path.isfile(path) and _problem(path, sums, size) is None:

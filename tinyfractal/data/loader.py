@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from .. import browser
 from ..check import Count, Size, checked, got
 from ..errors import DTypeError, ShapeError
 from .augment import Augmentation
@@ -38,8 +39,8 @@ class Loader:
     transform: images as stored -> float32, such as a `Standardize`; without one, bytes are
         divided by 255.
     augment: (images, rng) -> images, such as a `Compose`; for training only.
-    prefetch: how many batches a background thread prepares ahead, 64 at most. The
-        batches are the same.
+    prefetch: how many batches a background thread prepares ahead, 64 at most; none in a browser,
+        where there are no threads. The batches are the same.
 
     The arrays are on the host and are the caller's own to change. Each `iter()` is the next
     epoch, beginning with 0; `set_epoch` chooses another.
@@ -88,7 +89,8 @@ class Loader:
         epoch = self.next_epoch
         self.next_epoch += 1
         batches = self._batches(epoch)
-        return _ahead(batches, min(self.prefetch, len(self))) if self.prefetch else batches
+        ahead = 0 if browser.IN_BROWSER else min(self.prefetch, len(self))
+        return _ahead(batches, ahead) if ahead else batches
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self.seed, epoch])

@@ -7,8 +7,8 @@
 each array. `graph` makes nodes of that, with the `words` for each primitive, its row of the
 derivative table (`rules`), the code that called it (`lines`), and what drop-path left out
 (`ghosts`). `nudges` runs it again with other numbers. `scalars` reads the engine of chapter 2.
-`document` puts all of it into one file, made of what is in the folder `page/`; `examples` are the
-networks that the command line shows.
+`document` puts all of it into one file, made of what is in the folder `page/`; `live` serves that
+file and computes any number that is asked for. `examples` are what the command line shows.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ..check import checked
 from ..engine.operators import PRIMITIVES
 from ..engine.tensor import Tensor
 from ..nn import Module
-from .graph import Run, check_output
-from .lines import PACKAGE, Lines
-from .nudges import Repeat, add_nudges, restore
 from .document import Page
+from .graph import Run, check_output
+from .lines import Lines, is_library
+from .nudges import Repeat, add_nudges, restore
 from .rules import row
 from .scalars import is_scalar, scalar_run
 from .watch import Seen, watching
@@ -52,12 +52,44 @@ def explore(what: Any, title: str = "", note: str = "") -> Page:
     Raises `ShapeError` unless a single number comes out, `GraphError` where nothing was recorded or
     the graph was freed by backward, `OutOfRangeError` for more than 20,000 steps.
     """
-    choices = what if isinstance(what, Mapping) else {"everything": what}
-    if not choices:
-        raise ValueError("explore: needs something to explore, got an empty dictionary")
     lines, names = Lines(), variables_outside(sys._getframe(1))
-    runs = {str(name): explored(thing, lines, names) for name, thing in choices.items()}
+    runs = {name: explored(thing, lines, names)[0] for name, thing in choices(what).items()}
     return page_of(runs, lines, title, note)
+
+
+def choices(what: Any) -> dict[str, Any]:
+    """What is to be explored, by name."""
+    if not isinstance(what, Mapping):
+        return {"everything": what}
+    if not what:
+        raise ValueError("explore: needs something to explore, got an empty dictionary")
+    return {str(name): thing for name, thing in what.items()}
+
+
+def explored(
+    thing: Any, lines: Lines, names: Mapping[int, str]
+) -> tuple[dict[str, Any], Repeat | None]:
+    """One run, as the page has it; and what can run it again, if it is a function."""
+    if is_scalar(thing):
+        return scalar_run(thing), None
+    if isinstance(thing, Tensor) or not callable(thing):
+        check_output(thing)
+        with watching() as seen:  # forward is over, and backward is still to come
+            return Run(thing, seen, lines, names).as_json(), None
+    names = {**names, **names_in_closure(thing)}
+    state, seen = backend.random_state(), Seen()
+    try:
+        with watching() as seen:
+            output = thing()
+            check_output(output)
+            run = Run(output, seen, lines, names)
+        described, repeat = run.as_json(), Repeat(thing, run, state, names)
+        if not repeat.repeats():
+            return described, None
+        add_nudges(repeat, described)
+        return described, repeat
+    finally:
+        restore(state, seen)
 
 
 def explored_while(make: Callable[[], Any], title: str = "", note: str = "") -> Page:
@@ -67,37 +99,15 @@ def explored_while(make: Callable[[], Any], title: str = "", note: str = "") -> 
         thing = make()
         if isinstance(thing, Tensor):
             check_output(thing)
-            return page_of(
-                {"everything": Run(thing, seen, lines, {}).as_json()}, lines, title, note
-            )
-    return page_of({"everything": explored(thing, lines, {})}, lines, title, note)
+            run = Run(thing, seen, lines, {}).as_json()
+    if not isinstance(thing, Tensor):
+        run, _ = explored(thing, lines, {})
+    return page_of({"everything": run}, lines, title, note)
 
 
-def explored(thing: Any, lines: Lines, names: Mapping[int, str]) -> dict[str, Any]:
-    """One run, as the page has it."""
-    if is_scalar(thing):
-        return scalar_run(thing)
-    if isinstance(thing, Tensor) or not callable(thing):
-        check_output(thing)
-        with watching() as seen:  # forward is over, and backward is still to come
-            return Run(thing, seen, lines, names).as_json()
-    names = {**names, **names_in_closure(thing)}
-    state, seen = backend.random_state(), Seen()
-    try:
-        with watching() as seen:
-            output = thing()
-            check_output(output)
-            run = Run(output, seen, lines, names)
-        described = run.as_json()
-        repeat = Repeat(thing, run, state, names)
-        if repeat.repeats():
-            add_nudges(repeat, described)
-        return described
-    finally:
-        restore(state, seen)
-
-
-def page_of(runs: Mapping[str, dict[str, Any]], lines: Lines, title: str, note: str) -> Page:
+def page_of(
+    runs: Mapping[str, dict[str, Any]], lines: Lines, title: str, note: str, **more: Any
+) -> Page:
     """The runs, and what they share."""
     rules = {
         node["rule"]: row(PRIMITIVES[node["rule"]])
@@ -111,6 +121,7 @@ def page_of(runs: Mapping[str, dict[str, Any]], lines: Lines, title: str, note: 
         "runs": [{"name": name, **run} for name, run in runs.items()],
         "rules": rules,
         "sources": lines.found,
+        **more,
     })  # fmt: skip
 
 
@@ -118,7 +129,7 @@ def variables_outside(frame: FrameType | None) -> dict[int, str]:
     """The variables of whoever called, and of who called them: {id of the value: name}."""
     found: dict[int, str] = {}
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        if not is_library(frame.f_code.co_filename):
             found = {**named({**frame.f_globals, **frame.f_locals}), **found}
         frame = frame.f_back
     return found

@@ -7,7 +7,6 @@ can show all of them.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +16,8 @@ from .. import backend
 from ..backend import asarray
 from ..check import Count, Width, checked
 from ..data import load
-from ..draw.layout import Columns, alive_paths
+from ..draw.layout import Columns
+from ..engine.backward import backward_order
 from ..engine.tensor import Tensor
 from ..errors import OutOfRangeError
 from ..fractal import FractalBlock, FractalNet, Keep, fractal_parameters, keep_all
@@ -103,7 +103,9 @@ def ways_through(
     ways = {"everything": everything}
     if columns > 1:
         ways |= {f"column {c}": functools.partial(column, c) for c in range(columns)}
-        ways["a local draw"] = functools.partial(drawn_from, dropping_seed(columns), local)
+        ways["a local draw"] = functools.partial(
+            drawn_from, dropping_seed(everything, local), local
+        )
     return ways
 
 
@@ -113,18 +115,22 @@ def drawn_from(seed: int, loss: Loss) -> Tensor:
     return loss()
 
 
-def dropping_seed(columns: int) -> int:
-    """The first seed with which local drop-path leaves out a conv of the first block."""
+def dropping_seed(everything: Loss, local: Loss) -> int:
+    """The first seed with which a draw takes fewer steps than everything does."""
     state = backend.random_state()
-    net = FractalNet(columns=columns, channels=(1,))
+    all_steps = steps_of(everything)
     try:
-        for seed in itertools.count():
-            backend.seed(seed)
-            if len(alive_paths(columns, net.keep_local()).convs) < 2**columns - 1:
-                return seed
+        seed = 0
+        while steps_of(functools.partial(drawn_from, seed, local)) == all_steps:
+            seed += 1
+        return seed
     finally:
         backend.set_random_state(state)
-    raise AssertionError("no seed")
+
+
+def steps_of(loss: Loss) -> int:
+    """How many operations it records."""
+    return len(backward_order([loss().node]))  # type: ignore[list-item]
 
 
 EXAMPLES: dict[str, Callable[..., Any]] = {

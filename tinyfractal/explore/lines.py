@@ -10,6 +10,12 @@ from types import CodeType
 from typing import Any
 
 PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
+EXAMPLES = str(Path(__file__).resolve().with_name("examples.py"))
+
+
+def is_library(file: str) -> bool:
+    """Whether a file is the library's. Its examples are written as a user would."""
+    return file.startswith(PACKAGE) and file != EXAMPLES
 
 
 class Lines:
@@ -27,6 +33,7 @@ class Lines:
         """Where it is in `found`; it is added when it first comes."""
         key = code.co_filename, line
         if key not in self.numbers:
+            linecache.checkcache(code.co_filename)  # it may have been edited since it was last read
             self.numbers[key] = len(self.found)
             self.found.append({
                 "file": shown_name(code.co_filename),

@@ -7,6 +7,7 @@ the page shows is computed anew for each of them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from .watch import Seen, unit_by_unit, watching
 PLACES = 9  # where a dragged number stops
 FEW = 12  # numbers, so that each of them can be dragged
 HANDLES = 3  # otherwise
-NUDGES = 400  # at most
+NUDGES, PER_LEAF = 200, 12  # at most
 
 
 @contextmanager
@@ -113,8 +114,10 @@ def add_nudges(repeat: Repeat, run: dict[str, Any], handles: int = HANDLES) -> N
     """Measure what small changes do, and look at what larger ones do; both go into `run`."""
     leaves = repeat.lasting_leaves()
     places = [
-        (key, leaf, *place) for key, leaf in leaves.items() for place in places_shown(leaf)
-    ][:NUDGES]  # fmt: skip
+        (key, leaf, *place)
+        for key, leaf in leaves.items()
+        for place in itertools.islice(places_shown(leaf), PER_LEAF)
+    ][:NUDGES]
     before = float(repeat.run.output)
     for key, leaf, index, cell in places:
         value = float(leaf.data[index])

@@ -29,7 +29,7 @@ from ..engine.operators import PRIMITIVES, raw
 from ..engine.tensor import Tensor
 from ..errors import OutOfRangeError
 from ..nn import Buffer, Module
-from .lines import PACKAGE
+from .lines import PACKAGE, is_library
 
 MOST_STEPS = 20_000  # a page of more would help nobody
 QUIET = ("engine", "guards", "backend", "check.py", "fast")  # not shown among the lines of code
@@ -208,7 +208,7 @@ class Stack:
 
 def name_of(leaf: Tensor, frame: FrameType | None) -> dict[int, str]:
     """The variable that holds a leaf in the nearest frame outside of the library: {id: name}."""
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back
     for variables in (frame.f_locals, frame.f_globals) if frame is not None else ():
         for name, value in variables.items():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..browser import IN_BROWSER
 from ..check import PathLike
 from ..errors import DataError
 
@@ -148,6 +149,11 @@ if sys.platform == "win32":
                 if not wait:
                     raise BlockingIOError from error
         os.lseek(file, 0, os.SEEK_SET)
+
+elif IN_BROWSER:
+
+    def _lock(file: int, wait: bool) -> None:
+        """Nothing: the files are in this page's memory, which no other process sees."""
 
 else:
     import fcntl

@@ -4,6 +4,7 @@ const Folding = (() => {
   'use strict';
 
   const LIMIT = 300;  // boxes that are drawn at most
+  const PART = 60;    // children of a group, where all would be too many
 
   // "blocks.0", "blocks.0.first", … : the groups around a node, outermost first.
   const paths = (node) => node.group.map((_, i) => node.group.slice(0, i + 1).join('.'));
@@ -16,39 +17,55 @@ const Folding = (() => {
 
   const count = (run, folded) => new Set(run.nodes.map((node) => boxOf(node, folded))).size;
 
-  // Functions of the library's definitions ("batch_norm()") begin folded; any click opens them.
-  function initial(run) {
-    const functions = run.nodes.flatMap((node) => paths(node).filter((path) => path.endsWith('()')));
-    return reduce(run, new Set(functions)).folded;
+  // A group with very many children gets parts to be folded: "part 2 of 5".
+  function divide(run) {
+    if (run.nodes.length <= LIMIT) return;
+    const within = (nodes, depth) => {
+      const children = new Map();
+      for (const node of nodes) {
+        const key = node.group.length > depth ? `group ${node.group[depth]}` : node.id;
+        if (!children.has(key)) children.set(key, []);
+        children.get(key).push(node);
+      }
+      const parts = Math.ceil(children.size / PART);
+      [...children.values()].forEach((inner, i) => {
+        const deeper = inner[0].group.length > depth;
+        if (parts > 1) {
+          const part = `part ${1 + Math.floor((i * parts) / children.size)} of ${parts}`;
+          for (const node of inner) node.group = [...node.group.slice(0, depth), part, ...node.group.slice(depth)];
+        }
+        if (deeper) within(inner, depth + (parts > 1 ? 2 : 1));
+      });
+    };
+    within(run.nodes, 0);
   }
 
-  // Fold the deepest groups until few enough boxes are left, but none that holds `kept`.
-  function reduce(run, folded, kept = null) {
-    folded = new Set(folded);
+  // Functions of the library's definitions ("batch_norm()") begin folded; a click opens them.
+  function initial(run) {
+    const functions = run.nodes.flatMap((node) => paths(node).filter((path) => path.endsWith('()')));
+    return reduce(run, new Set(functions));
+  }
+
+  // Fold the deepest groups until few enough boxes are left, but none around or in `kept`.
+  function reduce(run, wanted, kept = null) {
+    const folded = new Set(wanted);
     const added = [];
     const holds = (path) => kept !== null && (kept === path || kept.startsWith(`${path}.`));
     while (count(run, folded) > LIMIT) {
-      const open = new Map();
+      const open = new Map();  // path → {depth, boxes}
       for (const node of run.nodes) {
-        if (!boxOf(node, folded).startsWith('group:')) {
-          const all = paths(node);
-          const depth = all.findLastIndex((path) => !holds(path));
-          if (depth >= 0) open.set(all[depth], Math.max(depth + 1, open.get(all[depth]) || 0));
+        for (const [depth, path] of paths(node).entries()) {
+          if (folded.has(path)) break;
+          if (holds(path)) continue;
+          if (!open.has(path)) open.set(path, { path, depth, boxes: new Set() });
+          open.get(path).boxes.add(boxOf(node, folded));
         }
       }
-      const boxes = new Set(run.nodes.map((node) => boxOf(node, folded)));
-      for (const box of boxes) {  // what is folded already may go into a larger box
-        if (box.startsWith('group:')) {
-          const node = run.nodes.find((other) => boxOf(other, folded) === box);
-          const all = paths(node);
-          const depth = all.indexOf(box.slice(6)) - 1;
-          if (depth >= 0 && !holds(all[depth])) open.set(all[depth], depth + 1);
-        }
-      }
-      if (open.size === 0) break;
-      const deepest = Math.max(...open.values());
-      for (const [path, depth] of open) {
-        if (depth === deepest && !folded.has(path)) {
+      const useful = [...open.values()].filter(({ boxes }) => boxes.size > 1);
+      if (useful.length === 0) break;
+      const deepest = Math.max(...useful.map(({ depth }) => depth));
+      for (const { path, depth } of useful) {
+        if (depth === deepest) {
           folded.add(path);
           added.push(path);
         }
@@ -106,5 +123,5 @@ const Folding = (() => {
     };
   }
 
-  return { LIMIT, paths, initial, reduce, view };
+  return { LIMIT, paths, divide, initial, reduce, view };
 })();

@@ -37,7 +37,7 @@ document.addEventListener('DOMContentLoaded', () => {
     state.nudge = 0;
     state.drag = null;
     state.revealed = false;
-    if (before === null) state.folded = Folding.initial(state.prepared.run);
+    if (before === null) ({ folded: state.folded, added: state.automatic } = Folding.initial(state.prepared.run));
     fold(state.folded);
     if (before !== null) goBackTo(before);
     byId('slider').max = Steps.last(state.prepared);
@@ -228,7 +228,9 @@ document.addEventListener('DOMContentLoaded', () => {
     try {
       const answer = await fetch(trace.live, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
       if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-      trace.runs[state.run] = (await answer.json()).run;
+      const { run } = await answer.json();
+      Folding.divide(run);
+      trace.runs[state.run] = run;
     } catch (error) {
       byId('sentence').textContent = `The Python that serves this page did not answer: ${error.message}`;
       return;
@@ -297,7 +299,7 @@ document.addEventListener('DOMContentLoaded', () => {
     if (trial !== null) Trials.update(state, shown, trial);
     Panel.markList(panel.list, now);
     if (focus !== null) drawn.boxes.get(focus).g.focus({ preventScroll: true });
-    bringIntoView(focus ?? (animate ? current : null));
+    bringIntoView(focus ?? (animate ? current : null), shown.given.map((entry) => view.boxOf.get(entry.input)));
     writeAddress(now);
   }
 
@@ -313,7 +315,7 @@ document.addEventListener('DOMContentLoaded', () => {
   }
 
   function writeAddress(now) {
-    const usual = Folding.initial(state.prepared.run);
+    const usual = Folding.initial(state.prepared.run).folded;
     const { handles } = state.prepared.run;
     Address.write([
       ['run', String(state.run)], ['mode', now.mode], ['step', String(now.k)], ['node', state.pinned],
@@ -347,7 +349,7 @@ document.addEventListener('DOMContentLoaded', () => {
     if (wanted.node !== null && view.boxes.has(wanted.node)) state.pinned = wanted.node;
     show();
     const { node } = Steps.at(state.prepared, state.position);
-    bringIntoView(node === null ? null : view.boxOf.get(node), 'instant');
+    bringIntoView(node === null ? null : view.boxOf.get(node), [], 'instant');
   }
 
   // ----- Zoom and scrolling -----
@@ -366,18 +368,24 @@ document.addEventListener('DOMContentLoaded', () => {
     byId('graph').setAttribute('height', layout.height * by);
   }
 
-  function bringIntoView(id, behavior = null) {
+  // Scroll to a box, and to those `beside` it where all of them fit.
+  function bringIntoView(id, beside = [], behavior = null) {
     if (id === null || !drawn.boxes.has(id)) return;
-    const { box } = drawn.boxes.get(id);
     const pane = byId('scroll');
     const by = scale();
-    const room = 60;
-    const along = (centre, half, seen, size) => {
-      const [low, high] = [(centre - half) * by - room, (centre + half) * by + room];
-      return low >= seen && high <= seen + size ? seen : Math.max(0, centre * by - size / 2);
+    const room = 40;
+    const box = (one) => drawn.boxes.get(one).box;
+    const along = (centre, size, seen, length) => {
+      const reach = (ids) => [
+        Math.min(...ids.map((one) => box(one)[centre] - box(one)[size] / 2)) * by - room,
+        Math.max(...ids.map((one) => box(one)[centre] + box(one)[size] / 2)) * by + room,
+      ];
+      let [low, high] = reach([id, ...beside]);
+      if (high - low > length) [low, high] = reach([id]);
+      return low >= seen && high <= seen + length ? seen : Math.max(0, (low + high - length) / 2);
     };
-    const left = along(box.cx, box.w / 2, pane.scrollLeft, pane.clientWidth);
-    const top = along(box.cy, box.h / 2, pane.scrollTop, pane.clientHeight);
+    const left = along('cx', 'w', pane.scrollLeft, pane.clientWidth);
+    const top = along('cy', 'h', pane.scrollTop, pane.clientHeight);
     const quiet = matchMedia('(prefers-reduced-motion: reduce)').matches || timer === null;
     pane.scrollTo({ left, top, behavior: behavior ?? (quiet ? 'instant' : 'smooth') });
   }
@@ -430,6 +438,7 @@ document.addEventListener('DOMContentLoaded', () => {
     }
     byId('panel').append(panel.box, panel.drag, panel.nudge, panel.list);
     if (trace.note) byId('panel').prepend(html('p', { class: 'note' }, trace.note));
+    trace.runs.forEach(Folding.divide);
     trace.runs.forEach((run, i) => byId('run').append(html('option', { value: i }, run.name)));
     byId('run-label').hidden = trace.runs.length < 2;
     writeHelp();

@@ -110,7 +110,7 @@ const Trials = (() => {
 
   // The measured losses, joined by straight lines; the tangent has the gradient as its slope.
   function curve(plot, xs, ys, at, slope) {
-    const [left, right, top, bottom] = [44, 308, 12, 124];
+    const [left, right, top, bottom] = [56, 308, 12, 124];
     const finite = ys.filter(Number.isFinite);
     const [low, high] = [Math.min(...finite), Math.max(...finite)];
     const spanX = xs[xs.length - 1] - xs[0] || 1;
