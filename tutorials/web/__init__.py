@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 TUTORIALS = HERE.parent
 REQUIRED = ("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server", "markdown_it",
             "mdit_py_plugins", "latex2mathml", "comm")  # fmt: skip
-CONTENTS = ("*.ipynb", "*.md", "*.mplstyle", "applications.py", "exercises/*.py", "solutions/*.py",
+CONTENTS = ("*.ipynb", "*.md", "*.mplstyle", "[a-z]*.py", "exercises/*.py", "solutions/*.py",
             "pictures/*", "records/*")  # fmt: skip
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
 DATE = "499162500"  # of every file: 1985, npm's date for builds that can be repeated
