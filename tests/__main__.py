@@ -1,6 +1,7 @@
 """All checks with one command: `python -m tests` (lint, format, types, tests).
 
-The tests run twice: on NumPy, and, but for notebooks and long trainings, on a stand-in for a GPU.
+The tests run twice: on NumPy, and, but for notebooks, browsers and long trainings, on a stand-in
+for a GPU.
 `python -m tests --quick` leaves out what takes long, and says what that is. Other arguments go to
 pytest: `python -m tests -k fractal`. With TINYFRACTAL_BACKEND=cupy the tests run on a real GPU;
 `python -m tests.gpu` does more there.
@@ -14,15 +15,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FAST = "not tutorial and not golden and not slow"
+FAST = "not tutorial and not golden and not slow and not browser"
 DURATION = {
     False: "All checks: about 24 minutes on two cores. (--quick takes about two.)",
-    True: "The quick checks: about one minute on two cores. They leave out the chapters, trainings "
-    "on the digits, processes that are started, killed or share a training, the benchmarks, "
-    "random wrong arguments, second derivatives, and the second run on a stand-in for a GPU.",
+    True: "The quick checks: about one minute on two cores. They leave out the chapters, tests in "
+    "a browser, trainings on the digits, processes that are started, killed or share a training, "
+    "the benchmarks, random wrong arguments, second derivatives, and the second run on a stand-in "
+    "for a GPU.",
 }
 
 
@@ -55,8 +58,10 @@ def main(arguments: list[str]) -> int:
     failed = []
     for name, command in checks(quick, [a for a in arguments if a != "--quick"]).items():
         print(f"\n== {name}: {' '.join(command)}", flush=True)
+        start = time.monotonic()
         if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment).returncode:
             failed.append(name)
+        print(f"== {name}: took {time.monotonic() - start:.0f} s", flush=True)
     print(f"\n{'failed: ' + ', '.join(failed) if failed else 'all checks passed'}")
     return len(failed)
 

@@ -15,7 +15,7 @@ import numpy.testing
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinyfractal import backend
+from tinyfractal import backend, files
 
 slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile(
@@ -74,6 +74,38 @@ def cupy(monkeypatch):
 def _forget_cupy(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
         monkeypatch.delitem(sys.modules, name)
+
+
+# ----- The site of the tutorials, which takes some seconds to build -----
+
+
+@pytest.fixture(scope="session")
+def build_site(tmp_path_factory):
+    """Build a site once for all test processes: `build_site(name, pyodide)` gives its folder."""
+    for package in ("jupyterlite_core", "jupyterlite_pyodide_kernel", "latex2mathml"):
+        pytest.importorskip(package, reason="the site needs pip install -e '.[site]'")
+    if backend.current() != "numpy":
+        pytest.skip("a site is the same on any backend: it is built on NumPy")
+    from tutorials import web
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def build(name, pyodide=None):
+        lock = files.acquire(shared / f"{name}.lock", wait=True)
+        try:
+            return shared / name if (shared / name).exists() else web.build(shared / name, pyodide)
+        finally:
+            files.release(shared / f"{name}.lock", lock)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def site(build_site):
+    """A site that takes Pyodide from its CDN."""
+    return build_site("site")
 
 
 # ----- What is put back, and what is skipped -----

@@ -2,6 +2,7 @@
 
     python -m tutorials                  all chapters
     python -m tutorials 02 09            chapters 2 and 9
+    python -m tutorials --site FOLDER    no notebook: a site of them, to run in a browser (web/)
 
 A chapter is edited in `NN_name.py` (jupytext's percent format). From it this makes `NN_name.ipynb`,
 run from a fresh kernel, with its outputs and without what changes from run to run by itself; and
@@ -10,6 +11,7 @@ the thumbnail of the contents page, from the picture of the cell tagged "thumbna
 
 from __future__ import annotations
 
+import argparse
 import base64
 import io
 import sys
@@ -84,11 +86,11 @@ def thumbnail(notebook: Any) -> bytes | None:
     return None
 
 
-def main() -> None:
-    """Rebuild, and say how long each chapter took."""
+def rebuild(numbers: list[str]) -> None:
+    """Rebuild the chapters of these numbers, or all, and say how long each took."""
     import nbformat
 
-    for path in chapters(*sys.argv[1:]):
+    for path in chapters(*numbers):
         start = time.monotonic()
         notebook = execute(path, timeout=None)  # the first run with new data trains for long
         text = nbformat.writes(notebook)
@@ -100,5 +102,40 @@ def main() -> None:
         print(f"{path.stem:24} {seconds:5.1f} s  {len(text) / 1000:6.0f} kB", flush=True)
 
 
+def build_site(folder: Path, pyodide: Path | None) -> str | None:
+    """Build the site and say how to look at it; what went wrong, if something did."""
+    from tutorials import web
+
+    try:
+        web.build(folder, pyodide)
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        return str(error)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(
+        f"{folder}: {size / 1e6:.0f} MB; to look at it:\n"
+        f"{sys.executable} -m http.server --bind 127.0.0.1 --directory {folder}"
+    )
+    return None
+
+
+def main(arguments: list[str] | None = None) -> str | None:
+    """Rebuild notebooks, or build the site."""
+    parser = argparse.ArgumentParser(prog="python -m tutorials")
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters to rebuild; none is all")
+    parser.add_argument("--site", type=Path, metavar="FOLDER", help="a new folder for the site")
+    parser.add_argument(
+        "--pyodide", type=Path, metavar="FOLDER",
+        help="copy Pyodide, NumPy and Matplotlib from there: the site needs no internet",
+    )  # fmt: skip
+    given = parser.parse_args(arguments)
+    if given.site is not None:
+        if given.numbers:
+            parser.error("--site takes all chapters as they are: give no numbers")
+        return build_site(given.site, given.pyodide)
+    if given.pyodide is not None:
+        parser.error("--pyodide goes with --site")
+    return rebuild(given.numbers)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

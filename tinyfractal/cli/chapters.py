@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..files import user_path
 
 PACKAGE = Path(__file__).resolve().parent.parent
-IGNORED = shutil.ignore_patterns("__pycache__", "__main__.py", ".*")
+IGNORED = shutil.ignore_patterns("__pycache__", "__main__.py", "web", ".*")
 
 
 class Chapter(NamedTuple):
