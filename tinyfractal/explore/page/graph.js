@@ -179,17 +179,14 @@ const Graph = (() => {
       const sign = entry.before && !shown.covered
         ? pill([entry.before, '+', entry.part, '=', entry.after])
         : pill([shown.covered ? '?' : entry.part]);
-      const length = found.line.getTotalLength();
-      const stop = entry.before ? Math.min(14, length / 2) : Math.min(16, length / 2);
-      const rest = found.line.getPointAtLength(stop);
+      const start = found.line.getPointAtLength(0);
+      const rest = { x: start.x, y: start.y + 14 };
       sign.setAttribute('transform', `translate(${rest.x} ${rest.y})`);
       drawn.above.append(sign);
-      if (animate && !still() && sign.animate) {
-        const frames = [];
-        for (let i = 0; i <= 10; i++) {
-          const point = found.line.getPointAtLength(length + (stop - length) * (i / 10));
-          frames.push({ transform: `translate(${point.x}px, ${point.y}px)` });
-        }
+      if (animate && !still()) {
+        const length = found.line.getTotalLength();
+        const points = [10, 9, 8, 7, 6, 5, 4, 3, 2, 1].map((i) => found.line.getPointAtLength((length * i) / 10));
+        const frames = [...points, rest].map(({ x, y }) => ({ transform: `translate(${x}px, ${y}px)` }));
         sign.animate(frames, { duration: 550, easing: 'ease-in-out' });
       }
     }

@@ -84,8 +84,8 @@ const Heat = (() => {
       return html('p', { class: 'sum' }, before ? `${write(before)} + ${write(part)} = ${write(after)}` : write(part));
     }
     const picture = (sample, caption) => html('span', { class: 'thumb' },
-      html('img', { src: Numbers.picture(sample), alt: caption }), html('small', {}, caption));
-    if (!before) return html('p', { class: 'sum' }, picture(part, 'arrives'));
+      html('img', { src: Numbers.picture(sample), alt: caption || 'what it gets' }), html('small', {}, caption));
+    if (!before) return html('p', { class: 'sum' }, picture(part, ''));
     return html('p', { class: 'sum' }, picture(before, 'was there'), ' + ', picture(part, 'arrives now'), ' = ', picture(after, 'together'));
   }
 

@@ -278,7 +278,7 @@ document.addEventListener('DOMContentLoaded', () => {
         ? ` At ${to} paths meet, and gradients add: ${[before, part].map((s) => Numbers.format(s.rows[0][0])).join(' + ')} = ${Numbers.format(after.rows[0][0])}.`
         : ` At ${to} paths meet, and gradients add.`;
     }
-    if (now.mode === 'backward' && now.k === prepared.B) text += ' That was the last step: each leaf has its gradient.';
+    if (now.mode === 'backward' && now.k === prepared.B) text += ` That was the last step: each leaf has its gradient.${trial === null ? '' : ' Now drag a number in the panel.'}`;
     return text;
   }
 

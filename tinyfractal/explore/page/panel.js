@@ -20,8 +20,10 @@ const Panel = (() => {
     }
     const { now } = shown;
     if (node.kind === 'step') {
-      parts.push(words('Forward', node.forward, now.mode === 'forward'));
-      parts.push(words('Backward', node.backward, now.mode === 'backward'));
+      for (const [mode, title] of [['forward', 'Forward'], ['backward', 'Backward']]) {
+        const above = now.node === node.id && now.mode === mode;  // it stands over the graph then
+        if (!above) parts.push(html('p', { class: 'quiet' }, html('b', {}, `${title}: `), node[mode]));
+      }
     } else if (node.forward) {
       parts.push(html('p', {}, node.forward));
     }
@@ -38,7 +40,7 @@ const Panel = (() => {
   }
 
   function heading(drawnBox, node) {
-    const kinds = { step: 'step', leaf: 'leaf: it wants a gradient', constant: 'constant: it gets no gradient', ghost: 'left out by drop-path' };
+    const kinds = { step: 'step', leaf: 'leaf: gets a gradient', constant: 'constant: gets no gradient', ghost: 'left out by drop-path' };
     const kind = drawnBox.path !== null ? 'folded' : kinds[node.kind];
     const name = node.name && node.name !== drawnBox.label && drawnBox.path === null ? ` ${node.name}` : '';
     return html('h2', {}, drawnBox.label, html('small', {}, `${name} (${kind})`));
@@ -56,8 +58,6 @@ const Panel = (() => {
     const open = inside ? html('button', { type: 'button', class: 'open', onclick: () => on.open(drawnBox.path) }, `Open ${drawnBox.label}`) : null;
     return html('p', { class: 'trail' }, paths.length > 0 ? 'Fold: ' : '', ...buttons, open);
   }
-
-  const words = (title, text, strong) => html('p', { class: strong ? 'strong' : 'quiet' }, html('b', {}, `${title}: `), text);
 
   // ----- What the current step gives to its inputs, or the question what that is -----
 
