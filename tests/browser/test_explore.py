@@ -790,7 +790,7 @@ def test_python_behind_the_page_runs_any_value(browser):
 
 def test_the_page_is_small(saved):
     parts = sum(path.stat().st_size for path in FOLDER.iterdir())
-    assert parts < 100_000
+    assert parts < 110_000  # what each page brings along, whatever it shows
     tf.seed(0)
     assert len(PAGES["block"]().html.encode()) < 1_000_000
 

@@ -17,6 +17,8 @@ const Dom = (() => {
   const html = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
   const svg = (tag, attributes = {}, ...children) => fill(
     document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+  const button = (text, onclick, attributes = {}) => html('button', { type: 'button', onclick, ...attributes }, text);
+  const quiet = (text) => html('p', { class: 'quiet' }, text);
   const byId = (id) => document.getElementById(id);
 
   // How wide a text will be, in the letters of this page.
@@ -37,5 +39,8 @@ const Dom = (() => {
     return `${text.slice(0, length)}…`;
   }
 
-  return { textWidth, clip, html, svg, byId };
+  // Whether nothing should move.
+  const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+  return { html, svg, button, quiet, textWidth, clip, still, byId };
 })();

@@ -16,12 +16,14 @@ const Numbers = (() => {
     if (x === 0) return '0';
     const size = Math.abs(x);
     let text = Number(x.toPrecision(digits)).toString();
-    if (size < 1e-3 || size >= 1e6) text = x.toExponential(digits === 4 ? 2 : digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
+    if (size < 1e-3 || size >= 1e6) {
+      text = x.toExponential(digits === 4 ? 2 : digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
+    }
     return text.replace(/-/g, '−');
   }
 
   const isSingle = (sample) => sample !== null && sample.shape.length === 0;
-  const single = (sample) => (isSingle(sample) ? sample.rows[0][0] : null);
+  const write = (sample, digits) => format(sample.rows[0][0], digits);  // of a single number
   const shapeText = (shape) => (shape.length === 0 ? 'a single number' : shape.join(' × '));
 
   // The largest absolute value of the whole array: the end of the colour scale.
@@ -91,5 +93,5 @@ const Numbers = (() => {
     };
   }
 
-  return { format, isSingle, single, shapeText, reach, colour, isDark, css, picture, add, withRows };
+  return { format, isSingle, write, shapeText, reach, colour, isDark, css, picture, add, withRows };
 })();
