@@ -28,6 +28,10 @@ CELLS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
     .filter((cell) => cell.type === "code").map((cell) => cell.toJSON())"""
 
 
+FOLDED = """() => window.jupyterapp.shell.currentWidget.content.widgets
+    .map((cell, index) => cell.outputHidden ? index : -1).filter((index) => index >= 0)"""
+
+
 class Run(NamedTuple):
     """What became of a chapter: its cells, how many were executed, what was raised, and how long
     it took, in seconds, from opening the page."""
@@ -82,7 +86,7 @@ def served(folder):
 
 def open_chapter(page, address, name):
     """Open a chapter in JupyterLite, and wait until it has a kernel."""
-    page.goto(f"{address}lite/lab/index.html?path=tutorials/{name}.ipynb")
+    page.goto(f"{address}lite/notebooks/index.html?path=tutorials/{name}.ipynb")
     page.wait_for_function(OPENED, timeout=120_000)
 
 

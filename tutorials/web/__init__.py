@@ -77,7 +77,7 @@ def build_lite(work: Path, output: Path) -> None:
     config = {
         "contents": [str(work / "contents")],
         "output_dir": str(output),
-        "apps": ["lab"],
+        "apps": ["lab", "notebooks", "edit", "tree"],
         "ignore_sys_prefix": True,
         "federated_extensions": [
             str(Path(sys.prefix, "share", "jupyter", "labextensions", KERNEL))
@@ -106,6 +106,7 @@ def lite_settings() -> dict[str, object]:
         "jupyter-lite-schema-version": 0,
         "jupyter-config-data": {
             "appName": "tinyfractal",
+            "disabledExtensions": ["@jupyter-notebook/notebook-extension:checkpoints"],  # no dates
             "exposeAppInBrowser": True,  # for the tests: window.jupyterapp
             "litePluginSettings": {f"{KERNEL}:kernel": kernel},
         },
