@@ -58,6 +58,7 @@ ROOMS = {
     "train": (train, ["fit", "evaluate", "predict", "restore", "columns_of", "inference"]),
     "backend": (tf.backend, ["use", "using", "seed", "asarray", "asnumpy", "set_random_state"]),
     "plot": (plot, ["draw_block", "draw_network", "draw_recursion", "plot_history"]),
+    "explore": (tf.explore, ["explore"]),
 }  # fmt: skip
 
 OBJECTS = {

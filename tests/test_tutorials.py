@@ -51,8 +51,11 @@ def test_notebook_holds_its_source_with_outputs_and_is_small(name):
     jupytext = pytest.importorskip("jupytext")
     path = FOLDER / f"{name}.ipynb"
     notebook, source = jupytext.read(path), jupytext.read(path.with_suffix(".py"))
-    cells = [(cell.cell_type, cell.source) for cell in notebook.cells]
-    if cells != [(cell.cell_type, cell.source) for cell in source.cells]:
+    cells, made_from = (
+        [(cell.cell_type, cell.source, cell.metadata) for cell in file.cells]
+        for file in (notebook, source)
+    )
+    if cells != made_from:
         pytest.fail(f"{path.name} is not made from {name}.py: run `python -m tutorials {name}`")
     run = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in run] == list(range(1, len(run) + 1))
@@ -80,6 +83,55 @@ def test_chapter_has_its_parts(name):
     assert 3 <= len(checks) <= 5
     exercises = text[text.index("# ## Exercises") :]
     assert re.findall(r"^(check_\w+)\(", exercises, re.M) == checks
+
+
+def folded_and_asked(cells):
+    """The cells whose outputs are folded away, and those with outputs that come after "Predict" and
+    before the answer in words, which is folded too; and how many times "Predict" is said."""
+    folded, asked, prompts, waiting = set(), set(), 0, False
+    for number, cell in enumerate(cells):
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            waiting = waiting and not text.startswith("<details>")
+            if re.search(r"\bPredict\b", text):
+                assert not waiting, f"no answer comes before: {text}"
+                waiting, prompts = True, prompts + 1
+        elif cell["cell_type"] == "code":
+            if waiting and cell["outputs"]:
+                asked.add(number)
+            if cell["metadata"].get("jupyter", {}).get("outputs_hidden"):
+                folded.add(number)
+    assert not waiting, "the last prediction has no answer"
+    return folded, asked, prompts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_you_should_predict_is_folded_away_and_nothing_else(name):
+    cells = json.loads((FOLDER / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    folded, asked, prompts = folded_and_asked(cells)
+    assert folded == asked
+    assert len(asked) >= prompts >= 1
+    told = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    assert all(text.count("<details>") == text.count("</details>") for text in told)
+    assert all(re.search(r"</summary>\n\n", text) for text in told if "<details>" in text)
+
+
+def test_a_spoilt_prediction_is_noticed():
+    def cells(*metadata):
+        code = [
+            {"cell_type": "code", "source": [], "outputs": [1], "metadata": m} for m in metadata
+        ]
+        texts = ["## Predict, then run", "<details>The answer"]
+        prompt, answer = ({"cell_type": "markdown", "source": [text]} for text in texts)
+        return [code[0], prompt, code[1], answer, code[2]]
+
+    hidden = {"jupyter": {"outputs_hidden": True}}
+    assert folded_and_asked(cells({}, hidden, {})) == ({2}, {2}, 1)
+    for wrong in (cells({}, {}, {}), cells(hidden, hidden, {}), cells({}, hidden, hidden)):
+        folded, asked, _ = folded_and_asked(wrong)
+        assert folded != asked
+    with pytest.raises(AssertionError, match="no answer"):
+        folded_and_asked(cells({}, hidden, {})[:3])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -38,6 +38,15 @@ from exercises.backprop import check_order, check_sigmoid, check_twice, check_vi
 plt.style.use("tutorial.mplstyle")
 
 # %% [markdown]
+# This is where the chapter goes. Press **Forward** and watch the neuron of chapter 1 compute its
+# result, one step at a time. Then press **Backward** and watch the gradient walk back. Drag a
+# number, and all the others follow.
+
+# %%
+w, x, b = (tf.Tensor(number, requires_grad=True) for number in (0.5, 2.0, -0.3))
+tf.explore(lambda: tf.tanh(w * x + b), title="A neuron: y = tanh(w x + b)")
+
+# %% [markdown]
 # ## A number that remembers
 #
 # To walk back we must know, for each number, which numbers it was computed from, and how fast it
@@ -107,6 +116,13 @@ def push_and_set(node, gradient):
 
 push_and_set(y, 1.0)
 print({leaf.how: round(leaf.grad, 4) for leaf in (w, x, b)})
+
+# %% [markdown]
+# The page from the beginning reads your own engine just as well. It looks at `data`, `parents` and
+# `slopes`, and takes the same walk:
+
+# %%
+tf.explore(y, title="The same neuron, in your own engine")
 
 # %% [markdown]
 # These are the three numbers of chapter 1. To look at graphs we write a small drawing function: the

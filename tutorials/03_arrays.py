@@ -39,6 +39,17 @@ plt.style.use("tutorial.mplstyle")
 rng = np.random.default_rng(0)
 
 # %% [markdown]
+# Here is a layer on a batch of three rows, as a graph of arrays. Step backward and look at `bias`:
+# it has two numbers, and the gradient that arrives has three rows. Where do the rows go? And why
+# does `W` get a gradient of its own shape, although no single number of it appears in the graph?
+
+# %%
+rows = tf.Tensor(np.array([[1, 2, 0], [0, 1, -1], [2, 0, 1]], np.float32))
+W = tf.Tensor(np.array([[0.5, -1], [1, 0.3], [-0.4, 0.8]], np.float32), requires_grad=True)
+bias = tf.Tensor([0.1, -0.2], requires_grad=True)
+tf.explore(lambda: tf.mean(tf.tanh(rows @ W + bias) ** 2), title="A layer on three rows")
+
+# %% [markdown]
 # ## All slopes at once: the Jacobian
 #
 # Take a function from three numbers to two, a small layer of a network: `x` has shape `(3,)`, the

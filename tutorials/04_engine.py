@@ -56,6 +56,16 @@ def source(thing, first, last):
 
 
 # %% [markdown]
+# This page shows a loss that was computed before anyone looked. Everything on it was read from what
+# the engine had kept. Click through the steps: of some the value is still known, of one it is not.
+# By the end of the first half you can say why.
+
+# %%
+w = tf.Tensor([1.0, 2.0], requires_grad=True)
+loss = tf.sum(tf.exp(0.5 * w) + 1.0)
+tf.explore(loss, title="What the engine kept")
+
+# %% [markdown]
 # ## A Tensor and the node behind it
 #
 # A `Tensor` is an array with a history. `requires_grad=True` says: record what is computed from

@@ -244,11 +244,15 @@ green = probes["logistic"][1]
 assert green[10] < 1e-9 * green[-1]
 
 # %% [markdown]
+# <details><summary>And the logistic function?</summary>
+#
 # The logistic function is another matter. Its slope is $\tfrac14$ at most, its outputs never go to
 # 0 (they hover about $\tfrac12$), so nothing makes up for the fading: the last layers learn and the
 # first ones get nothing at all. The sentence "the gradient vanishes in the early layers" is from
 # its days. In a ReLU stack it vanishes or explodes everywhere alike, and He initialization is
 # enough to prevent that.
+#
+# </details>
 #
 # ## What the size does not show
 #

@@ -36,6 +36,24 @@ from smaller import smaller
 plt.style.use("tutorial.mplstyle")
 
 # %% [markdown]
+# Here is the block of this chapter, with three columns and few enough channels that all its numbers
+# fit on a page. Press **Forward** and follow one column from the top to the bottom; then another.
+# Which of them is done first? Choose a single column at the top right: the rest is dashed, and what
+# remains is a plain network.
+
+# %%
+tf.seed(0)
+net = tf.FractalNet(in_channels=1, columns=3, channels=(2,))
+block = net.blocks[0]
+image = tf.Tensor(np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype(np.float32))
+ways = {"everything": tf.fractal.keep_all}
+ways |= {f"column {c}": net.keep_column(c) for c in range(3)}
+tf.explore(
+    {name: lambda keep=keep: tf.mean(block(image, keep) ** 2) for name, keep in ways.items()},
+    title="A fractal block of three columns",
+)
+
+# %% [markdown]
 # ## F(F(x))
 #
 # This library grew from a blog article, "FractalNet Explained". It puts the idea into one formula,

@@ -41,6 +41,23 @@ plt.style.use("tutorial.mplstyle")
 chance = np.random.default_rng(0)
 
 # %% [markdown]
+# Step backward to the last join of this block: what does each branch get? Then choose another draw
+# of drop-path at the top right, and look again. What is dashed was not computed, and no gradient
+# comes there.
+
+# %%
+tf.seed(11)
+net = tf.FractalNet(in_channels=1, columns=3, channels=(2,), drop_path=0.3)
+block = net.blocks[0]
+image = tf.Tensor(chance.normal(size=(2, 4, 4, 1)).astype(np.float32))
+ways = {"everything": tf.fractal.keep_all, "only column 1": net.keep_column(1)}
+ways |= {"a local draw": net.keep_local()}
+tf.explore(
+    {name: lambda keep=keep: tf.mean(block(image, keep) ** 2) for name, keep in ways.items()},
+    title="What drop-path leaves of a block",
+)
+
+# %% [markdown]
 # ## Why the mean
 #
 # What comes to a join has been through batch norm and ReLU, so its numbers are about those of

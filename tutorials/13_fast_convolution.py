@@ -44,9 +44,11 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 import tinyfractal as tf
+from tinyfractal.browser import IN_BROWSER
 from tinyfractal.fast import direct, patches, winograd
 
 from exercises.fast_convolution import check_by_hand, check_lines, check_products
+from smaller import smaller
 
 tf.backend.use("numpy")  # whatever the environment says
 plt.style.use("tutorial.mplstyle")
@@ -59,7 +61,7 @@ plt.style.use("tutorial.mplstyle")
 # sum of $9 \cdot 64$ products.
 
 # %%
-N, H, W, C, D = 64, 16, 16, 64, 64
+N, H, W, C, D = smaller("images", 64, in_browser=8), 16, 16, 64, 64
 rng = np.random.default_rng(0)
 x = rng.normal(size=(N, H, W, C)).astype(np.float32)
 w = rng.normal(0, 1 / 24, size=(3, 3, C, D)).astype(np.float32)
@@ -93,7 +95,8 @@ def says(first, second):
 # **floor**: whoever does all these products can hardly take less time.
 
 # %%
-squares = {n: np.ones((n, n), np.float32) for n in (256, 512, 768)}
+sizes = (256, 512, 768)[: smaller("sizes", 3, in_browser=2)]
+squares = {n: np.ones((n, n), np.float32) for n in sizes}
 taken = race({n: lambda m=m: m @ m for n, m in squares.items()})
 peak = max(n**3 / seconds for n, seconds in taken.items())  # products per second
 floor = products / peak
@@ -560,7 +563,11 @@ for _ in range(20):
     tf.relu(x)
 print((faults() - before) // 20, (time.perf_counter() - start) / 20)
 """
-for keep, words in (("0", "given back"), ("1", "kept")):
+ways_to_keep = (("0", "given back"), ("1", "kept"))
+if IN_BROWSER:
+    ways_to_keep = ()
+    print("Not measured: in a browser there is no fresh process, and no page that faults.")
+for keep, words in ways_to_keep:
     environment = {**os.environ, "TINYFRACTAL_BACKEND": "numpy", "TINYFRACTAL_KEEP_MEMORY": keep}
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -1,0 +1,1 @@
+"""The library and its pages in a browser."""
