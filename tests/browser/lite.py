@@ -70,12 +70,18 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A server that does not mind if a page is closed while it loads."""
+
+    def handle_error(self, *_):
+        """Say nothing."""
+
+
 @contextlib.contextmanager
 def served(folder):
     """The address of a server on this machine that hands out a folder."""
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-    )
+    handler = functools.partial(Handler, directory=str(folder))
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
