@@ -238,5 +238,5 @@ def test_the_glossary_becomes_html_with_formulas_and_links_into_jupyterlite():
     row = "| $x^2$ | [2](02_backprop.ipynb) [conv](../tinyfractal/ops/conv.py) |"
     html = pages.markdown(f"| a | b |\n| --- | --- |\n{row}", base="tutorials")
     assert "<msup>" in html
-    assert 'href="lite/lab/index.html?path=tutorials/02_backprop.ipynb"' in html
-    assert 'href="lite/lab/index.html?path=tinyfractal/ops/conv.py"' in html
+    assert 'href="lite/notebooks/index.html?path=tutorials/02_backprop.ipynb"' in html
+    assert 'href="lite/edit/index.html?path=tinyfractal/ops/conv.py"' in html

@@ -40,6 +40,7 @@ from exercises.training import (
     check_shift_image,
     check_standardize,
 )
+from smaller import smaller
 
 plt.style.use("tutorial.mplstyle")
 
@@ -114,7 +115,8 @@ assert (images == batches[1][0]).all() and (labels == batches[1][1]).all()
 # take its defaults with half the channels and about half the epochs, so that you need not wait.
 
 # %%
-recipe = Recipe(channels=(16, 32), epochs=12).for_data(train)
+width = smaller("channels", 16, in_browser=8)
+recipe = Recipe(channels=(width, 2 * width), epochs=12).for_data(train)
 for name, value in recipe.as_dict().items():
     print(f"{name:16} {value}")
 
@@ -231,7 +233,8 @@ plt.show()
 # it stands a plain network of the depth of column 3, trained alone by the same recipe.
 
 # %%
-deeper = replace(recipe, columns=4, channels=(12, 24))
+width = smaller("channels", 12, in_browser=6)
+deeper = replace(recipe, columns=4, channels=(width, 2 * width))
 deep_net, deep_history = run(deeper)
 plain, plain_history = run(replace(deeper, model="plain"))
 assert plain.count_parameters() == deep_net.column(3).count_parameters()
@@ -257,7 +260,7 @@ print("columns, mean of the first five epochs:", early.round(3))
 print("columns, mean of the last two epochs:  ", late.round(3))
 print("plain:", np.round([np.mean(alone[:5]), np.mean(alone[-2:])], 1), "%")
 assert early[3] < early[:2].min() - 0.1
-assert late[:2].min() > 0.75 and late[3] > early[3] + 0.05
+assert late[:2].min() > 0.6 and late[3] > early[3] + 0.05
 assert np.mean(alone[:5]) > 100 * early[3]
 
 # %% [markdown]

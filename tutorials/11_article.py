@@ -39,6 +39,7 @@ from exercises.article import (
     check_seeds_needed,
     check_sign_flip,
 )
+from smaller import smaller
 
 plt.style.use("tutorial.mplstyle")
 verdicts = []  # (promise, what was measured, verdict): filled as we go
@@ -222,7 +223,7 @@ def measurements(net, train, test, standardize, lies):
 # (chapter 9): in training, whole paths into a join are left out at random. Five seeds:
 
 # %%
-SEEDS = range(5)
+SEEDS = range(smaller("seeds", 5, in_browser=3))
 
 
 def train_all(build, **settings):
@@ -443,7 +444,7 @@ for name, net in (
     assert "size" not in name or abs(net.count_parameters() / 5642 - 1) < 0.05
 
 # %% [markdown]
-# **Before you run it:** four FractalNets, with drop-path, dropout, both or neither. Which of them
+# **Predict:** four FractalNets, with drop-path, dropout, both or neither. Which of them
 # repeats the most lies? And does "neither" repeat fewer than the plain network?
 
 # %%
@@ -474,17 +475,21 @@ def show(axes, results, key, title):
     axes.set_xlabel("%")
 
 
-# %% tags=["thumbnail"]
+# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
 figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(8, 3.4))
 show(left, lied_to, "repeated", "lies repeated")
 show(right, lied_to, "test", "test accuracy")
 plt.show()
 
 # %% [markdown]
+# <details><summary>The answer, in words</summary>
+#
 # Plain, ResNet and the FractalNet with neither repeat nearly *every* lie: having several paths
 # does not prevent overfitting "naturally". Leaving paths out *delays* it. With drop-path the
 # network repeats far fewer lies in the same 30 epochs, and it reads new digits better. Dropout
 # works in the same direction.
+#
+# </details>
 #
 # The number of epochs belongs to this result. Trained much longer, expect the network with
 # drop-path to repeat every lie too. And a network without any regularizer that is stopped after a

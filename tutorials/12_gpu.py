@@ -405,7 +405,6 @@ plt.gca().set_axisbelow(True)
 plt.grid(axis="y", visible=False)
 plt.legend(loc="lower right")
 plt.show()
-print(f"the largest share: {largest[-1]}, {total[largest[-1]] / sum(total.values()):.0%}")
 
 # %% [markdown]
 # The convolutions take the largest share, and what is left is mostly work that is hardly
@@ -482,8 +481,6 @@ plt.ylim(min(speed for _, speed in points.values()) / 3e9, 2 * peak / 1e9)
 plt.xlabel("operations per byte")
 plt.ylabel("billion operations per second")
 plt.show()
-used = {name: speed / min(peak, i * bandwidth) for name, (i, speed) in points.items()}
-print("share of what the roof allows:", {name: f"{share:.0%}" for name, share in used.items()})
 
 # %% [markdown]
 # Under the slope lies what waits for memory, under the flat top what waits for arithmetic. The relu

@@ -28,6 +28,10 @@ CELLS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
     .filter((cell) => cell.type === "code").map((cell) => cell.toJSON())"""
 
 
+FOLDED = """() => window.jupyterapp.shell.currentWidget.content.widgets
+    .map((cell, index) => cell.outputHidden ? index : -1).filter((index) => index >= 0)"""
+
+
 class Run(NamedTuple):
     """What became of a chapter: its cells, how many were executed, what was raised, and how long
     it took, in seconds, from opening the page."""
@@ -66,12 +70,18 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A server that does not mind if a page is closed while it loads."""
+
+    def handle_error(self, *_):
+        """Say nothing."""
+
+
 @contextlib.contextmanager
 def served(folder):
     """The address of a server on this machine that hands out a folder."""
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-    )
+    handler = functools.partial(Handler, directory=str(folder))
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -82,7 +92,7 @@ def served(folder):
 
 def open_chapter(page, address, name):
     """Open a chapter in JupyterLite, and wait until it has a kernel."""
-    page.goto(f"{address}lite/lab/index.html?path=tutorials/{name}.ipynb")
+    page.goto(f"{address}lite/notebooks/index.html?path=tutorials/{name}.ipynb")
     page.wait_for_function(OPENED, timeout=120_000)
 
 

@@ -1,9 +1,12 @@
 """The site in a real browser: chapters run to their end, and nothing is asked of the network."""
 
+import json
+
 import pytest
 
 from tests.browser import lite
 
+CHAPTERS = lite.ROOT / "tutorials"
 pytestmark = [pytest.mark.browser]
 CDN = "https://cdn.jsdelivr.net/pyodide/v0.27.7/full/"
 
@@ -54,6 +57,19 @@ def from_cdn(page, pyodide):
 def assert_ran(run):
     assert run.errors == []
     assert run.executed == run.cells > 10
+
+
+def test_the_answers_to_what_should_be_predicted_are_folded_away(page, online, from_cdn):
+    cells = json.loads((CHAPTERS / "02_backprop.ipynb").read_text("utf-8"))["cells"]
+    answers = [
+        number
+        for number, cell in enumerate(cells)
+        if cell["metadata"].get("jupyter", {}).get("outputs_hidden")
+    ]
+    assert answers
+    lite.open_chapter(page, online, "02_backprop")
+    page.wait_for_function("window.jupyterapp.shell.currentWidget.content.widgets.length > 0")
+    assert page.evaluate(lite.FOLDED) == answers
 
 
 @pytest.mark.parametrize("name", ["02_backprop", "08_fractals"])

@@ -53,6 +53,7 @@ def build(folder: Path, pyodide: Path | None = None) -> Path:
         build_lite(Path(work), draft / "lite")
         write_python(draft / "lite" / "static", runtime)
         pages.write_pages(draft, TUTORIALS)
+        shutil.copyfile(draft / "lite" / "lab" / "favicon.ico", draft / "favicon.ico")
         draft.rename(folder)
     return folder
 
@@ -77,7 +78,7 @@ def build_lite(work: Path, output: Path) -> None:
     config = {
         "contents": [str(work / "contents")],
         "output_dir": str(output),
-        "apps": ["lab"],
+        "apps": ["lab", "notebooks", "edit", "tree"],
         "ignore_sys_prefix": True,
         "federated_extensions": [
             str(Path(sys.prefix, "share", "jupyter", "labextensions", KERNEL))
@@ -106,6 +107,10 @@ def lite_settings() -> dict[str, object]:
         "jupyter-lite-schema-version": 0,
         "jupyter-config-data": {
             "appName": "tinyfractal",
+            "disabledExtensions": [
+                "@jupyter-notebook/notebook-extension:checkpoints",  # "41 years ago"
+                "@jupyter-notebook/notebook-extension:tab-icon",  # whose icons are not there
+            ],
             "exposeAppInBrowser": True,  # for the tests: window.jupyterapp
             "litePluginSettings": {f"{KERNEL}:kernel": kernel},
         },

@@ -16,7 +16,6 @@ from typing import Any
 from tinyfractal.cli.chapters import Chapter, list_chapters
 
 HERE = Path(__file__).resolve().parent
-LITE = "lite/lab/index.html?path="  # followed by a file that lies in JupyterLite
 
 
 def write_pages(site: Path, tutorials: Path) -> None:
@@ -50,9 +49,15 @@ def write_page(path: Path, **parts: object) -> None:
 # ----- The start page -----
 
 
+def opened(file: str) -> str:
+    """The address under which JupyterLite opens a file: a notebook to run, another to read."""
+    app = "notebooks" if file.endswith(".ipynb") else "edit"
+    return f"lite/{app}/index.html?path={file}"
+
+
 def link_to(chapter: Chapter) -> str:
-    """The address of a chapter in JupyterLite."""
-    return f"{LITE}tutorials/{chapter.name}.ipynb"
+    """The address of a chapter."""
+    return opened(f"tutorials/{chapter.name}.ipynb")
 
 
 def chapter_card(chapter: Chapter) -> str:
@@ -106,6 +111,6 @@ def markdown(text: str, base: str) -> str:
     for token in (child for block in tokens for child in block.children or []):
         target = str(token.attrGet("href") or "#")
         if token.type == "link_open" and not re.match("https?:|#", target):
-            token.attrSet("href", LITE + posixpath.normpath(f"{base}/{target}"))
+            token.attrSet("href", opened(posixpath.normpath(f"{base}/{target}")))
     html = renderer.renderer.render(tokens, renderer.options, {})
     return html.replace("<td>–</td>", "<td></td>")
