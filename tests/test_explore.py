@@ -18,10 +18,12 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import backend
+from tinyfractal.cli.profile import watched
 from tinyfractal.draw.layout import alive_paths
 from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.engine.primitive import Primitive, primitive
 from tinyfractal.errors import GraphError, OutOfRangeError, ShapeError
-from tinyfractal.explore import examples, watch
+from tinyfractal.explore import examples, explored_while, watch
 from tinyfractal.explore.live import Live, serve
 from tinyfractal.explore.rules import row
 from tinyfractal.explore.words import WORDS
@@ -126,6 +128,22 @@ def test_looking_changes_nothing():
     assert all((now.data == then).all() for now, then in zip(net.buffers(), buffers))
 
 
+def test_statistics_of_a_layer_that_its_module_does_not_list_stay():
+    norm = tf.nn.BatchNorm2d(2)
+
+    class Net(tf.nn.Module):
+        def __init__(self):
+            self.layer, self.after = tf.nn.Linear(2, 2), lambda x: norm(x)
+
+        def forward(self, x):
+            return self.after(self.layer(x))
+
+    net, x = Net(), tf.Tensor([[1.0, 2.0], [3.0, 5.0]])
+    tf.explore(lambda: tf.mean(net(x) ** 2))
+    assert backend.asnumpy(norm.running_mean.data).tolist() == [0.0, 0.0]
+    assert backend.asnumpy(norm.running_var.data).tolist() == [1.0, 1.0]
+
+
 def test_a_recorded_loss_can_still_go_backward():
     x = tf.Tensor([1.0, 2.0], requires_grad=True)
     loss = tf.sum(x * x)
@@ -145,6 +163,99 @@ def test_of_a_recorded_tensor_only_what_was_kept_is_known():
     assert rows(nodes["w"]["grad"]) == pytest.approx(
         np.exp(8.0) * np.array([[1.0, 2.0]]).T, rel=1e-5
     )
+
+
+def test_a_gradient_inside_the_function_is_a_step_like_others():
+    x = tf.Tensor(2.0, requires_grad=True)
+
+    def penalty():
+        (slope,) = tf.grad(x * x * x, [x], create_graph=True)
+        return slope * slope  # 9 x⁴, whose own slope is 36 x³
+
+    run = run_of(penalty)
+    assert rows(by_name(run)["x"]["grad"]) == 36 * 8
+    place = {key: i for i, key in enumerate(run["visits"])}
+    for node in run["nodes"]:
+        assert all(
+            place[source] > place[node["id"]] for source in node["inputs"] if source in place
+        )
+
+
+def test_a_backward_of_something_else_is_not_shown():
+    x = tf.Tensor(2.0, requires_grad=True)
+
+    def loss():
+        tf.grad(tf.exp(x), [x])
+        return x * x
+
+    run = run_of(loss)
+    assert len(run["visits"]) == 1
+    assert rows(by_name(run)["mul"]["grad"]) == 1.0
+
+
+def test_after_a_training_the_weights_are_those_of_the_loss():
+    w = tf.Tensor(3.0, requires_grad=True)
+    optimizer = tf.optim.SGD([w], lr=0.25, momentum=0.0)
+
+    def program():
+        for _ in range(2):
+            optimizer.zero_grad()
+            (w * w).backward()
+            optimizer.step()
+        return w * w
+
+    nodes = by_name(explored_while(program).trace["runs"][0])
+    assert rows(nodes["w"]["value"]) == 0.75
+    assert rows(nodes["mul"]["value"]) == 0.75**2
+
+
+def test_a_long_training_before_the_loss_is_forgotten(monkeypatch):
+    monkeypatch.setattr(watch, "MOST_STEPS", 50)
+    monkeypatch.setattr(watch, "TIDY", 10)
+    w = tf.Tensor(3.0, requires_grad=True)
+
+    def program():
+        for _ in range(100):
+            (w * w).backward()
+        return w * w * w
+
+    assert len(explored_while(program).trace["runs"][0]["visits"]) == 2
+
+
+def test_a_primitive_that_is_made_meanwhile_is_seen():
+    x = tf.Tensor(3.0, requires_grad=True)
+
+    def program():
+        @primitive(lambda g, _y, x: g * 2 * x)
+        def squared(x):
+            return x * x
+
+        return squared(x) + 1.0
+
+    try:
+        node = by_name(explored_while(program).trace["runs"][0])["squared"]
+    finally:
+        del PRIMITIVES["squared"]
+    assert rows(node["value"]) == 9.0
+    assert rows(node["parts"][0]) == 6.0
+
+
+def test_other_threads_are_not_watched():
+    over, x = threading.Event(), tf.Tensor([1.0, 2.0], requires_grad=True)
+
+    def train():
+        while not over.is_set():
+            tf.sum(tf.exp(x * 0.5)).backward()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        w = tf.Tensor(1.0, requires_grad=True)
+        for _ in range(5):
+            assert len(run_of(lambda: w * w * w)["visits"]) == 2
+    finally:
+        over.set()
+        thread.join()
 
 
 # ----- Names, lines, modules -----
@@ -267,6 +378,17 @@ def test_dragging_shows_what_a_run_with_that_number_gives():
         leaf.data[index] = before
 
 
+def test_dragging_moves_the_gradient_of_each_step():
+    run = run_of(examples.neuron())
+    nodes = by_name(run)
+    handle = next(one for one in run["handles"] if one["label"] == "w")
+    for value, step in zip(handle["values"], handle["steps"]):
+        if step is not handle["steps"][handle["at"]]:
+            slope = 1 - np.tanh(value * 2.0 - 0.3) ** 2
+            for name in ("mul", "add"):
+                assert step["grad"][nodes[name]["id"]][0] == pytest.approx([slope], rel=1e-3)
+
+
 def test_what_draws_its_own_numbers_is_not_run_again():
     chance = np.random.default_rng()
     w = tf.Tensor(1.0, requires_grad=True)
@@ -307,8 +429,8 @@ def test_the_scalars_of_chapter_2_make_the_same_page():
 
 
 def test_every_primitive_has_words():
-    own = {name for name, p in PRIMITIVES.items() if p.__module__.startswith("tinyfractal.")}
-    assert own == set(WORDS)
+    rooms = ("tinyfractal.ops.", "tinyfractal.fast.")
+    assert {name for name, p in PRIMITIVES.items() if p.__module__.startswith(rooms)} == set(WORDS)
 
 
 @pytest.mark.parametrize("name", sorted(WORDS))
@@ -409,7 +531,9 @@ def test_mistakes_are_said():
 def test_after_a_mistake_nothing_is_watched():
     with pytest.raises(ZeroDivisionError):
         tf.explore(lambda: 1 / 0)
-    assert not any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values())
+    kinds = (Primitive, *Primitive.__subclasses__())
+    assert not any("<lambda>" in str(vars(kind).get("on_tensors")) for kind in kinds)
+    assert not any("<lambda>" in str(vars(kind).get("gradients")) for kind in kinds)
     tf.explore(examples.neuron())
 
 
@@ -418,6 +542,8 @@ def test_two_cannot_watch_at_once():
         watch.watching(),
         pytest.raises(RuntimeError, match="watched already"),
     ):
+        tf.explore(examples.neuron())
+    with watched(), pytest.raises(RuntimeError, match="watched already"):
         tf.explore(examples.neuron())
 
 

@@ -24,7 +24,7 @@ from ..nn import Module, Parameter
 from .ghosts import Described, blocks_in, columns_of, ghosts_of
 from .lines import Lines
 from .samples import cut_of, sample
-from .watch import Call, Seen
+from .watch import Call, Seen, noting_gradients
 from .words import sentences
 
 OPS = ops.__name__  # the modules with the readable primitives
@@ -37,7 +37,7 @@ class Run:
         self.output, self.seen, self.lines = output, seen, lines
         self.steps = steps_before(output, seen)
         self.values = kept_values(output, self.steps)
-        self.gradients = gradients_of(output)  # of the leaves: {id: array}
+        self.gradients = gradients_of(output, seen)  # of the leaves: {id: array}
         self.paths = module_paths(seen.modules.values(), names)
         self.names = {**seen.names, **names, **parameter_names(seen, self.paths)}
         self.lanes = columns_of(seen.modules.values())
@@ -86,9 +86,10 @@ class Run:
         settings = settings_of(node.params)
         inputs: list[str | None] = []
         shapes = []
-        for place, (arg, parent) in enumerate(zip(args, parents), 1):
+        given = step.given if step else [None] * len(args)
+        for place, (arg, parent, array) in enumerate(zip(args, parents, given), 1):
             source = arg if parent is None else parent
-            inputs.append(self.id_of(source))
+            inputs.append(self.id_of(source, array))
             shapes.append(getattr(source, "shape", None))
             if inputs[-1] is None and source is not None:
                 settings.append(f"argument {place} is {short(source)}")
@@ -118,22 +119,24 @@ class Run:
         self.nodes.append(described)
         return described
 
-    def id_of(self, source: Any) -> str | None:
-        """The node that an argument is; None for a number, or for what is not known."""
+    def id_of(self, source: Any, array: Any) -> str | None:
+        """The node that an argument is; None for a number, or for what is not known.
+
+        `array` is what a leaf held then, if that was seen.
+        """
         if isinstance(source, Node):
             return self.ids[source]
         if not hasattr(source, "shape"):
             return None
         if id(source) not in self.ids:
-            self.describe_leaf(source)
+            self.describe_leaf(source, raw(source) if array is None else array)
         return self.ids[id(source)]
 
-    def describe_leaf(self, thing: Any) -> None:
+    def describe_leaf(self, thing: Any, array: Any) -> None:
         """A leaf, or data that needs no gradient."""
         key = id(thing)
         self.ids[key] = number = f"n{len(self.ids) + 1}"
         name, learns = self.names.get(key, ""), isinstance(thing, Tensor) and thing.requires_grad
-        before = self.seen.leaves.get(key)
         if learns:
             self.leaves[number] = thing
         self.nodes.append({
@@ -147,7 +150,7 @@ class Run:
             "shape": list(thing.shape),
             "inputs": [],
             "settings": "",
-            "value": shown(before[1] if before else raw(thing), thing),
+            "value": shown(array, thing),
             "grad": shown(self.gradients.get(key), thing),
             "parts": [],
             "forward": f"{name or 'a leaf'}: given, not computed.",
@@ -197,9 +200,11 @@ def steps_before(output: Tensor, seen: Seen) -> list[Node]:
     return forwards
 
 
-def gradients_of(output: Tensor) -> dict[int, Any]:
+def gradients_of(output: Tensor, seen: Seen) -> dict[int, Any]:
     """Run backward; it leaves no trace in any `grad`. {id of a leaf: its gradient}."""
-    found = run_backward([output.node], [xp.ones(output.shape, output.dtype)], retain_graph=True)
+    seed = xp.ones(output.shape, output.dtype)
+    with noting_gradients(seen):
+        found = run_backward([output.node], [seed], retain_graph=True)
     return {id(leaf): raw(g) for leaf, g in found.items()}
 
 

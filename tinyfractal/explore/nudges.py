@@ -94,8 +94,7 @@ class Repeat:
     def look(self) -> Run | None:
         """All of it, or None where it now takes other steps."""
         with as_before(self.state, self.run.seen), watching() as seen:
-            output = self.f()
-        run = Run(output, seen, self.run.lines, self.names)
+            run = Run(self.f(), seen, self.run.lines, self.names)
         same = [(node["id"], node["name"], node["shape"]) for node in run.nodes] == self.shape
         return run if same else None
 
