@@ -4,6 +4,7 @@ The page itself is tested in a browser, in `tests/browser`.
 """
 
 import base64
+import contextlib
 import gzip
 import html
 import http.client
@@ -11,6 +12,8 @@ import json
 import queue
 import re
 import threading
+import time
+import warnings
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -23,7 +26,7 @@ from tinyfractal.draw.layout import alive_paths
 from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.engine.primitive import Primitive, primitive
 from tinyfractal.errors import GraphError, OutOfRangeError, ShapeError
-from tinyfractal.explore import examples, explored_while, watch
+from tinyfractal.explore import examples, explored_while, nudges, watch
 from tinyfractal.explore.live import Live, serve
 from tinyfractal.explore.rules import row
 from tinyfractal.explore.words import WORDS
@@ -387,6 +390,62 @@ def test_dragging_moves_the_gradient_of_each_step():
             slope = 1 - np.tanh(value * 2.0 - 0.3) ** 2
             for name in ("mul", "add"):
                 assert step["grad"][nodes[name]["id"]][0] == pytest.approx([slope], rel=1e-3)
+
+
+@pytest.mark.parametrize("guard", [contextlib.nullcontext, tf.detect_anomaly])
+def test_dragging_may_leave_what_the_function_can_do(guard):
+    w = tf.Tensor([0.1, 3.0], requires_grad=True)
+    with guard(), warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        page = tf.explore(lambda: tf.sum(tf.log(w)))
+    json.loads(json.dumps(page.trace, allow_nan=False))
+    run = page.trace["runs"][0]
+    assert len(run["nudges"]) == 2
+    assert backend.asnumpy(w.data).tolist() == [np.float32(0.1), 3.0]
+    losses = [[step["loss"] for step in handle["steps"]] for handle in run["handles"]]
+    if guard is contextlib.nullcontext:  # 0.1 ± 0.5: log says NaN for the first three
+        assert losses[0][:4] == ["nan"] * 4
+        assert np.isfinite(losses[0][4:]).all()
+
+
+def test_a_function_that_fails_the_second_time_is_shown_all_the_same():
+    batches, w = iter([tf.Tensor(2.0)]), tf.Tensor(3.0, requires_grad=True)
+    run = run_of(lambda: w * next(batches))
+    assert rows(by_name(run)["w"]["grad"]) == 2.0
+    assert run["nudges"] == run["handles"] == []
+
+
+def test_an_infinite_weight_is_not_moved():
+    w = tf.Tensor([np.inf, 1.0], requires_grad=True)
+    page = tf.explore(lambda: tf.sum(tf.tanh(w)))
+    json.loads(json.dumps(page.trace, allow_nan=False))
+    assert [nudge["index"] for nudge in page.trace["runs"][0]["nudges"]] == [[1]]
+
+
+def test_a_slow_function_is_not_run_hundreds_of_times(monkeypatch):
+    monkeypatch.setattr(nudges, "SECONDS", 0.2)
+    w, times = tf.Tensor(np.ones(50, np.float32), requires_grad=True), []
+
+    def slow():
+        times.append(time.sleep(0.05))
+        return tf.sum(w * w)
+
+    tf.explore(slow)
+    assert 3 <= len(times) < 10
+
+
+def test_an_interrupted_nudge_is_taken_back():
+    w, times = tf.Tensor([1.0, 2.0], requires_grad=True), []
+
+    def interrupted():
+        times.append(backend.asnumpy(w.data).tolist())
+        if times[-1] != [1.0, 2.0]:
+            raise KeyboardInterrupt
+        return tf.sum(w * w)
+
+    with pytest.raises(KeyboardInterrupt):
+        tf.explore(interrupted)
+    assert backend.asnumpy(w.data).tolist() == [1.0, 2.0]
 
 
 def test_what_draws_its_own_numbers_is_not_run_again():
