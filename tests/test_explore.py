@@ -302,6 +302,46 @@ def test_under_reference_the_small_steps_lie_in_their_functions():
     assert "conv2d" not in {node["name"] for node in nodes}
 
 
+def test_settings_are_shown_unless_they_are_as_usual():
+    x = tf.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    picked = np.array([1, 0])
+    for function, expected in (
+        (lambda: tf.sum(x, axis=0), "axis = 0"),
+        (lambda: tf.sum(x, axis=1), "axis = 1"),
+        (lambda: tf.sum(x, axis=1, keepdims=True), "axis = 1, keepdims = True"),
+        (lambda: tf.softmax(x), ""),
+        (lambda: tf.expand_dims(x, 1), "axis = 1"),
+        (lambda: tf.concatenate([x, x], axis=1), "axis = 1"),
+        (lambda: tf.var(x, ddof=1), "ddof = 1"),
+        (lambda: x[1], "index = 1"),
+        (lambda: x[picked, 1], "index = ('array of shape (2,)', 1)"),
+        (lambda: tf.clip(x, 0.0, 1.0), "min = 0, max = 1"),
+    ):
+        step = next(n for n in run_of(lambda f=function: tf.sum(f()))["nodes"] if n["inputs"])
+        assert step["settings"] == expected
+
+
+def test_settings_of_the_large_functions():
+    image = tf.Tensor(np.ones((1, 4, 4, 1), np.float32), requires_grad=True)
+    kernel = tf.Tensor(np.ones((3, 3, 1, 1), np.float32), requires_grad=True)
+    logits = tf.Tensor(np.ones((2, 3)), requires_grad=True)
+    run = run_of(lambda: tf.sum(tf.conv2d(image, kernel)) ** 2)
+    assert by_name(run)["conv2d"]["settings"] == ""
+    run = run_of(lambda: tf.sum(tf.conv2d(image, kernel, padding=1, stride=2)) ** 2)
+    assert by_name(run)["conv2d"]["settings"] == "border = ((1, 1), (1, 1)), stride = (2, 2)"
+    run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2]), weight=np.array([1.0, 2, 3])))
+    assert "weighted" in by_name(run)["cross_entropy"]["backward"]
+    run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2]), reduction="sum"))
+    assert "divided" not in by_name(run)["cross_entropy"]["backward"]
+
+
+def test_batch_norm_outside_of_training_uses_the_running_statistics():
+    norm, x = tf.nn.BatchNorm2d(2), tf.Tensor([[1.0, 2.0], [3.0, 5.0]])
+    for mode, word in ((norm.train, "over the batch"), (norm.eval, "the running mean")):
+        mode()
+        assert word in by_name(run_of(lambda: tf.sum(norm(x))))["batch_norm"]["forward"]
+
+
 # ----- Fractal blocks -----
 
 

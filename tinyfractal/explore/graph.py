@@ -7,6 +7,7 @@ and what follows from it.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,7 +84,7 @@ class Run:
         step = self.seen.steps.get(node)
         parents: Sequence[Any] = node.parents or ()
         args = step.args if step else tuple(parents)
-        settings = settings_of(node.params)
+        settings = settings_of(node)
         inputs: list[str | None] = []
         shapes = []
         given = step.given if step else [None] * len(args)
@@ -324,31 +325,58 @@ def common_start(groups: Sequence[list[str]]) -> list[str]:
 # ----- In a few words -----
 
 
-def settings_of(params: Mapping[str, Any]) -> list[str]:
-    """The settings of a step, one by one, but those that change nothing."""
-    found = []
-    for name, value in params.items():
+# what the functions of `ops` hand to their primitives where the user asked for nothing
+USUAL = {
+    "border": ((0, 0),) * 2, "count": None, "dilation": (1, 1), "groups": 1, "kernels": 1,
+    "reduction": "mean", "statistics": None, "stride": (1, 1), "widths": ((0, 0),) * 4,
+}  # fmt: skip
+SAID = ("fixed", "relu")  # by the sentences
+
+
+def settings_of(node: Node) -> list[str]:
+    """The settings of a step, one by one, but those that are as usual."""
+    parameters = inspect.signature(node.primitive.value).parameters
+    usual = {
+        **USUAL,
+        **{p.name: p.default for p in parameters.values() if p.default is not p.empty},
+    }
+    params = dict(node.params)
+    for name, value in node.params.items():
         if hasattr(value, "_asdict"):  # a plan
-            found += settings_of(value._asdict())
-        elif is_plain(value) and value not in USUAL:
-            found.append(f"{name} = {short(value)}")
-    return found
-
-
-USUAL = (None, False, 1, (), (1, 1))  # settings that change nothing
+            params.update(params.pop(name)._asdict())
+    return [
+        f"{name} = {short(value)}"
+        for name, value in params.items()
+        if name not in SAID and is_plain(value) and not equal(value, usual.get(name, ()))
+    ]
 
 
 def is_plain(value: Any) -> bool:
-    """Whether it is made of numbers and words, and not of arrays."""
+    """Whether it is made of numbers and words; of an index the arrays too, by their shapes."""
     if isinstance(value, tuple):
-        return all(map(is_plain, value))
-    return isinstance(value, (int, float, str, slice, type(None), type(...)))
+        return all(is_plain(part) or hasattr(part, "shape") for part in value)
+    plain = (int, float, str, slice, type(None), type(...))
+    return isinstance(value, plain) or getattr(value, "shape", None) == ()
+
+
+def equal(value: Any, other: Any) -> bool:
+    """Whether two settings are the same: 1 is not True, and an axis 0 is not False."""
+    return type(value) is type(other) and repr(value) == repr(other)
 
 
 def short(value: Any) -> str:
     """A setting, rounded and not too long."""
-    text = f"{value:.4g}" if isinstance(value, float) else repr(value)
+    text = f"{value:.4g}" if isinstance(value, float) else repr(as_words(value))
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def as_words(value: Any) -> Any:
+    """The same, each array by its shape, and a number of NumPy as one of Python."""
+    if isinstance(value, tuple):
+        return tuple(map(as_words, value))
+    if hasattr(value, "shape"):
+        return f"array of shape {value.shape}" if value.shape else value.item()
+    return value
 
 
 def shown(array: Any, of: Any) -> Any:
