@@ -5,6 +5,7 @@ The page itself is tested in a browser, in `tests/browser`.
 
 import base64
 import contextlib
+import functools
 import gzip
 import html
 import http.client
@@ -14,6 +15,7 @@ import re
 import threading
 import time
 import warnings
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,7 +28,8 @@ from tinyfractal.draw.layout import alive_paths
 from tinyfractal.engine.operators import PRIMITIVES
 from tinyfractal.engine.primitive import Primitive, primitive
 from tinyfractal.errors import GraphError, OutOfRangeError, ShapeError
-from tinyfractal.explore import examples, explored_while, nudges, watch
+from tinyfractal.explore import examples, explored_while, names_in_closure, nudges, watch
+from tinyfractal.explore.lines import shown_name
 from tinyfractal.explore.live import Live, serve
 from tinyfractal.explore.rules import row
 from tinyfractal.explore.words import WORDS
@@ -275,11 +278,84 @@ def test_a_step_knows_the_line_that_made_it():
     assert nodes["w"]["name"] == "w"
 
 
+def test_layers_and_weights_in_a_list_are_told_apart():
+    layers = [tf.nn.Linear(2, 2), tf.nn.Linear(2, 2)]
+    scales = {"in": tf.Tensor(2.0, requires_grad=True)}
+
+    def loss():
+        h = tf.Tensor([[1.0, 2.0]]) * scales["in"]
+        for layer in layers:
+            h = tf.tanh(layer(h))
+        return tf.sum(h)
+
+    weights = [node["name"] for node in run_of(loss)["nodes"] if node["kind"] == "leaf"]
+    assert weights == [
+        "scales['in']", *(f"layers[{i}].{name}" for i in (0, 1) for name in ("weight", "bias"))
+    ]  # fmt: skip
+    nameless = iter(layers)
+    layers = Layers(nameless)
+    weights = [node["name"] for node in run_of(loss)["nodes"] if node["is_parameter"]]
+    assert weights == ["Linear.weight", "Linear.bias", "Linear (2).weight", "Linear (2).bias"]
+
+
+class Layers:
+    """Layers that no variable holds."""
+
+    def __init__(self, layers):
+        self.inside = list(layers)
+
+    def __iter__(self):
+        return iter(self.inside)
+
+
+def test_names_are_found_in_whatever_can_be_called():
+    scale = tf.Tensor(2.0, requires_grad=True)
+
+    class Loss:
+        def __call__(self):
+            return scale * 3.0
+
+        def method(self):
+            return scale * 3.0
+
+    def loss(factor):
+        return scale * factor
+
+    for what in (Loss(), Loss().method, functools.partial(loss, 3.0)):
+        assert names_in_closure(what) == {id(scale): "scale"}
+    assert names_in_closure(print) == {}
+
+
+def test_names_are_looked_for_with_care():
+    class Proxy:
+        @property
+        def __class__(self):
+            raise RuntimeError("stands for nothing yet")
+
+    proxy, w = Proxy(), tf.Tensor(1.0, requires_grad=True)
+    run_of(lambda: w * 2.0 if proxy else later)
+    later = None
+
+
 def test_lines_of_the_library_are_named_as_in_the_repository(block):
     files = {source["file"] for source in block["sources"]}
     assert {"tinyfractal/fractal.py", "tinyfractal/ops/conv.py"} <= files
     assert not any(name.startswith(("/", "..")) for name in files)
     assert not any("/engine/" in name or "/fast/" in name for name in files)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("/tmp/ipykernel_12/345.py", "a cell of the notebook"),
+        ("<ipython-input-3-0123>", "a cell of the notebook"),
+        ("<stdin>", "<stdin>"),
+        (str(Path.cwd() / "ipython" / "mine.py"), "ipython/mine.py"),
+        (str(Path.cwd().parent / "mine.py"), "mine.py"),
+    ],
+)
+def test_files_are_named_as_a_reader_knows_them(file, name):
+    assert shown_name(file) == name
 
 
 def test_a_layer_that_is_applied_twice_is_two_groups():
@@ -543,7 +619,33 @@ def test_a_row_of_the_table_marks_the_rules(name):
         assert re.search(r"\bg\b", marked), marked
 
 
+def test_a_primitive_without_source_has_its_formula_only():
+    scope = {"primitive": primitive}
+    exec("@primitive(lambda g: 3.0 * g)\ndef tripled(x):\n    return 3.0 * x", scope)
+    primitive(functools.partial(lambda n, g: n * g, 4.0))(quadrupled)
+    x = tf.Tensor(2.0, requires_grad=True)
+    try:
+        page = tf.explore(lambda: scope["tripled"](PRIMITIVES["quadrupled"](x)))
+    finally:
+        del PRIMITIVES["tripled"], PRIMITIVES["quadrupled"]
+    assert rows(by_name(page.trace["runs"][0])["x"]["grad"]) == 12.0
+    assert [rule["code"] for rule in page.trace["rules"].values()] == ["", ""]
+
+
+def quadrupled(x):
+    return 4.0 * x
+
+
 # ----- Large arrays -----
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 2, 2), (0, 4, 4, 1), (2, 0, 0, 1), (1,) * 5])
+def test_empty_arrays_have_no_numbers(shape):
+    x = tf.Tensor(np.zeros(shape, np.float32), requires_grad=True)
+    for what in (tf.sum(x), lambda: tf.sum(x)):
+        value = by_name(run_of(what))["x"]["value"]
+        assert np.size(rows(value)) == x.size
+        assert value["shape"] == list(shape)
 
 
 def test_large_arrays_are_sampled_and_that_is_said():
@@ -584,6 +686,11 @@ def test_names_cannot_break_out_of_the_page():
     assert "<i>" not in page.html
     data = page.html.partition('id="trace">')[2].partition("</script>")[0]
     assert json.loads(data) == json.loads(json.dumps(page.trace))
+
+
+def test_a_name_that_is_no_text_does_not_stop_the_page(tmp_path):
+    page = tf.explore(examples.neuron(), "a\udc80b")
+    assert "a?b" in page.save(tmp_path / "page.html").read_text("utf-8")
 
 
 def test_a_notebook_gets_the_same_page_packed():

@@ -7,6 +7,7 @@ and what follows from it.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections import Counter
@@ -18,6 +19,7 @@ from ..backend import xp
 from ..engine.backward import backward_order, run_backward
 from ..engine.node import Node
 from ..engine.operators import raw
+from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..errors import GraphError, ShapeError
 from ..fractal import ConvUnit
@@ -226,8 +228,8 @@ def kept_values(output: Tensor, steps: Iterable[Node]) -> dict[Any, Any]:
         parents: Sequence[Any] = node.parents or ()
         args = node.inputs or (None,) * len(parents)
         known = [known_array(*pair, arrays) for pair in zip(args, parents)]
-        is_plain = node.primitive.__module__.startswith(OPS)  # others may do more than give a value
-        if node not in arrays and is_plain and not any(array is None for array in known):
+        is_ours = str(node.primitive.__module__).startswith(OPS)  # others may do more than that
+        if node not in arrays and is_ours and not any(array is None for array in known):
             arrays[node] = node.primitive.value(*known, **node.params)
     return arrays
 
@@ -243,8 +245,11 @@ def module_paths(modules: Iterable[Module], names: Mapping[int, str]) -> dict[in
     """{id of a module: its path}, with the variable's name in front where there are several."""
     outermost = list(modules)
     paths: dict[int, str] = {}
+    taken: Counter[str] = Counter()
     for module in outermost:
         prefix = names.get(id(module), type(module).__name__) if len(outermost) > 1 else ""
+        taken[prefix] += 1
+        prefix += f" ({taken[prefix]})" if taken[prefix] > 1 else ""
         for path, inner in module.named_modules(prefix):
             paths.setdefault(id(inner), path)
     return paths
@@ -280,7 +285,7 @@ class GroupNames:
         for what, number in calls:
             if isinstance(what, Module):
                 path = self.paths.get(id(what), type(what).__name__)
-                name = path[len(above) :].lstrip(".") if path.startswith(above) else path
+                name = path.removeprefix(f"{above}.") if above else path
                 above = path
             else:
                 name = f"{what}()"
@@ -333,21 +338,23 @@ USUAL = {
 SAID = ("fixed", "relu")  # by the sentences
 
 
+@functools.cache
+def usual_settings(primitive: Primitive) -> dict[str, Any]:
+    """What a step has where nobody asked for anything else."""
+    parameters = inspect.signature(primitive.value).parameters.values()
+    return {**USUAL, **{p.name: p.default for p in parameters if p.default is not p.empty}}
+
+
 def settings_of(node: Node) -> list[str]:
     """The settings of a step, one by one, but those that are as usual."""
-    parameters = inspect.signature(node.primitive.value).parameters
-    usual = {
-        **USUAL,
-        **{p.name: p.default for p in parameters.values() if p.default is not p.empty},
-    }
-    params = dict(node.params)
+    usual, params = usual_settings(node.primitive), dict(node.params)
     for name, value in node.params.items():
         if hasattr(value, "_asdict"):  # a plan
             params.update(params.pop(name)._asdict())
     return [
         f"{name} = {short(value)}"
         for name, value in params.items()
-        if name not in SAID and is_plain(value) and not equal(value, usual.get(name, ()))
+        if name not in SAID and is_plain(value) and not equal(value, usual.get(name, USUAL))
     ]
 
 

@@ -67,6 +67,8 @@ def moved(leaf: Tensor, index: tuple[int, ...], value: float) -> Iterator[None]:
 
 def places_shown(leaf: Tensor) -> Iterator[tuple[tuple[int, ...], list[int]]]:
     """(index in the leaf, [row, column] on the page) of the numbers of it that can be moved."""
+    if not leaf.size:
+        return
     cut = cut_of(leaf)
     ranges = [
         range(*part.indices(length)) if isinstance(part, slice) else [part]
@@ -80,7 +82,7 @@ def places_shown(leaf: Tensor) -> Iterator[tuple[tuple[int, ...], list[int]]]:
             index = [part[0] for part in ranges]
             for axis, place in zip(shown[-2:], [row, column] if len(shown) == 2 else [column]):
                 index[axis] = place
-            if leaf.size and math.isfinite(leaf.data[tuple(index)]):
+            if math.isfinite(leaf.data[tuple(index)]):
                 yield tuple(index), [i, j]
 
 
