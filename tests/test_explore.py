@@ -447,6 +447,43 @@ def test_ghosts_are_what_drop_path_left_out():
         assert ends or not ghosts
 
 
+def test_under_reference_ghosts_read_what_the_block_reads():
+    net, block = tf.FractalNet(columns=2, channels=(1,)), tf.FractalBlock(2, 1, 1)
+    image = tf.Tensor(np.arange(18.0, dtype=np.float32).reshape(2, 3, 3, 1), True)
+    with tf.reference():
+        nodes = run_of(lambda: tf.sum(block(image, net.keep_column(0)) ** 2))["nodes"]
+    names = {node["id"]: node["name"] for node in nodes}
+    ghosts = [node for node in nodes if node["kind"] == "ghost"]
+    assert [names.get(ghost["inputs"][0], "a ghost") for ghost in ghosts] == ["image", "conv"]
+
+
+def test_frozen_convolutions_are_no_ghosts():
+    net, block = tf.FractalNet(columns=3, channels=(1,)), tf.FractalBlock(3, 1, 1)
+    image = tf.Tensor(np.arange(18.0, dtype=np.float32).reshape(2, 3, 3, 1))
+    for frozen in (block.conv, block.first):
+        for weight in frozen.parameters():
+            weight.requires_grad = False
+        for keep, dropped in ((tf.fractal.keep_all, 0), (net.keep_column(2), 3)):
+            nodes = run_of(lambda keep=keep: tf.sum(block(image, keep) ** 2))["nodes"]
+            assert sum(node["kind"] == "ghost" for node in nodes) == dropped
+
+
+def test_a_block_under_two_names_has_its_ghosts_once():
+    class Net(tf.nn.Module):
+        def __init__(self):
+            self.block = tf.FractalBlock(2, 1, 1)
+            self.blocks = tf.nn.ModuleList([self.block])
+
+        def forward(self, x, keep):
+            return self.block(x, keep)
+
+    net, keep = Net(), tf.FractalNet(columns=2, channels=(1,)).keep_column(0)
+    x = tf.Tensor(np.arange(18.0, dtype=np.float32).reshape(2, 3, 3, 1))
+    nodes = run_of(lambda: tf.sum(net(x, keep)) + tf.sum(net.block.conv(x)))["nodes"]
+    assert len({node["id"] for node in nodes}) == len(nodes)
+    assert sum(node["kind"] == "ghost" for node in nodes) == 2
+
+
 def local_draw(net):
     """Local drop-path that answers the same when it is asked again."""
     tf.seed(1)

@@ -60,7 +60,7 @@ class Run:
         for block in blocks_in(seen.modules.values()):
             if self.group_names.times[id(block)] == 1:
                 group = self.group_names.group_of_module[id(block)]
-                self.nodes += ghosts_of(block, group, of_units, joins, self.nodes)
+                self.nodes += ghosts_of(block, group, of_units, joins, self.nodes, seen.called)
         tidy_groups(self.nodes)
 
     def as_json(self) -> Described:
