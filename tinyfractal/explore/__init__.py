@@ -13,6 +13,7 @@ file and computes any number that is asked for. `examples` are what the command 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -137,19 +138,41 @@ def variables_outside(frame: FrameType | None) -> dict[int, str]:
 
 def names_in_closure(function: Any) -> dict[int, str]:
     """The variables from outside that a function uses."""
+    function = inspect.unwrap(getattr(function, "func", function))  # of a partial, and decorated
+    if not inspect.isroutine(function):
+        function = type(function).__call__
+    function = getattr(function, "__func__", function)  # of a method
     if not inspect.isfunction(function):
         return {}
-    used = inspect.getclosurevars(function)
-    return named({**used.globals, **used.nonlocals})
+    names, cells = function.__code__.co_names, function.__closure__ or ()
+    variables = {name: value for name, value in function.__globals__.items() if name in names}
+    for name, cell in zip(function.__code__.co_freevars, cells):
+        with contextlib.suppress(ValueError):  # empty: it has no value yet
+            variables[name] = cell.cell_contents
+    return named(variables)
+
+
+MOST_INSIDE = 100  # of a list, so that a list of layers or weights has names, and a table has none
 
 
 def named(variables: Mapping[str, Any]) -> dict[int, str]:
-    """{id: name} of the Tensors and modules among them."""
-    return {
-        id(value): name
-        for name, value in variables.items()
-        if isinstance(value, (Tensor, Module)) and not name.startswith("_")
-    }
+    """{id: name} of the Tensors and modules among them, and in lists, tuples and dictionaries."""
+    found: dict[int, str] = {}
+    alone: dict[int, str] = {}
+    for name, value in variables.items():
+        if name.startswith("_"):
+            continue
+        if is_shown(value):
+            alone[id(value)] = name
+        elif type(value) in (list, tuple, dict) and len(value) <= MOST_INSIDE:
+            pairs = value.items() if type(value) is dict else enumerate(value)
+            found |= {id(part): f"{name}[{key!r}]" for key, part in pairs if is_shown(part)}
+    return {**found, **alone}
+
+
+def is_shown(value: Any) -> bool:
+    """Whether it is a Tensor or a module. (`isinstance` would ask a proxy what it stands for.)"""
+    return issubclass(type(value), (Tensor, Module))
 
 
 class _Room(ModuleType):
