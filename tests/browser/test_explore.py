@@ -43,6 +43,20 @@ def long_sum():
     return loss
 
 
+class Value:
+    """A number that remembers, as in chapter 2."""
+
+    def __init__(self, data, how, parents=(), slopes=()):
+        self.data, self.how, self.parents, self.slopes = data, how, parents, slopes
+
+
+def own_engine():
+    w, x, b = Value(0.5, "w"), Value(2.0, "x"), Value(-0.3, "b")
+    product = Value(1.0, "×", (w, x), (2.0, 0.5))
+    y = Value(0.7, "+", (product, b), (1.0, 1.0))
+    return Value(np.tanh(0.7), "tanh", (y,), (1 - np.tanh(0.7) ** 2,))
+
+
 def small_steps():
     with tf.reference():
         return tf.explore(examples.block(2, 1, 2)["everything"], "Small steps")
@@ -50,6 +64,7 @@ def small_steps():
 
 PAGES = {
     "neuron": lambda: tf.explore(examples.neuron(), "A neuron"),
+    "own engine": lambda: tf.explore(own_engine(), "My own engine"),
     "meeting": lambda: tf.explore(meeting(), "Paths that meet"),
     "perceptron": lambda: tf.explore(examples.perceptron(), "A perceptron"),
     "block": lambda: tf.explore(examples.block(), "A block"),
@@ -175,7 +190,8 @@ def rows(sample):
 
 
 @pytest.mark.parametrize(
-    ("name", "choice"), [("block", 0), ("block", 4), ("meeting", 0), ("perceptron", 0)]
+    ("name", "choice"),
+    [("block", 0), ("block", 4), ("meeting", 0), ("perceptron", 0), ("own engine", 0)],
 )
 def test_every_step_forward_and_backward_shows_what_the_run_did(page, opened, name, choice):
     run = opened(name, f"#run={choice}")
@@ -450,18 +466,21 @@ def test_small_steps_of_a_definition_begin_folded_and_open(page, opened):
 # ----- Predict, then reveal -----
 
 
-def test_what_is_to_be_predicted_is_nowhere_on_the_page(page, opened):
-    secret = str(1 - np.tanh(0.7) ** 2)[:5]  # what tanh gives to add, and add to mul and b
-    opened("neuron", "#mode=backward&step=1")
+@pytest.mark.parametrize("name", ["neuron", "own engine"])
+def test_what_is_to_be_predicted_is_nowhere_on_the_page(page, opened, name):
+    secret = str(2 * (1 - np.tanh(0.7) ** 2))[:5]  # what w gets from its product with x
+    opened(name, "#mode=backward&step=3")
     assert secret in page.evaluate(WITHOUT_SCRIPTS)
-    opened("neuron", "#mode=backward&step=1&predict=1")
+    opened(name, "#mode=backward&step=3&predict=1")
     assert "reveal" in text_of(page, "#sentence")
+    assert page.locator(".gifts .cover").count() == 2
     assert secret not in page.evaluate(WITHOUT_SCRIPTS)
     press(page, "r")
     assert secret in text_of(page, ".gifts")
     assert page.locator(".cover").count() == 0
-    press(page, "ArrowRight")
-    assert page.locator(".gifts .cover").count() == 2
+    press(page, "ArrowLeft")
+    assert page.locator(".gifts .cover").count() > 0
+    assert secret not in page.evaluate(WITHOUT_SCRIPTS)
 
 
 WITHOUT_SCRIPTS = """() => {
@@ -747,7 +766,8 @@ def test_on_paper_there_is_the_graph_the_step_and_the_list(page, opened):
     page.emulate_media(media="print", color_scheme="dark")
     for selector in ("#graph", "#sentence", "#panel", "ol.steps"):
         assert page.locator(selector).first.is_visible()
-    for selector in (".bar", "#help-button", ".strip"):
+    assert page.locator("#graph .box.small").first.is_visible()
+    for selector in (".bar", "#help-button", ".strip", "#run"):
         assert not page.locator(selector).is_visible()
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == "rgb(255, 255, 255)"
