@@ -363,10 +363,21 @@ def overlapping(found):
     ]
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_nothing_overlaps_and_nothing_is_wider_than_the_window(page, opened, saved, size):
-    width, height = SIZES[size]
-    page.set_viewport_size({"width": width, "height": height})
+@pytest.fixture
+def settings(request):
+    """The window: a laptop's, or one of `SIZES`; a phone is touched."""
+    width, height = SIZES[getattr(request, "param", "laptop")]
+    touched = width < 500
+    return {
+        "viewport": {"width": width, "height": height},
+        "has_touch": touched,
+        "is_mobile": touched,
+    }
+
+
+@pytest.mark.parametrize("settings", SIZES, indirect=True)
+def test_nothing_overlaps_and_nothing_is_wider_than_the_window(page, opened, saved, settings):
+    width = settings["viewport"]["width"]
     for name in PAGES:
         for choice in range(len(saved(name)[1]["runs"])):
             opened(name, f"#run={choice}&mode=backward&step=99")
@@ -383,6 +394,8 @@ def test_nothing_overlaps_and_nothing_is_wider_than_the_window(page, opened, sav
             assert len(controls) >= 8
             assert overlapping(controls) == []
             assert all(left >= 0 and right <= width for _, left, _, right, _ in controls)
+            if settings["has_touch"]:
+                assert all(bottom - top >= 44 for _, _, top, _, bottom in controls)
 
 
 def test_time_runs_down_and_columns_stand_beside_each_other(page, opened):
@@ -716,6 +729,19 @@ def test_names_are_text_and_nothing_else(page, tmp_path):
     assert page.title() == HOSTILE
     assert page.locator("img[src=x]").count() == 0
     assert HOSTILE in page.locator("#panel").inner_text()
+
+
+def test_numbers_that_are_not_finite_do_no_harm(page, tmp_path):
+    w = tf.Tensor([1e30, 2.0, float("nan")], requires_grad=True)
+    with np.errstate(all="ignore"):
+        made = tf.explore(lambda: tf.sum(w * w * w + w), "Too large")
+    page.goto(made.save(tmp_path / "page.html").as_uri())
+    for _ in range(2 + len(steps_of(made.trace["runs"][0])[0]) * 2):
+        press(page, "ArrowRight")
+        assert "nan" in text_of(page, "#panel").lower()
+    drag = page.locator("#drag")
+    for at in range(9 if drag.count() else 0):
+        drag_to(page, "#drag", at)
 
 
 def test_nothing_moves_for_those_who_want_stillness(page, opened):

@@ -12,7 +12,7 @@ const Numbers = (() => {
   // 4 significant digits (3 beside an exponent), a true minus sign; no number stays as it is.
   function format(x, digits = 4) {
     if (x === null || x === undefined) return '–';
-    if (typeof x !== 'number') return String(x).replace('-', '−');
+    if (!Number.isFinite(x)) return String(x).replace('-', '−').replace('Infinity', 'inf').replace('NaN', 'nan');
     if (x === 0) return '0';
     const size = Math.abs(x);
     let text = Number(x.toPrecision(digits)).toString();
@@ -74,11 +74,11 @@ const Numbers = (() => {
     return pictures.get(sample);
   }
 
+  // What is not finite comes as text, since JSON has no word for it.
+  const parse = (x) => (typeof x === 'number' ? x : { inf: Infinity, '-inf': -Infinity }[x] ?? NaN);
+
   // Gradients add, number by number. What min and max of the whole sum are is not known here.
-  function add(a, b) {
-    const rows = a.rows.map((row, i) => row.map((x, j) => x + b.rows[i][j]));
-    return withRows(a, rows);
-  }
+  const add = (a, b) => withRows(a, a.rows.map((row, i) => row.map((x, j) => parse(x) + parse(b.rows[i][j]))));
 
   // The same slice with other numbers; min, max and mean are then known for a whole array only.
   function withRows(sample, rows) {
