@@ -837,8 +837,8 @@ def test_python_behind_the_page_runs_any_value(browser):
 def test_the_page_is_small(saved):
     parts = sum(path.stat().st_size for path in FOLDER.iterdir())
     assert parts < 110_000  # what each page brings along, whatever it shows
-    tf.seed(0)
-    assert len(PAGES["block"]().html.encode()) < 1_000_000
+    _, block = saved("block")
+    assert len(Page(block).html.encode()) < 1_000_000
 
 
 def test_errors_and_requests_do_not_go_unseen(browser):
