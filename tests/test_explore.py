@@ -265,6 +265,26 @@ def test_other_threads_are_not_watched():
         thread.join()
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_of_a_recorded_block_all_gradients_are_known(columns):
+    block = tf.FractalBlock(columns, 1, 2)
+    x = tf.Tensor(np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype("float32"), True)
+    run = run_of(tf.mean(block(x) ** 2))
+    tf.mean(block(x) ** 2).backward()
+    weights = [node for node in run["nodes"] if node["is_parameter"]]
+    exact = [weight.grad.data for weight in block.parameters()]
+    shown = sorted((node["grad"]["min"], node["grad"]["max"]) for node in weights)
+    expected = sorted((float(g.min()), float(g.max())) for g in exact)
+    assert np.array(shown) == pytest.approx(np.array(expected), rel=1e-3, abs=1e-6)
+    parts = {}
+    for node in run["nodes"]:
+        for source, part in zip(node["inputs"], node["parts"]):
+            parts[source] = parts.get(source, 0) + rows(part) if part else parts.get(source, 0)
+    for node in run["nodes"]:
+        if node["kind"] == "step" and node["id"] in parts:
+            assert rows(node["grad"]) == pytest.approx(parts[node["id"]], abs=1e-5)
+
+
 # ----- Names, lines, modules -----
 
 
