@@ -28,7 +28,7 @@ from ..nn import Module
 from .document import Page
 from .graph import Run, check_output
 from .lines import Lines, is_library
-from .nudges import Repeat, add_nudges, restore
+from .nudges import SECONDS, Repeat, add_nudges, restore
 from .rules import row
 from .scalars import is_scalar, scalar_run
 from .watch import Seen, watching
@@ -43,8 +43,9 @@ def explore(what: Any, title: str = "", note: str = "") -> Page:
     `what` is
 
     - a function without arguments that computes a single number, such as a loss. It is watched
-      while it runs: all values, names and lines of code are known, and it is run again for other
-      weights, which can then be dragged on the page.
+      while it runs: all values, names and lines of code are known. Then it is run again with
+      other weights, a few hundred times but no longer than about 20 seconds, so that weights can
+      be nudged and dragged on the page.
     - a Tensor that was computed already. Only what was kept for backward is known of it.
     - a `Value` of chapter 2, or what has `data`, `parents` and `slopes` as it has.
     - a dictionary of such by name, for example one for each column: the page has a choice.
@@ -68,9 +69,12 @@ def choices(what: Any) -> dict[str, Any]:
 
 
 def explored(
-    thing: Any, lines: Lines, names: Mapping[int, str]
+    thing: Any, lines: Lines, names: Mapping[int, str], seconds: float = SECONDS
 ) -> tuple[dict[str, Any], Repeat | None]:
-    """One run, as the page has it; and what can run it again, if it is a function."""
+    """One run, as the page has it; and what can run it again, if it is a function.
+
+    `seconds` are what the nudges may take, and what can be dragged as many again.
+    """
     if is_scalar(thing):
         return scalar_run(thing), None
     if isinstance(thing, Tensor) or not callable(thing):
@@ -87,7 +91,7 @@ def explored(
         described, repeat = run.as_json(), Repeat(thing, run, state, names)
         if not repeat.repeats():
             return described, None
-        add_nudges(repeat, described)
+        add_nudges(repeat, described, seconds)
         return described, repeat
     finally:
         restore(state, seen)

@@ -127,17 +127,17 @@ class Repeat:
         return {key: leaf for key, leaf in self.run.leaves.items() if id(leaf) in used}
 
 
-def affordable(act: Callable[[], Any]) -> tuple[Any, int]:
-    """What `act` gives, and how many more times there are seconds for it."""
+def affordable(act: Callable[[], Any], seconds: float) -> tuple[Any, int]:
+    """What `act` gives, and how many more times it fits into these seconds."""
     start = time.perf_counter()
     result = act()
-    return result, int(SECONDS / max(time.perf_counter() - start, 1e-6))
+    return result, int(seconds / max(time.perf_counter() - start, 1e-6))
 
 
-def add_nudges(repeat: Repeat, run: dict[str, Any], handles: int = HANDLES) -> None:
+def add_nudges(repeat: Repeat, run: dict[str, Any], seconds: float) -> None:
     """Measure what small changes do, and look at what larger ones do; both go into `run`."""
-    leaves, looks = affordable(repeat.lasting_leaves)
-    before, runs = affordable(repeat.loss)
+    leaves, looks = affordable(repeat.lasting_leaves, seconds)
+    before, runs = affordable(repeat.loss, seconds)
     places = [
         (key, leaf, *place)
         for key, leaf in leaves.items()
@@ -154,14 +154,12 @@ def add_nudges(repeat: Repeat, run: dict[str, Any], handles: int = HANDLES) -> N
                 "leaf": key, "index": list(index), "cell": cell, "by": by, "before": before,
                 "after": after,
             })  # fmt: skip
-    dragged = itertools.islice(chosen(repeat.run, leaves, handles), looks // PLACES)
+    dragged = itertools.islice(chosen(repeat.run, leaves), looks // PLACES)
     for key, leaf, index in dragged:
         run["handles"] += handle(repeat, key, leaf, index)
 
 
-def chosen(
-    run: Run, leaves: Mapping[str, Tensor], handles: int
-) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
+def chosen(run: Run, leaves: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
     """The numbers to drag: all where there are few, else the steepest of the first leaves."""
     places = {key: [index for index, _ in places_shown(leaf)] for key, leaf in leaves.items()}
     if sum(map(len, places.values())) <= FEW:
@@ -170,7 +168,7 @@ def chosen(
         return
     described = {node["id"]: node for node in run.nodes}
     steep = [key for key in places if (described[key]["grad"] or {}).get("rows")]
-    for key in sorted(steep[: 2 * handles], key=lambda key: steep.index(key) % 2)[:handles]:
+    for key in sorted(steep[: 2 * HANDLES], key=lambda key: steep.index(key) % 2)[:HANDLES]:
         rows = described[key]["grad"]["rows"]
         sizes = [abs(value) if isinstance(value, float) else 0.0 for row in rows for value in row]
         yield key, leaves[key], places[key][sizes.index(max(sizes))]

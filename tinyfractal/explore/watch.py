@@ -165,15 +165,22 @@ def noting_gradients(seen: Seen) -> Iterator[None]:
     ) -> Any:
         parts = differentiate(primitive, node, g, parents, *rest)
         if get_ident() == thread:
-            seen.gradients[node] = raw(g).copy()
+            seen.gradients[node] = copied(g)
             seen.parts[node] = [
-                None if parent is None else sum_to(raw(part), parent.shape).copy()
+                None if parent is None else copied(sum_to(raw(part), parent.shape))
                 for parent, part in zip(parents, parts)
             ]
         return parts
 
     with replaced("gradients", gradients):
         yield
+
+
+def copied(gradient: Any) -> Any:
+    """A gradient as an array of its own; a fast rule may pass on its rows one by one."""
+    array = raw(gradient)
+    is_whole = hasattr(array, "dtype")
+    return array.copy() if is_whole else xp.stack([array[i] for i in range(array.shape[0])])
 
 
 Method = Callable[..., Any]
