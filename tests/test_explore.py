@@ -668,12 +668,26 @@ def test_every_primitive_has_words():
 @pytest.mark.parametrize("name", sorted(WORDS))
 def test_a_row_of_the_table_marks_the_rules(name):
     found = row(PRIMITIVES[name])
-    lines = found["code"].splitlines()
-    assert re.search(rf"def _?{name}\b", found["code"])
+    lines = found["code"]
+    assert len(lines) == len(found["numbers"])
+    assert re.search(rf"def _?{name}\b", "\n".join(lines))
+    source = (Path(tf.__file__).parents[1] / found["file"]).read_text("utf-8").splitlines()
+    assert lines == [source[number - 1] for number in found["numbers"]]
     assert len(found["highlight"]) == len(PRIMITIVES[name].rules)
     for place in found["highlight"]:
         marked = "\n".join(lines[number] for number in place)
         assert re.search(r"\bg\b", marked), marked
+
+
+def test_a_quick_primitive_shows_the_definition_it_stands_for():
+    for name, one in PRIMITIVES.items():
+        definition = row(one)["definition"]
+        if one.__module__.startswith("tinyfractal.fast.") and name != "output_of":
+            assert definition["file"].startswith("tinyfractal/ops/")
+            assert definition["code"][0] == "@definition"
+            assert len(definition["code"]) == len(definition["numbers"])
+        else:
+            assert definition is None
 
 
 def test_a_primitive_without_source_has_its_formula_only():
@@ -686,7 +700,7 @@ def test_a_primitive_without_source_has_its_formula_only():
     finally:
         del PRIMITIVES["tripled"], PRIMITIVES["quadrupled"]
     assert rows(by_name(page.trace["runs"][0])["x"]["grad"]) == 12.0
-    assert [rule["code"] for rule in page.trace["rules"].values()] == ["", ""]
+    assert [rule["code"] for rule in page.trace["rules"].values()] == [[], []]
 
 
 def quadrupled(x):

@@ -713,7 +713,7 @@ def test_names_are_text_and_nothing_else(page, tmp_path):
         node |= dict.fromkeys(("name", "label", "forward", "backward", "settings"), HOSTILE)
         node["group"] = [HOSTILE]
     for rule in trace["rules"].values():
-        rule |= dict.fromkeys(("formula", "file", "code"), HOSTILE)
+        rule |= {"formula": HOSTILE, "file": HOSTILE, "code": [HOSTILE] * len(rule["code"])}
     for source in trace["sources"]:
         source |= dict.fromkeys(("file", "function", "code"), HOSTILE)
     for handle in run["handles"]:

@@ -129,17 +129,29 @@ const Panel = (() => {
   // ----- The row of the derivative table, and where it was called -----
 
   function derivative(node, rule) {
+    const { definition } = rule;
+    const isQuick = definition !== null;
     const marked = new Set(rule.highlight.flat());
-    const lines = rule.code.replace(/\n$/, '').split('\n').map((code, i) => html('span',
-      { class: marked.has(i) ? 'line marked' : 'line' },
-      html('span', { class: 'number', 'aria-hidden': 'true' }, String(rule.line + i)), code || ' '));
+    const rest = marked.size > 0 ? ', the gradient rule is marked' : '';
+    const row = rule.code.length === 0 ? [] // it was typed in, and no file has it
+      : [source(rule, marked), html('p', { class: 'file' }, `${place(rule)}${rest}`)];
     return [
-      html('h3', {}, 'Its row of the derivative table'),
+      html('h3', {}, isQuick ? 'Its definition' : 'Its row of the derivative table'),
       rule.formula ? html('p', { class: 'formula' }, rule.formula) : null,
       node.settings ? quiet(`with ${node.settings}`) : null,
-      html('pre', { class: 'code', tabindex: 0, 'aria-label': 'Source; the gradient rule is marked' }, ...lines),
-      html('p', { class: 'file' }, `${rule.file}:${rule.line}${marked.size > 0 ? ', the gradient rule is marked' : ''}`),
+      ...(isQuick ? [source(definition, new Set()), html('p', { class: 'file' }, place(definition))] : row),
+      isQuick ? html('details', {}, html('summary', {}, 'The quicker rule that ran in its place'), ...row) : null,
     ];
+  }
+
+  const place = ({ file, numbers }) => `${file}:${numbers[0]}`;
+
+  function source({ code, numbers }, marked) {
+    const lines = code.map((text, i) => html('span',
+      { class: marked.has(i) ? 'line marked' : 'line' },
+      html('span', { class: 'number', 'aria-hidden': 'true' }, String(numbers[i])), text || ' '));
+    const label = marked.size > 0 ? 'Source; the gradient rule is marked' : 'Source';
+    return html('pre', { class: 'code', tabindex: 0, 'aria-label': label }, ...lines);
   }
 
   function stack(node, sources) {
