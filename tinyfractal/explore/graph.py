@@ -335,7 +335,7 @@ USUAL = {
     "border": ((0, 0),) * 2, "count": None, "dilation": (1, 1), "groups": 1, "kernels": 1,
     "reduction": "mean", "statistics": None, "stride": (1, 1), "widths": ((0, 0),) * 4,
 }  # fmt: skip
-SAID = ("fixed", "relu")  # by the sentences
+UNSAID = ("fixed", "relu", "statistics")  # the sentences say them, or they are computed
 
 
 @functools.cache
@@ -354,7 +354,7 @@ def settings_of(node: Node) -> list[str]:
     return [
         f"{name} = {short(value)}"
         for name, value in params.items()
-        if name not in SAID and is_plain(value) and not equal(value, usual.get(name, USUAL))
+        if name not in UNSAID and is_plain(value) and not equal(value, usual.get(name, USUAL))
     ]
 
 
