@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import ops
-from ..backend import xp
+from ..backend import asnumpy, xp
 from ..engine.backward import backward_order, run_backward
 from ..engine.node import Node
 from ..engine.operators import raw
@@ -75,7 +75,8 @@ class Run:
 
     def slope(self, leaf: Tensor, index: tuple[int, ...]) -> float:
         """The gradient of one number of a leaf."""
-        return float(self.gradients[id(leaf)][index]) if id(leaf) in self.gradients else 0.0
+        g = self.gradients.get(id(leaf))
+        return 0.0 if g is None else float(asnumpy(g[index]))
 
     def calls_around(self, node: Node) -> list[Call]:
         step = self.seen.steps.get(node)

@@ -65,6 +65,11 @@ def moved(leaf: Tensor, index: tuple[int, ...], value: float) -> Iterator[None]:
         leaf.data[index] = before
 
 
+def number_at(leaf: Tensor, index: tuple[int, ...]) -> float:
+    """One number of a leaf."""
+    return float(backend.asnumpy(leaf.data[index]))
+
+
 def places_shown(leaf: Tensor) -> Iterator[tuple[tuple[int, ...], list[int]]]:
     """(index in the leaf, [row, column] on the page) of the numbers of it that can be moved."""
     if not leaf.size:
@@ -82,7 +87,7 @@ def places_shown(leaf: Tensor) -> Iterator[tuple[tuple[int, ...], list[int]]]:
             index = [part[0] for part in ranges]
             for axis, place in zip(shown[-2:], [row, column] if len(shown) == 2 else [column]):
                 index[axis] = place
-            if math.isfinite(leaf.data[tuple(index)]):
+            if math.isfinite(number_at(leaf, tuple(index))):
                 yield tuple(index), [i, j]
 
 
@@ -144,10 +149,10 @@ def add_nudges(repeat: Repeat, run: dict[str, Any], seconds: float) -> None:
         for place in itertools.islice(places_shown(leaf), PER_LEAF)
     ]
     for key, leaf, index, cell in places[: min(NUDGES, runs)]:
-        value = float(leaf.data[index])
+        value = number_at(leaf, index)
         by = 0.02 * max(abs(value), 0.5)
         with moved(leaf, index, value + by):
-            by = float(leaf.data[index]) - value  # as float32 has it
+            by = number_at(leaf, index) - value  # as float32 has it
             after = repeat.loss()
         if math.isfinite(after):
             run["nudges"].append({
@@ -178,7 +183,7 @@ def handle(
     repeat: Repeat, key: str, leaf: Tensor, index: tuple[int, ...]
 ) -> Iterator[dict[str, Any]]:
     """A number at nine places, with all that follows; nothing where other steps are taken."""
-    value = float(leaf.data[index])
+    value = number_at(leaf, index)
     middle, reach = PLACES // 2, max(abs(value), 0.5)
     values = [value + reach * (i - middle) / middle for i in range(PLACES)]
     as_it_is = {node["id"]: node for node in repeat.run.nodes}

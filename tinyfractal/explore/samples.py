@@ -93,7 +93,9 @@ def sample(array: Any, where: Cut | None = None) -> Sample:
     least = most = mean = 0.0
     if array.size:
         whole = asnumpy(array) if array.size <= 64 else array
-        least, most, mean = (number(float(f())) for f in (whole.min, whole.max, whole.mean))
+        least, most, mean = (
+            number(float(asnumpy(f()))) for f in (whole.min, whole.max, whole.mean)
+        )
     rows = [[number(value) for value in row] for row in shown.tolist()]
     return Sample(tuple(array.shape), rows, where.words, least, most, mean)
 

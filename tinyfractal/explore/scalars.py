@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
-from ..backend import xp
+from ..backend import asarray
 from .ghosts import Described
 from .samples import sample
 
@@ -92,4 +92,4 @@ def describe(value: Any, ids: dict[int, str], g: float, parts: list[float]) -> D
 
 def number(value: float) -> Any:
     """One number as the page has it."""
-    return sample(xp.asarray(float(value))).as_json()
+    return sample(asarray(float(value))).as_json()

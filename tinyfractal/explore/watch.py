@@ -27,7 +27,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from .. import ops
-from ..backend import xp
+from ..backend import asnumpy, xp
 from ..engine.backward import sum_to
 from ..engine.definition import RULES
 from ..engine.node import Node
@@ -88,7 +88,7 @@ class Seen:
         if not isinstance(arg, Tensor) or arg.node is not None:
             return None
         _, copy = self.leaves.get(id(arg), (arg, None))
-        if copy is None or not xp.array_equal(copy, arg.data):
+        if copy is None or not asnumpy(xp.array_equal(copy, arg.data)):
             copy = arg.data.copy()
             self.leaves[id(arg)] = arg, copy
         return copy
