@@ -392,6 +392,36 @@ def test_explore_of_a_program_shows_its_loss(capsys, loss):
     assert ("mine.py", loss) in {(line["file"], line["code"]) for line in trace["sources"]}
 
 
+def test_explore_runs_a_program_as_python_does(capsys):
+    Path("lib").mkdir()
+    Path("lib/mine_too.py").write_text("factor = 2.0")
+    Path("lib/mine.py").write_text(
+        "import sys, mine_too\nimport tinyfractal as tf\nw = tf.Tensor(3.0, True)\n"
+        "if __name__ == '__main__':\n    loss = w * mine_too.factor * len(sys.argv)\n"
+    )
+    path, words = sys.path[:], sys.argv[:]
+    run(capsys, "explore", "lib/mine.py", "--out", "page.html")
+    nodes = {node["name"]: node for node in traced("page.html")["runs"][0]["nodes"]}
+    assert nodes["w"]["grad"]["rows"] == [[2.0]]
+    assert (sys.path, sys.argv) == (path, words)
+
+
+def test_explore_names_the_line_where_a_program_fails(capsys):
+    Path("later.py").write_text(f"{PROGRAM}def loss():\n    return missing\n")
+    Path("early.py").write_text(f"{PROGRAM}loss = missing\n")
+    Path("typo.py").write_text(f"{PROGRAM}loss = (\n")
+    Path("end.py").write_text("raise SystemExit")
+    for name, message in (
+        ("later.py", "later.py, line 6: NameError: name 'missing' is not defined"),
+        ("early.py", "early.py, line 5: NameError: name 'missing' is not defined"),
+        ("typo.py", "typo.py, line 5: SyntaxError: '(' was never closed"),
+        ("end.py", "end.py ended itself before it had a loss"),
+    ):
+        assert main(["explore", name]) == 1
+        assert capsys.readouterr().err.startswith(f"tinyfractal: explore: {message}")
+    assert not list(Path().glob("*.html"))
+
+
 def test_explore_says_what_is_wrong(capsys):
     Path("empty.py").write_text("x = 1\n")
     Path("trained.py").write_text(f"{PROGRAM}y.backward()\nloss = y\n")

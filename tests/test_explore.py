@@ -4,13 +4,19 @@ The page itself is tested in a browser, in `tests/browser`.
 """
 
 import base64
+import contextlib
+import functools
 import gzip
 import html
 import http.client
 import json
 import queue
 import re
+import socket
 import threading
+import time
+import warnings
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -18,10 +24,13 @@ import pytest
 
 import tinyfractal as tf
 from tinyfractal import backend
+from tinyfractal.cli.profile import watched
 from tinyfractal.draw.layout import alive_paths
 from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.engine.primitive import Primitive, primitive
 from tinyfractal.errors import GraphError, OutOfRangeError, ShapeError
-from tinyfractal.explore import examples, watch
+from tinyfractal.explore import examples, explored, explored_while, names_in_closure, watch
+from tinyfractal.explore.lines import Lines, shown_name
 from tinyfractal.explore.live import Live, serve
 from tinyfractal.explore.rules import row
 from tinyfractal.explore.words import WORDS
@@ -126,6 +135,22 @@ def test_looking_changes_nothing():
     assert all((now.data == then).all() for now, then in zip(net.buffers(), buffers))
 
 
+def test_statistics_of_a_layer_that_its_module_does_not_list_stay():
+    norm = tf.nn.BatchNorm2d(2)
+
+    class Net(tf.nn.Module):
+        def __init__(self):
+            self.layer, self.after = tf.nn.Linear(2, 2), lambda x: norm(x)
+
+        def forward(self, x):
+            return self.after(self.layer(x))
+
+    net, x = Net(), tf.Tensor([[1.0, 2.0], [3.0, 5.0]])
+    tf.explore(lambda: tf.mean(net(x) ** 2))
+    assert backend.asnumpy(norm.running_mean.data).tolist() == [0.0, 0.0]
+    assert backend.asnumpy(norm.running_var.data).tolist() == [1.0, 1.0]
+
+
 def test_a_recorded_loss_can_still_go_backward():
     x = tf.Tensor([1.0, 2.0], requires_grad=True)
     loss = tf.sum(x * x)
@@ -147,6 +172,119 @@ def test_of_a_recorded_tensor_only_what_was_kept_is_known():
     )
 
 
+def test_a_gradient_inside_the_function_is_a_step_like_others():
+    x = tf.Tensor(2.0, requires_grad=True)
+
+    def penalty():
+        (slope,) = tf.grad(x * x * x, [x], create_graph=True)
+        return slope * slope  # 9 x⁴, whose own slope is 36 x³
+
+    run = run_of(penalty)
+    assert rows(by_name(run)["x"]["grad"]) == 36 * 8
+    place = {key: i for i, key in enumerate(run["visits"])}
+    for node in run["nodes"]:
+        assert all(
+            place[source] > place[node["id"]] for source in node["inputs"] if source in place
+        )
+
+
+def test_a_backward_of_something_else_is_not_shown():
+    x = tf.Tensor(2.0, requires_grad=True)
+
+    def loss():
+        tf.grad(tf.exp(x), [x])
+        return x * x
+
+    run = run_of(loss)
+    assert len(run["visits"]) == 1
+    assert rows(by_name(run)["mul"]["grad"]) == 1.0
+
+
+def test_after_a_training_the_weights_are_those_of_the_loss():
+    w = tf.Tensor(3.0, requires_grad=True)
+    optimizer = tf.optim.SGD([w], lr=0.25, momentum=0.0)
+
+    def program():
+        for _ in range(2):
+            optimizer.zero_grad()
+            (w * w).backward()
+            optimizer.step()
+        return w * w
+
+    nodes = by_name(explored_while(program).trace["runs"][0])
+    assert rows(nodes["w"]["value"]) == 0.75
+    assert rows(nodes["mul"]["value"]) == 0.75**2
+
+
+def test_a_long_training_before_the_loss_is_forgotten(monkeypatch):
+    monkeypatch.setattr(watch, "MOST_STEPS", 50)
+    monkeypatch.setattr(watch, "TIDY", 10)
+    w = tf.Tensor(3.0, requires_grad=True)
+
+    def program():
+        for _ in range(100):
+            (w * w).backward()
+        return w * w * w
+
+    assert len(explored_while(program).trace["runs"][0]["visits"]) == 2
+
+
+def test_a_primitive_that_is_made_meanwhile_is_seen():
+    x = tf.Tensor(3.0, requires_grad=True)
+
+    def program():
+        @primitive(lambda g, _y, x: g * 2 * x)
+        def squared(x):
+            return x * x
+
+        return squared(x) + 1.0
+
+    try:
+        node = by_name(explored_while(program).trace["runs"][0])["squared"]
+    finally:
+        del PRIMITIVES["squared"]
+    assert rows(node["value"]) == 9.0
+    assert rows(node["parts"][0]) == 6.0
+
+
+def test_other_threads_are_not_watched():
+    over, x = threading.Event(), tf.Tensor([1.0, 2.0], requires_grad=True)
+
+    def train():
+        while not over.is_set():
+            tf.sum(tf.exp(x * 0.5)).backward()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        w = tf.Tensor(1.0, requires_grad=True)
+        for _ in range(5):
+            assert len(run_of(lambda: w * w * w)["visits"]) == 2
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_of_a_recorded_block_all_gradients_are_known(columns):
+    block = tf.FractalBlock(columns, 1, 2)
+    x = tf.Tensor(np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype("float32"), True)
+    run = run_of(tf.mean(block(x) ** 2))
+    tf.mean(block(x) ** 2).backward()
+    weights = [node for node in run["nodes"] if node["is_parameter"]]
+    exact = [weight.grad.data for weight in block.parameters()]
+    shown = sorted((node["grad"]["min"], node["grad"]["max"]) for node in weights)
+    expected = sorted((float(g.min()), float(g.max())) for g in exact)
+    assert np.array(shown) == pytest.approx(np.array(expected), rel=1e-3, abs=1e-6)
+    parts = {}
+    for node in run["nodes"]:
+        for source, part in zip(node["inputs"], node["parts"]):
+            parts[source] = parts.get(source, 0) + rows(part) if part else parts.get(source, 0)
+    for node in run["nodes"]:
+        if node["kind"] == "step" and node["id"] in parts:
+            assert rows(node["grad"]) == pytest.approx(parts[node["id"]], abs=1e-5)
+
+
 # ----- Names, lines, modules -----
 
 
@@ -161,11 +299,84 @@ def test_a_step_knows_the_line_that_made_it():
     assert nodes["w"]["name"] == "w"
 
 
+def test_layers_and_weights_in_a_list_are_told_apart():
+    layers = [tf.nn.Linear(2, 2), tf.nn.Linear(2, 2)]
+    scales = {"in": tf.Tensor(2.0, requires_grad=True)}
+
+    def loss():
+        h = tf.Tensor([[1.0, 2.0]]) * scales["in"]
+        for layer in layers:
+            h = tf.tanh(layer(h))
+        return tf.sum(h)
+
+    weights = [node["name"] for node in run_of(loss)["nodes"] if node["kind"] == "leaf"]
+    assert weights == [
+        "scales['in']", *(f"layers[{i}].{name}" for i in (0, 1) for name in ("weight", "bias"))
+    ]  # fmt: skip
+    nameless = iter(layers)
+    layers = Layers(nameless)
+    weights = [node["name"] for node in run_of(loss)["nodes"] if node["is_parameter"]]
+    assert weights == ["Linear.weight", "Linear.bias", "Linear (2).weight", "Linear (2).bias"]
+
+
+class Layers:
+    """Layers that no variable holds."""
+
+    def __init__(self, layers):
+        self.inside = list(layers)
+
+    def __iter__(self):
+        return iter(self.inside)
+
+
+def test_names_are_found_in_whatever_can_be_called():
+    scale = tf.Tensor(2.0, requires_grad=True)
+
+    class Loss:
+        def __call__(self):
+            return scale * 3.0
+
+        def method(self):
+            return scale * 3.0
+
+    def loss(factor):
+        return scale * factor
+
+    for what in (Loss(), Loss().method, functools.partial(loss, 3.0)):
+        assert names_in_closure(what) == {id(scale): "scale"}
+    assert names_in_closure(print) == {}
+
+
+def test_names_are_looked_for_with_care():
+    class Proxy:
+        @property
+        def __class__(self):
+            raise RuntimeError("stands for nothing yet")
+
+    proxy, w = Proxy(), tf.Tensor(1.0, requires_grad=True)
+    run_of(lambda: w * 2.0 if proxy else later)
+    later = None
+
+
 def test_lines_of_the_library_are_named_as_in_the_repository(block):
     files = {source["file"] for source in block["sources"]}
     assert {"tinyfractal/fractal.py", "tinyfractal/ops/conv.py"} <= files
     assert not any(name.startswith(("/", "..")) for name in files)
     assert not any("/engine/" in name or "/fast/" in name for name in files)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("/tmp/ipykernel_12/345.py", "a cell of the notebook"),
+        ("<ipython-input-3-0123>", "a cell of the notebook"),
+        ("<stdin>", "<stdin>"),
+        (str(Path.cwd() / "ipython" / "mine.py"), "ipython/mine.py"),
+        (str(Path.cwd().parent / "mine.py"), "mine.py"),
+    ],
+)
+def test_files_are_named_as_a_reader_knows_them(file, name):
+    assert shown_name(file) == name
 
 
 def test_a_layer_that_is_applied_twice_is_two_groups():
@@ -186,6 +397,46 @@ def test_under_reference_the_small_steps_lie_in_their_functions():
     assert any("conv2d()" in group for group in groups)
     assert any("batch_norm()" in group for group in groups)
     assert "conv2d" not in {node["name"] for node in nodes}
+
+
+def test_settings_are_shown_unless_they_are_as_usual():
+    x = tf.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    picked = np.array([1, 0])
+    for function, expected in (
+        (lambda: tf.sum(x, axis=0), "axis = 0"),
+        (lambda: tf.sum(x, axis=1), "axis = 1"),
+        (lambda: tf.sum(x, axis=1, keepdims=True), "axis = 1, keepdims = True"),
+        (lambda: tf.softmax(x), ""),
+        (lambda: tf.expand_dims(x, 1), "axis = 1"),
+        (lambda: tf.concatenate([x, x], axis=1), "axis = 1"),
+        (lambda: tf.var(x, ddof=1), "ddof = 1"),
+        (lambda: x[1], "index = 1"),
+        (lambda: x[picked, 1], "index = ('array of shape (2,)', 1)"),
+        (lambda: tf.clip(x, 0.0, 1.0), "min = 0, max = 1"),
+    ):
+        step = next(n for n in run_of(lambda f=function: tf.sum(f()))["nodes"] if n["inputs"])
+        assert step["settings"] == expected
+
+
+def test_settings_of_the_large_functions():
+    image = tf.Tensor(np.ones((1, 4, 4, 1), np.float32), requires_grad=True)
+    kernel = tf.Tensor(np.ones((3, 3, 1, 1), np.float32), requires_grad=True)
+    logits = tf.Tensor(np.ones((2, 3)), requires_grad=True)
+    run = run_of(lambda: tf.sum(tf.conv2d(image, kernel)) ** 2)
+    assert by_name(run)["conv2d"]["settings"] == ""
+    run = run_of(lambda: tf.sum(tf.conv2d(image, kernel, padding=1, stride=2)) ** 2)
+    assert by_name(run)["conv2d"]["settings"] == "border = ((1, 1), (1, 1)), stride = (2, 2)"
+    run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2]), weight=np.array([1.0, 2, 3])))
+    assert "weighted" in by_name(run)["cross_entropy"]["backward"]
+    run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2]), reduction="sum"))
+    assert "divided" not in by_name(run)["cross_entropy"]["backward"]
+
+
+def test_batch_norm_outside_of_training_uses_the_running_statistics():
+    norm, x = tf.nn.BatchNorm2d(2), tf.Tensor([[1.0, 2.0], [3.0, 5.0]])
+    for mode, word in ((norm.train, "over the batch"), (norm.eval, "the running mean")):
+        mode()
+        assert word in by_name(run_of(lambda: tf.sum(norm(x))))["batch_norm"]["forward"]
 
 
 # ----- Fractal blocks -----
@@ -215,6 +466,43 @@ def test_ghosts_are_what_drop_path_left_out():
             assert ghost["grad"] is None
         ends = [ghost for ghost in ghosts if ghost["into"]]
         assert ends or not ghosts
+
+
+def test_under_reference_ghosts_read_what_the_block_reads():
+    net, block = tf.FractalNet(columns=2, channels=(1,)), tf.FractalBlock(2, 1, 1)
+    image = tf.Tensor(np.arange(18.0, dtype=np.float32).reshape(2, 3, 3, 1), True)
+    with tf.reference():
+        nodes = run_of(lambda: tf.sum(block(image, net.keep_column(0)) ** 2))["nodes"]
+    names = {node["id"]: node["name"] for node in nodes}
+    ghosts = [node for node in nodes if node["kind"] == "ghost"]
+    assert [names.get(ghost["inputs"][0], "a ghost") for ghost in ghosts] == ["image", "conv"]
+
+
+def test_frozen_convolutions_are_no_ghosts():
+    net, block = tf.FractalNet(columns=3, channels=(1,)), tf.FractalBlock(3, 1, 1)
+    image = tf.Tensor(np.arange(18.0, dtype=np.float32).reshape(2, 3, 3, 1))
+    for frozen in (block.conv, block.first):
+        for weight in frozen.parameters():
+            weight.requires_grad = False
+        for keep, dropped in ((tf.fractal.keep_all, 0), (net.keep_column(2), 3)):
+            nodes = run_of(lambda keep=keep: tf.sum(block(image, keep) ** 2))["nodes"]
+            assert sum(node["kind"] == "ghost" for node in nodes) == dropped
+
+
+def test_a_block_under_two_names_has_its_ghosts_once():
+    class Net(tf.nn.Module):
+        def __init__(self):
+            self.block = tf.FractalBlock(2, 1, 1)
+            self.blocks = tf.nn.ModuleList([self.block])
+
+        def forward(self, x, keep):
+            return self.block(x, keep)
+
+    net, keep = Net(), tf.FractalNet(columns=2, channels=(1,)).keep_column(0)
+    x = tf.Tensor(np.arange(18.0, dtype=np.float32).reshape(2, 3, 3, 1))
+    nodes = run_of(lambda: tf.sum(net(x, keep)) + tf.sum(net.block.conv(x)))["nodes"]
+    assert len({node["id"] for node in nodes}) == len(nodes)
+    assert sum(node["kind"] == "ghost" for node in nodes) == 2
 
 
 def local_draw(net):
@@ -267,6 +555,72 @@ def test_dragging_shows_what_a_run_with_that_number_gives():
         leaf.data[index] = before
 
 
+def test_dragging_moves_the_gradient_of_each_step():
+    run = run_of(examples.neuron())
+    nodes = by_name(run)
+    handle = next(one for one in run["handles"] if one["label"] == "w")
+    for value, step in zip(handle["values"], handle["steps"]):
+        if step is not handle["steps"][handle["at"]]:
+            slope = 1 - np.tanh(value * 2.0 - 0.3) ** 2
+            for name in ("mul", "add"):
+                assert step["grad"][nodes[name]["id"]][0] == pytest.approx([slope], rel=1e-3)
+
+
+@pytest.mark.parametrize("guard", [contextlib.nullcontext, tf.detect_anomaly])
+def test_dragging_may_leave_what_the_function_can_do(guard):
+    w = tf.Tensor([0.1, 3.0], requires_grad=True)
+    with guard(), warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        page = tf.explore(lambda: tf.sum(tf.log(w)))
+    json.loads(json.dumps(page.trace, allow_nan=False))
+    run = page.trace["runs"][0]
+    assert len(run["nudges"]) == 2
+    assert backend.asnumpy(w.data).tolist() == [np.float32(0.1), 3.0]
+    losses = [[step["loss"] for step in handle["steps"]] for handle in run["handles"]]
+    if guard is contextlib.nullcontext:  # 0.1 ± 0.5: log says NaN for the first three
+        assert losses[0][:4] == ["nan"] * 4
+        assert np.isfinite(losses[0][4:]).all()
+
+
+def test_a_function_that_fails_the_second_time_is_shown_all_the_same():
+    batches, w = iter([tf.Tensor(2.0)]), tf.Tensor(3.0, requires_grad=True)
+    run = run_of(lambda: w * next(batches))
+    assert rows(by_name(run)["w"]["grad"]) == 2.0
+    assert run["nudges"] == run["handles"] == []
+
+
+def test_an_infinite_weight_is_not_moved():
+    w = tf.Tensor([np.inf, 1.0], requires_grad=True)
+    page = tf.explore(lambda: tf.sum(tf.tanh(w)))
+    json.loads(json.dumps(page.trace, allow_nan=False))
+    assert [nudge["index"] for nudge in page.trace["runs"][0]["nudges"]] == [[1]]
+
+
+def test_a_slow_function_is_not_run_hundreds_of_times():
+    w, times = tf.Tensor(np.ones(50, np.float32), requires_grad=True), []
+
+    def slow():
+        times.append(time.sleep(0.05))
+        return tf.sum(w * w)
+
+    explored(slow, Lines(), {}, seconds=0.2)
+    assert 3 <= len(times) < 10
+
+
+def test_an_interrupted_nudge_is_taken_back():
+    w, times = tf.Tensor([1.0, 2.0], requires_grad=True), []
+
+    def interrupted():
+        times.append(backend.asnumpy(w.data).tolist())
+        if times[-1] != [1.0, 2.0]:
+            raise KeyboardInterrupt
+        return tf.sum(w * w)
+
+    with pytest.raises(KeyboardInterrupt):
+        tf.explore(interrupted)
+    assert backend.asnumpy(w.data).tolist() == [1.0, 2.0]
+
+
 def test_what_draws_its_own_numbers_is_not_run_again():
     chance = np.random.default_rng()
     w = tf.Tensor(1.0, requires_grad=True)
@@ -307,8 +661,8 @@ def test_the_scalars_of_chapter_2_make_the_same_page():
 
 
 def test_every_primitive_has_words():
-    own = {name for name, p in PRIMITIVES.items() if p.__module__.startswith("tinyfractal.")}
-    assert own == set(WORDS)
+    rooms = ("tinyfractal.ops.", "tinyfractal.fast.")
+    assert {name for name, p in PRIMITIVES.items() if p.__module__.startswith(rooms)} == set(WORDS)
 
 
 @pytest.mark.parametrize("name", sorted(WORDS))
@@ -322,7 +676,33 @@ def test_a_row_of_the_table_marks_the_rules(name):
         assert re.search(r"\bg\b", marked), marked
 
 
+def test_a_primitive_without_source_has_its_formula_only():
+    scope = {"primitive": primitive}
+    exec("@primitive(lambda g: 3.0 * g)\ndef tripled(x):\n    return 3.0 * x", scope)
+    primitive(functools.partial(lambda n, g: n * g, 4.0))(quadrupled)
+    x = tf.Tensor(2.0, requires_grad=True)
+    try:
+        page = tf.explore(lambda: scope["tripled"](PRIMITIVES["quadrupled"](x)))
+    finally:
+        del PRIMITIVES["tripled"], PRIMITIVES["quadrupled"]
+    assert rows(by_name(page.trace["runs"][0])["x"]["grad"]) == 12.0
+    assert [rule["code"] for rule in page.trace["rules"].values()] == ["", ""]
+
+
+def quadrupled(x):
+    return 4.0 * x
+
+
 # ----- Large arrays -----
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 2, 2), (0, 4, 4, 1), (2, 0, 0, 1), (1,) * 5])
+def test_empty_arrays_have_no_numbers(shape):
+    x = tf.Tensor(np.zeros(shape, np.float32), requires_grad=True)
+    for what in (tf.sum(x), lambda: tf.sum(x)):
+        value = by_name(run_of(what))["x"]["value"]
+        assert np.size(rows(value)) == x.size
+        assert value["shape"] == list(shape)
 
 
 def test_large_arrays_are_sampled_and_that_is_said():
@@ -363,6 +743,11 @@ def test_names_cannot_break_out_of_the_page():
     assert "<i>" not in page.html
     data = page.html.partition('id="trace">')[2].partition("</script>")[0]
     assert json.loads(data) == json.loads(json.dumps(page.trace))
+
+
+def test_a_name_that_is_no_text_does_not_stop_the_page(tmp_path):
+    page = tf.explore(examples.neuron(), "a\udc80b")
+    assert "a?b" in page.save(tmp_path / "page.html").read_text("utf-8")
 
 
 def test_a_notebook_gets_the_same_page_packed():
@@ -409,7 +794,9 @@ def test_mistakes_are_said():
 def test_after_a_mistake_nothing_is_watched():
     with pytest.raises(ZeroDivisionError):
         tf.explore(lambda: 1 / 0)
-    assert not any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values())
+    kinds = (Primitive, *Primitive.__subclasses__())
+    assert not any("<lambda>" in str(vars(kind).get("on_tensors")) for kind in kinds)
+    assert not any("<lambda>" in str(vars(kind).get("gradients")) for kind in kinds)
     tf.explore(examples.neuron())
 
 
@@ -418,6 +805,8 @@ def test_two_cannot_watch_at_once():
         watch.watching(),
         pytest.raises(RuntimeError, match="watched already"),
     ):
+        tf.explore(examples.neuron())
+    with watched(), pytest.raises(RuntimeError, match="watched already"):
         tf.explore(examples.neuron())
 
 
@@ -462,6 +851,22 @@ def test_live_refuses_what_is_not_there():
         live.drag(0, leaf, [], float("nan"))
 
 
+def test_a_number_with_which_the_run_fails_is_not_kept():
+    w, b = (tf.Tensor(1.0, requires_grad=True) for _ in range(2))
+
+    def loss():
+        if w.item() < 0:
+            raise ArithmeticError
+        return w * b
+
+    live = Live(loss)
+    ids = {node["name"]: node["id"] for node in live.page.trace["runs"][0]["nodes"]}
+    with pytest.raises(ArithmeticError):
+        live.drag(0, ids["w"], [], -1.0)
+    nodes = by_name(live.drag(0, ids["b"], [], 5.0))
+    assert rows(nodes["mul"]["value"]) == 5.0
+
+
 def ask(address, path="", body=None, **headers):
     """(status, text) of a request."""
     where = urlsplit(address)
@@ -487,5 +892,10 @@ def test_the_server_answers_its_page_only():
     assert ask(home, "drag", "not json")[0] == 400
     assert ask(home, "drag", json.dumps({**question, "value": "x"}))[0] == 400
     assert ask(home, "drag", " " * 20_000)[0] == 400
+    assert ask(home, "drag", "[" * 9_999)[0] == 400
+    assert ask(home, "drag", json.dumps({**question, "run": float("inf")}))[0] == 400
+    where = urlsplit(home)
+    with socket.create_connection((where.hostname, where.port)):  # which says nothing
+        assert ask(home)[0] == 200
     assert ask(home, "other")[0] == 404
     assert ask(home, Host="attacker.example")[0] == 404  # a name that was pointed at this machine

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 import runpy
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +84,7 @@ def page_of_file(file: Path) -> Page:
         raise FileNotFoundError(f"explore: there is no file {file}")
 
     def run() -> Any:
-        variables = runpy.run_path(str(file))
+        variables = runpy.run_path(str(file), run_name="__main__")
         if "loss" not in variables:
             raise ValueError(
                 f"explore: {file} should leave its loss in a variable `loss`, or define a function "
@@ -89,7 +92,40 @@ def page_of_file(file: Path) -> Page:
             )
         return variables["loss"]
 
-    return explored_while(run, title=file.name)
+    with as_program(file):
+        return explored_while(run, title=file.name)
+
+
+@contextmanager
+def as_program(file: Path) -> Iterator[None]:
+    """Inside this block a file finds what `python FILE` finds, and its mistakes name the line."""
+    path, words = sys.path[:], sys.argv
+    sys.path.insert(0, str(file.resolve().parent))
+    sys.argv = [str(file)]
+    try:
+        yield
+    except SystemExit as end:
+        raise RuntimeError(f"explore: {file} ended itself before it had a loss") from end
+    except Exception as error:
+        line = line_in(file, error)
+        if not line:
+            raise
+        kind = type(error).__name__
+        raise RuntimeError(f"explore: {file}, line {line}: {kind}: {error}") from error
+    finally:
+        sys.path[:], sys.argv = path, words
+
+
+def line_in(file: Path, error: BaseException) -> int | None:
+    """The line of a file at which it failed, or cannot be read as Python; None if it is none."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return error.lineno
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(file)
+    ]
+    return lines[-1] if lines else None
 
 
 def add_explore_options(command: argparse.ArgumentParser) -> None:

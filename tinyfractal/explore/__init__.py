@@ -13,6 +13,7 @@ file and computes any number that is asked for. `examples` are what the command 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from ..nn import Module
 from .document import Page
 from .graph import Run, check_output
 from .lines import Lines, is_library
-from .nudges import Repeat, add_nudges, restore
+from .nudges import SECONDS, Repeat, add_nudges, restore
 from .rules import row
 from .scalars import is_scalar, scalar_run
 from .watch import Seen, watching
@@ -42,8 +43,9 @@ def explore(what: Any, title: str = "", note: str = "") -> Page:
     `what` is
 
     - a function without arguments that computes a single number, such as a loss. It is watched
-      while it runs: all values, names and lines of code are known, and it is run again for other
-      weights, which can then be dragged on the page.
+      while it runs: all values, names and lines of code are known. Then it is run again with
+      other weights, a few hundred times but no longer than about 20 seconds, so that weights can
+      be nudged and dragged on the page.
     - a Tensor that was computed already. Only what was kept for backward is known of it.
     - a `Value` of chapter 2, or what has `data`, `parents` and `slopes` as it has.
     - a dictionary of such by name, for example one for each column: the page has a choice.
@@ -67,9 +69,12 @@ def choices(what: Any) -> dict[str, Any]:
 
 
 def explored(
-    thing: Any, lines: Lines, names: Mapping[int, str]
+    thing: Any, lines: Lines, names: Mapping[int, str], seconds: float = SECONDS
 ) -> tuple[dict[str, Any], Repeat | None]:
-    """One run, as the page has it; and what can run it again, if it is a function."""
+    """One run, as the page has it; and what can run it again, if it is a function.
+
+    `seconds` are what the nudges may take, and what can be dragged as many again.
+    """
     if is_scalar(thing):
         return scalar_run(thing), None
     if isinstance(thing, Tensor) or not callable(thing):
@@ -86,7 +91,7 @@ def explored(
         described, repeat = run.as_json(), Repeat(thing, run, state, names)
         if not repeat.repeats():
             return described, None
-        add_nudges(repeat, described)
+        add_nudges(repeat, described, seconds)
         return described, repeat
     finally:
         restore(state, seen)
@@ -137,19 +142,41 @@ def variables_outside(frame: FrameType | None) -> dict[int, str]:
 
 def names_in_closure(function: Any) -> dict[int, str]:
     """The variables from outside that a function uses."""
+    function = inspect.unwrap(getattr(function, "func", function))  # of a partial, and decorated
+    if not inspect.isroutine(function):
+        function = type(function).__call__
+    function = getattr(function, "__func__", function)  # of a method
     if not inspect.isfunction(function):
         return {}
-    used = inspect.getclosurevars(function)
-    return named({**used.globals, **used.nonlocals})
+    names, cells = function.__code__.co_names, function.__closure__ or ()
+    variables = {name: value for name, value in function.__globals__.items() if name in names}
+    for name, cell in zip(function.__code__.co_freevars, cells):
+        with contextlib.suppress(ValueError):  # empty: it has no value yet
+            variables[name] = cell.cell_contents
+    return named(variables)
+
+
+MOST_INSIDE = 100  # of a list, so that a list of layers or weights has names, and a table has none
 
 
 def named(variables: Mapping[str, Any]) -> dict[int, str]:
-    """{id: name} of the Tensors and modules among them."""
-    return {
-        id(value): name
-        for name, value in variables.items()
-        if isinstance(value, (Tensor, Module)) and not name.startswith("_")
-    }
+    """{id: name} of the Tensors and modules among them, and in lists, tuples and dictionaries."""
+    found: dict[int, str] = {}
+    alone: dict[int, str] = {}
+    for name, value in variables.items():
+        if name.startswith("_"):
+            continue
+        if is_shown(value):
+            alone[id(value)] = name
+        elif type(value) in (list, tuple, dict) and len(value) <= MOST_INSIDE:
+            pairs = value.items() if type(value) is dict else enumerate(value)
+            found |= {id(part): f"{name}[{key!r}]" for key, part in pairs if is_shown(part)}
+    return {**found, **alone}
+
+
+def is_shown(value: Any) -> bool:
+    """Whether it is a Tensor or a module. (`isinstance` would ask a proxy what it stands for.)"""
+    return issubclass(type(value), (Tensor, Module))
 
 
 class _Room(ModuleType):

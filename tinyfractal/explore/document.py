@@ -38,7 +38,8 @@ class Page:
             "trace": data.replace("<", "\\u003c"),
         }
         # in one pass, since a part may well contain "{{trace}}"
-        return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read("page.html"))
+        page = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], read("page.html"))
+        return page.encode(errors="replace").decode()  # a name of a file may be no text at all
 
     @checked
     def save(self, file: PathLike) -> Path:

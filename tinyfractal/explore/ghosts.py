@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable
 from typing import Any
 
 from ..fractal import FractalBlock
@@ -11,13 +11,15 @@ from ..nn import Module
 Described = dict[str, Any]
 
 
-def blocks_in(modules: Iterable[Module]) -> Iterator[FractalBlock]:
-    """The fractal blocks inside, without the blocks inside those."""
-    for module in modules:
-        if isinstance(module, FractalBlock):
-            yield module
-        else:
-            yield from blocks_in(child for _, child in module.children())
+def blocks_in(modules: Iterable[Module]) -> list[FractalBlock]:
+    """The fractal blocks inside, each once, without the blocks inside those."""
+    every = [inner for module in modules for _, inner in module.named_modules()]
+    blocks = {id(inner): inner for inner in every if isinstance(inner, FractalBlock)}
+    for block in list(blocks.values()):
+        for _, inner in block.named_modules():
+            if inner is not block:
+                blocks.pop(id(inner), None)
+    return list(blocks.values())
 
 
 def columns_of(modules: Iterable[Module]) -> dict[int, int]:
@@ -36,10 +38,12 @@ def ghosts_of(
     steps: dict[int, list[Described]],
     joins: dict[int, Described],
     nodes: list[Described],
+    called: Container[int],
 ) -> list[Described]:
     """What drop-path left out of a block that ran once, as nodes of their own.
 
-    `steps` has the steps of each conv unit, by id; `joins` the join of each block. The two
+    `steps` has the steps of each conv unit, by id; `joins` the join of each block. `called` are the
+    ids of all modules that computed something: frozen ones do so without a recorded step. The two
     functions below are the expansion rule once more, as in `fractal.py`, with numbers for arrays.
     """
     ghosts: list[Described] = []
@@ -51,6 +55,8 @@ def ghosts_of(
         own = steps.get(id(block.conv))
         if own:
             end = own[-1]["id"]
+        elif id(block.conv) in called:
+            end = ""  # it was computed, and nothing was recorded
         else:
             end = f"{'.'.join([*group, 'conv'])} left out"
             dead.add(end)
@@ -63,7 +69,7 @@ def ghosts_of(
     def forward(block: FractalBlock, group: list[str], z: list[str]) -> list[str]:
         """Its output: what the join gave, or the only branch that lives, or several ghosts."""
         ends = branches(block, group, z)
-        living = [end for end in ends if end not in dead]
+        living = [end for end in ends if end and end not in dead]
         joined = joins.get(id(block))
         if joined is not None:
             meet = [joined["id"]]
@@ -72,18 +78,25 @@ def ghosts_of(
         for node in ghosts:
             if node["id"] in ends and living:
                 node["into"] += meet
-        return ends if not living else [joined["id"]] if joined is not None else living
+        if not living:
+            return [end for end in ends if end]
+        return [joined["id"]] if joined is not None else living
 
-    forward(block, group, inputs_of(block, steps))
+    weights = {node["id"] for node in nodes if node["is_parameter"]}
+    forward(block, group, inputs_of(block, steps, weights))
     return ghosts
 
 
-def inputs_of(block: FractalBlock, steps: dict[int, list[Described]]) -> list[str]:
-    """What the block reads: the input of the first of its units that lives and reads it."""
-    own = steps.get(id(block.conv))
-    if own:
-        return own[0]["inputs"][:1]
-    return inputs_of(block.first, steps) if block.columns > 1 else []
+def inputs_of(
+    block: FractalBlock, steps: dict[int, list[Described]], weights: Container[str]
+) -> list[str]:
+    """What the block reads: what comes from outside to the first of its units that was recorded."""
+    own = steps.get(id(block.conv), [])
+    inside = {step["id"] for step in own}
+    for source in (source for step in own for source in step["inputs"]):
+        if source is not None and source not in inside and source not in weights:
+            return [source]
+    return inputs_of(block.first, steps, weights) if block.columns > 1 else []
 
 
 def ghost(key: str, group: list[str], lane: int, inputs: list[str]) -> Described:

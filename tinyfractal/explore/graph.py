@@ -7,6 +7,8 @@ and what follows from it.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +19,7 @@ from ..backend import xp
 from ..engine.backward import backward_order, run_backward
 from ..engine.node import Node
 from ..engine.operators import raw
+from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..errors import GraphError, ShapeError
 from ..fractal import ConvUnit
@@ -24,7 +27,7 @@ from ..nn import Module, Parameter
 from .ghosts import Described, blocks_in, columns_of, ghosts_of
 from .lines import Lines
 from .samples import cut_of, sample
-from .watch import Call, Seen
+from .watch import Call, Seen, noting_gradients
 from .words import sentences
 
 OPS = ops.__name__  # the modules with the readable primitives
@@ -37,7 +40,7 @@ class Run:
         self.output, self.seen, self.lines = output, seen, lines
         self.steps = steps_before(output, seen)
         self.values = kept_values(output, self.steps)
-        self.gradients = gradients_of(output)  # of the leaves: {id: array}
+        self.gradients = gradients_of(output, seen)  # of the leaves: {id: array}
         self.paths = module_paths(seen.modules.values(), names)
         self.names = {**seen.names, **names, **parameter_names(seen, self.paths)}
         self.lanes = columns_of(seen.modules.values())
@@ -57,7 +60,7 @@ class Run:
         for block in blocks_in(seen.modules.values()):
             if self.group_names.times[id(block)] == 1:
                 group = self.group_names.group_of_module[id(block)]
-                self.nodes += ghosts_of(block, group, of_units, joins, self.nodes)
+                self.nodes += ghosts_of(block, group, of_units, joins, self.nodes, seen.called)
         tidy_groups(self.nodes)
 
     def as_json(self) -> Described:
@@ -83,12 +86,13 @@ class Run:
         step = self.seen.steps.get(node)
         parents: Sequence[Any] = node.parents or ()
         args = step.args if step else tuple(parents)
-        settings = settings_of(node.params)
+        settings = settings_of(node)
         inputs: list[str | None] = []
         shapes = []
-        for place, (arg, parent) in enumerate(zip(args, parents), 1):
+        given = step.given if step else [None] * len(args)
+        for place, (arg, parent, array) in enumerate(zip(args, parents, given), 1):
             source = arg if parent is None else parent
-            inputs.append(self.id_of(source))
+            inputs.append(self.id_of(source, array))
             shapes.append(getattr(source, "shape", None))
             if inputs[-1] is None and source is not None:
                 settings.append(f"argument {place} is {short(source)}")
@@ -118,22 +122,24 @@ class Run:
         self.nodes.append(described)
         return described
 
-    def id_of(self, source: Any) -> str | None:
-        """The node that an argument is; None for a number, or for what is not known."""
+    def id_of(self, source: Any, array: Any) -> str | None:
+        """The node that an argument is; None for a number, or for what is not known.
+
+        `array` is what a leaf held then, if that was seen.
+        """
         if isinstance(source, Node):
             return self.ids[source]
         if not hasattr(source, "shape"):
             return None
         if id(source) not in self.ids:
-            self.describe_leaf(source)
+            self.describe_leaf(source, raw(source) if array is None else array)
         return self.ids[id(source)]
 
-    def describe_leaf(self, thing: Any) -> None:
+    def describe_leaf(self, thing: Any, array: Any) -> None:
         """A leaf, or data that needs no gradient."""
         key = id(thing)
         self.ids[key] = number = f"n{len(self.ids) + 1}"
         name, learns = self.names.get(key, ""), isinstance(thing, Tensor) and thing.requires_grad
-        before = self.seen.leaves.get(key)
         if learns:
             self.leaves[number] = thing
         self.nodes.append({
@@ -147,7 +153,7 @@ class Run:
             "shape": list(thing.shape),
             "inputs": [],
             "settings": "",
-            "value": shown(before[1] if before else raw(thing), thing),
+            "value": shown(array, thing),
             "grad": shown(self.gradients.get(key), thing),
             "parts": [],
             "forward": f"{name or 'a leaf'}: given, not computed.",
@@ -197,9 +203,11 @@ def steps_before(output: Tensor, seen: Seen) -> list[Node]:
     return forwards
 
 
-def gradients_of(output: Tensor) -> dict[int, Any]:
+def gradients_of(output: Tensor, seen: Seen) -> dict[int, Any]:
     """Run backward; it leaves no trace in any `grad`. {id of a leaf: its gradient}."""
-    found = run_backward([output.node], [xp.ones(output.shape, output.dtype)], retain_graph=True)
+    seed = xp.ones(output.shape, output.dtype)
+    with noting_gradients(seen):
+        found = run_backward([output.node], [seed], retain_graph=True)
     return {id(leaf): raw(g) for leaf, g in found.items()}
 
 
@@ -220,8 +228,8 @@ def kept_values(output: Tensor, steps: Iterable[Node]) -> dict[Any, Any]:
         parents: Sequence[Any] = node.parents or ()
         args = node.inputs or (None,) * len(parents)
         known = [known_array(*pair, arrays) for pair in zip(args, parents)]
-        is_plain = node.primitive.__module__.startswith(OPS)  # others may do more than give a value
-        if node not in arrays and is_plain and not any(array is None for array in known):
+        is_ours = str(node.primitive.__module__).startswith(OPS)  # others may do more than that
+        if node not in arrays and is_ours and not any(array is None for array in known):
             arrays[node] = node.primitive.value(*known, **node.params)
     return arrays
 
@@ -237,8 +245,11 @@ def module_paths(modules: Iterable[Module], names: Mapping[int, str]) -> dict[in
     """{id of a module: its path}, with the variable's name in front where there are several."""
     outermost = list(modules)
     paths: dict[int, str] = {}
+    taken: Counter[str] = Counter()
     for module in outermost:
         prefix = names.get(id(module), type(module).__name__) if len(outermost) > 1 else ""
+        taken[prefix] += 1
+        prefix += f" ({taken[prefix]})" if taken[prefix] > 1 else ""
         for path, inner in module.named_modules(prefix):
             paths.setdefault(id(inner), path)
     return paths
@@ -274,7 +285,7 @@ class GroupNames:
         for what, number in calls:
             if isinstance(what, Module):
                 path = self.paths.get(id(what), type(what).__name__)
-                name = path[len(above) :].lstrip(".") if path.startswith(above) else path
+                name = path.removeprefix(f"{above}.") if above else path
                 above = path
             else:
                 name = f"{what}()"
@@ -319,31 +330,60 @@ def common_start(groups: Sequence[list[str]]) -> list[str]:
 # ----- In a few words -----
 
 
-def settings_of(params: Mapping[str, Any]) -> list[str]:
-    """The settings of a step, one by one, but those that change nothing."""
-    found = []
-    for name, value in params.items():
+# what the functions of `ops` hand to their primitives where the user asked for nothing
+USUAL = {
+    "border": ((0, 0),) * 2, "count": None, "dilation": (1, 1), "groups": 1, "kernels": 1,
+    "reduction": "mean", "statistics": None, "stride": (1, 1), "widths": ((0, 0),) * 4,
+}  # fmt: skip
+SAID = ("fixed", "relu")  # by the sentences
+
+
+@functools.cache
+def usual_settings(primitive: Primitive) -> dict[str, Any]:
+    """What a step has where nobody asked for anything else."""
+    parameters = inspect.signature(primitive.value).parameters.values()
+    return {**USUAL, **{p.name: p.default for p in parameters if p.default is not p.empty}}
+
+
+def settings_of(node: Node) -> list[str]:
+    """The settings of a step, one by one, but those that are as usual."""
+    usual, params = usual_settings(node.primitive), dict(node.params)
+    for name, value in node.params.items():
         if hasattr(value, "_asdict"):  # a plan
-            found += settings_of(value._asdict())
-        elif is_plain(value) and value not in USUAL:
-            found.append(f"{name} = {short(value)}")
-    return found
-
-
-USUAL = (None, False, 1, (), (1, 1))  # settings that change nothing
+            params.update(params.pop(name)._asdict())
+    return [
+        f"{name} = {short(value)}"
+        for name, value in params.items()
+        if name not in SAID and is_plain(value) and not equal(value, usual.get(name, USUAL))
+    ]
 
 
 def is_plain(value: Any) -> bool:
-    """Whether it is made of numbers and words, and not of arrays."""
+    """Whether it is made of numbers and words; of an index the arrays too, by their shapes."""
     if isinstance(value, tuple):
-        return all(map(is_plain, value))
-    return isinstance(value, (int, float, str, slice, type(None), type(...)))
+        return all(is_plain(part) or hasattr(part, "shape") for part in value)
+    plain = (int, float, str, slice, type(None), type(...))
+    return isinstance(value, plain) or getattr(value, "shape", None) == ()
+
+
+def equal(value: Any, other: Any) -> bool:
+    """Whether two settings are the same: 1 is not True, and an axis 0 is not False."""
+    return type(value) is type(other) and repr(value) == repr(other)
 
 
 def short(value: Any) -> str:
     """A setting, rounded and not too long."""
-    text = f"{value:.4g}" if isinstance(value, float) else repr(value)
+    text = f"{value:.4g}" if isinstance(value, float) else repr(as_words(value))
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def as_words(value: Any) -> Any:
+    """The same, each array by its shape, and a number of NumPy as one of Python."""
+    if isinstance(value, tuple):
+        return tuple(map(as_words, value))
+    if hasattr(value, "shape"):
+        return f"array of shape {value.shape}" if value.shape else value.item()
+    return value
 
 
 def shown(array: Any, of: Any) -> Any:

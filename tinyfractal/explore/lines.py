@@ -9,8 +9,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-PACKAGE = f"{Path(__file__).resolve().parents[1]}{os.sep}"
-EXAMPLES = str(Path(__file__).resolve().with_name("examples.py"))
+PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"  # as Python names it, links and all
+EXAMPLES = str(Path(__file__).with_name("examples.py"))
 
 
 def is_library(file: str) -> bool:
@@ -23,7 +23,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.found: list[dict[str, Any]] = []
-        self.numbers: dict[tuple[str, int], int] = {}
+        self.numbers: dict[tuple[str, int, str], int] = {}
 
     def numbers_of(self, lines: Iterable[tuple[CodeType, int]]) -> list[int]:
         """Where these lines, each of a function, are in `found`."""
@@ -31,7 +31,7 @@ class Lines:
 
     def number_of(self, code: CodeType, line: int) -> int:
         """Where it is in `found`; it is added when it first comes."""
-        key = code.co_filename, line
+        key = code.co_filename, line, code.co_qualname
         if key not in self.numbers:
             linecache.checkcache(code.co_filename)  # it may have been edited since it was last read
             self.numbers[key] = len(self.found)
@@ -48,7 +48,7 @@ def shown_name(file: str) -> str:
     """A file's name as a reader knows it, without where this machine keeps it."""
     if file.startswith(PACKAGE):
         return f"tinyfractal/{Path(file).relative_to(PACKAGE).as_posix()}"
-    if "ipykernel" in file or "ipython" in file:
+    if Path(file).parent.name.startswith("ipykernel_") or file.startswith("<ipython-input"):
         return "a cell of the notebook"
-    inside = "" if file.startswith("<") else os.path.relpath(file)
-    return Path(file).name if not inside or inside.startswith("..") else Path(inside).as_posix()
+    inside = Path.cwd() in Path(file).parents
+    return Path(file).relative_to(Path.cwd()).as_posix() if inside else Path(file).name

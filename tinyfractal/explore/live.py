@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import math
 import secrets
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
 from typing import Any
 
 from ..errors import OutOfRangeError
@@ -21,6 +23,8 @@ from .lines import Lines
 from .nudges import moved
 
 LONGEST = 10_000  # bytes of a question
+PATIENCE = 10  # seconds for a browser that says nothing
+SECONDS = 1  # of nudges for each answer
 Place = tuple[str, tuple[int, ...]]  # a leaf, and the index of a number in it
 
 
@@ -34,17 +38,20 @@ class Live:
         runs = {name: run for name, (run, _) in pairs.items()}
         self.page = page_of(runs, self.lines, title, note, live="drag")
         self.moves: list[dict[Place, float]] = [{} for _ in runs]
+        self.lock = Lock()  # one answer after the other: they move the same weights
 
     def restart(self) -> str:
         """The page as it was, with nothing moved."""
-        for moves in self.moves:
-            moves.clear()
+        with self.lock:
+            for moves in self.moves:
+                moves.clear()
         return self.page.html
 
     def drag(self, run: int, leaf: str, index: list[int], value: float) -> dict[str, Any]:
         """Run number `run` with another value there; what was moved before stays moved.
 
-        Raises `OutOfRangeError` where there is no such run, leaf or place, or for infinite values.
+        Where the run fails with it, nothing is moved. Raises `OutOfRangeError` where there is no
+        such run, leaf or place, or for infinite values.
         """
         repeat = self.repeats[run] if 0 <= run < len(self.repeats) else None
         tensor = repeat.run.leaves.get(leaf) if repeat else None
@@ -54,12 +61,14 @@ class Live:
             raise OutOfRangeError(f"drag: run {run} has no number {leaf} {index} that can be moved")
         if not math.isfinite(value):
             raise OutOfRangeError(f"drag: value needs a finite number, got {value}")
-        self.moves[run][leaf, place] = value
         name = list(self.things)[run]
-        with ExitStack() as stack:
-            for (other, where), to in self.moves[run].items():
+        with self.lock, ExitStack() as stack:
+            moves = {**self.moves[run], (leaf, place): value}
+            for (other, where), to in moves.items():
                 stack.enter_context(moved(repeat.run.leaves[other], where, to))  # type: ignore[union-attr]
-            described, _ = explored(self.things[name], self.lines, repeat.names)  # type: ignore[union-attr]
+            names = repeat.names  # type: ignore[union-attr]
+            described, _ = explored(self.things[name], self.lines, names, SECONDS)
+            self.moves[run] = moves
         return {"name": name, **described}
 
 
@@ -67,6 +76,8 @@ def handler_of(live: Live, home: str) -> type[BaseHTTPRequestHandler]:
     """How requests are answered: GET for the page, POST …/drag for a number."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = PATIENCE
+
         def do_GET(self) -> None:
             if self.is_for_us(home):
                 self.answer(live.restart().encode(), "text/html; charset=utf-8")
@@ -83,7 +94,7 @@ def handler_of(live: Live, home: str) -> type[BaseHTTPRequestHandler]:
                     int(asked["run"]), str(asked["leaf"]), list(map(int, asked["index"])),
                     float(asked["value"]),
                 )  # fmt: skip
-            except (KeyError, TypeError, ValueError, OutOfRangeError) as error:
+            except Exception as error:  # of the question, or of the function that is run
                 self.send_error(HTTPStatus.BAD_REQUEST, explain=str(error))
                 return
             self.answer(json.dumps({"run": run}).encode(), "application/json")
@@ -110,9 +121,18 @@ def handler_of(live: Live, home: str) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Server(ThreadingHTTPServer):
+    """A thread for each connection: browsers open some in advance, and say nothing there."""
+
+    def handle_error(self, *request: Any) -> None:
+        """A browser that went away is no error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*request)
+
+
 def serve(live: Live, ready: Callable[[str], None], port: int = 0) -> None:
     """Serve the page until Ctrl-C; `ready` is told its address."""
     home = f"/{secrets.token_urlsafe(16)}/"
-    with HTTPServer(("127.0.0.1", port), handler_of(live, home)) as server:
+    with Server(("127.0.0.1", port), handler_of(live, home)) as server:
         ready(f"http://127.0.0.1:{server.server_address[1]}{home}")
         server.serve_forever()

@@ -2,15 +2,19 @@
 
 Backward promises: move a number by a little, and the loss moves by the gradient times that. Here
 it is measured, with a second run. And a number can be dragged through nine values; then all that
-the page shows is computed anew for each of them.
+the page shows is computed anew for each of them. Where a run takes long there are fewer of both.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+import numpy
 
 from .. import backend
 from ..engine.tensor import Tensor
@@ -22,16 +26,21 @@ PLACES = 9  # where a dragged number stops
 FEW = 12  # numbers, so that each of them can be dragged
 HANDLES = 3  # otherwise
 NUDGES, PER_LEAF = 200, 12  # at most
+SECONDS = 10  # for all nudges, and as many for all that can be dragged, roughly
 
 
 @contextmanager
 def as_before(state: Mapping[str, Any], seen: Seen) -> Iterator[None]:
-    """Inside this block the random numbers and the buffers are as they were before the run."""
+    """Inside this block the random numbers and the buffers are as they were before the run.
+
+    And NumPy says nothing of NaN and infinity, which the reader's own numbers do not have.
+    """
     now = backend.random_state()
     after = [(buffer, buffer.data.copy()) for buffer, _ in seen.buffers.values()]
     restore(state, seen)
     try:
-        yield
+        with numpy.errstate(all="ignore"):
+            yield
     finally:
         backend.set_random_state(now)
         for buffer, data in after:
@@ -57,7 +66,9 @@ def moved(leaf: Tensor, index: tuple[int, ...], value: float) -> Iterator[None]:
 
 
 def places_shown(leaf: Tensor) -> Iterator[tuple[tuple[int, ...], list[int]]]:
-    """(index in the leaf, [row, column] on the page) of the numbers that are shown of it."""
+    """(index in the leaf, [row, column] on the page) of the numbers of it that can be moved."""
+    if not leaf.size:
+        return
     cut = cut_of(leaf)
     ranges = [
         range(*part.indices(length)) if isinstance(part, slice) else [part]
@@ -71,7 +82,8 @@ def places_shown(leaf: Tensor) -> Iterator[tuple[tuple[int, ...], list[int]]]:
             index = [part[0] for part in ranges]
             for axis, place in zip(shown[-2:], [row, column] if len(shown) == 2 else [column]):
                 index[axis] = place
-            yield tuple(index), [i, j]
+            if math.isfinite(leaf.data[tuple(index)]):
+                yield tuple(index), [i, j]
 
 
 # ----- A second run, and what it shows -----
@@ -87,15 +99,20 @@ class Repeat:
         self.shape = [(node["id"], node["name"], node["shape"]) for node in run.nodes]
 
     def loss(self) -> float:
-        """What it gives from the state before."""
+        """What it gives from the state before; NaN where it fails with the numbers as they are."""
         with as_before(self.state, self.run.seen), unit_by_unit():  # the same steps, not watched
-            return float(self.f())
+            try:
+                return float(self.f())
+            except Exception:
+                return math.nan
 
     def look(self) -> Run | None:
-        """All of it, or None where it now takes other steps."""
+        """All of it, or None where it fails or takes other steps."""
         with as_before(self.state, self.run.seen), watching() as seen:
-            output = self.f()
-        run = Run(output, seen, self.run.lines, self.names)
+            try:
+                run = Run(self.f(), seen, self.run.lines, self.names)
+            except Exception:
+                return None
         same = [(node["id"], node["name"], node["shape"]) for node in run.nodes] == self.shape
         return run if same else None
 
@@ -105,37 +122,44 @@ class Repeat:
 
     def lasting_leaves(self) -> dict[str, Tensor]:
         """The leaves that a second run uses too, so that a change of them is seen."""
-        with as_before(self.state, self.run.seen), watching() as seen:
-            self.f()
-        return {key: leaf for key, leaf in self.run.leaves.items() if id(leaf) in seen.leaves}
+        again = self.look()
+        used = {id(leaf) for leaf in again.leaves.values()} if again is not None else set()
+        return {key: leaf for key, leaf in self.run.leaves.items() if id(leaf) in used}
 
 
-def add_nudges(repeat: Repeat, run: dict[str, Any], handles: int = HANDLES) -> None:
+def affordable(act: Callable[[], Any], seconds: float) -> tuple[Any, int]:
+    """What `act` gives, and how many more times it fits into these seconds."""
+    start = time.perf_counter()
+    result = act()
+    return result, int(seconds / max(time.perf_counter() - start, 1e-6))
+
+
+def add_nudges(repeat: Repeat, run: dict[str, Any], seconds: float) -> None:
     """Measure what small changes do, and look at what larger ones do; both go into `run`."""
-    leaves = repeat.lasting_leaves()
+    leaves, looks = affordable(repeat.lasting_leaves, seconds)
+    before, runs = affordable(repeat.loss, seconds)
     places = [
         (key, leaf, *place)
         for key, leaf in leaves.items()
         for place in itertools.islice(places_shown(leaf), PER_LEAF)
-    ][:NUDGES]
-    before = float(repeat.run.output)
-    for key, leaf, index, cell in places:
+    ]
+    for key, leaf, index, cell in places[: min(NUDGES, runs)]:
         value = float(leaf.data[index])
         by = 0.02 * max(abs(value), 0.5)
         with moved(leaf, index, value + by):
             by = float(leaf.data[index]) - value  # as float32 has it
             after = repeat.loss()
-        run["nudges"].append({
-            "leaf": key, "index": list(index), "cell": cell, "by": by, "before": before,
-            "after": after,
-        })  # fmt: skip
-    for key, leaf, index in chosen(repeat.run, leaves, handles):
+        if math.isfinite(after):
+            run["nudges"].append({
+                "leaf": key, "index": list(index), "cell": cell, "by": by, "before": before,
+                "after": after,
+            })  # fmt: skip
+    dragged = itertools.islice(chosen(repeat.run, leaves), looks // PLACES)
+    for key, leaf, index in dragged:
         run["handles"] += handle(repeat, key, leaf, index)
 
 
-def chosen(
-    run: Run, leaves: Mapping[str, Tensor], handles: int
-) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
+def chosen(run: Run, leaves: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
     """The numbers to drag: all where there are few, else the steepest of the first leaves."""
     places = {key: [index for index, _ in places_shown(leaf)] for key, leaf in leaves.items()}
     if sum(map(len, places.values())) <= FEW:
@@ -144,7 +168,7 @@ def chosen(
         return
     described = {node["id"]: node for node in run.nodes}
     steep = [key for key in places if (described[key]["grad"] or {}).get("rows")]
-    for key in sorted(steep[: 2 * handles], key=lambda key: steep.index(key) % 2)[:handles]:
+    for key in sorted(steep[: 2 * HANDLES], key=lambda key: steep.index(key) % 2)[:HANDLES]:
         rows = described[key]["grad"]["rows"]
         sizes = [abs(value) if isinstance(value, float) else 0.0 for row in rows for value in row]
         yield key, leaves[key], places[key][sizes.index(max(sizes))]
@@ -161,20 +185,24 @@ def handle(
     steps: list[dict[str, Any]] = []
     for place, other in enumerate(values):
         if place == middle:
-            steps.append({"loss": float(repeat.run.output), "slope": repeat.run.slope(leaf, index)})
+            steps.append(ends(repeat.run, leaf, index))
             continue
         with moved(leaf, index, other):
             run = repeat.look()
         if run is None:
             return
-        moving = {"loss": float(run.output), "slope": run.slope(leaf, index)}
-        steps.append({**moving, **changes(as_it_is, run.nodes)})
+        steps.append({**ends(run, leaf, index), **changes(as_it_is, run.nodes)})
     name = as_it_is[key]["name"] or key
     label = f"{name}[{', '.join(map(str, index))}]" if index else name
     yield {
         "leaf": key, "index": list(index), "cell": dict(places_shown(leaf))[index], "label": label,
         "values": [number(value) for value in values], "at": middle, "steps": steps,
     }  # fmt: skip
+
+
+def ends(run: Run, leaf: Tensor, index: tuple[int, ...]) -> dict[str, Any]:
+    """The two ends of a run: the loss, and the gradient of the number that is dragged."""
+    return {"loss": number(float(run.output), 12), "slope": number(run.slope(leaf, index), 12)}
 
 
 def changes(before: Mapping[str, Any], nodes: list[Any]) -> dict[str, dict[str, Any]]:

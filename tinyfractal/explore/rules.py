@@ -13,12 +13,20 @@ from .words import words_of
 
 
 def row(primitive: Primitive) -> dict[str, Any]:
-    """The formula; the file, the lines of code, and which of them are each argument's rule."""
+    """The formula; the file, the lines of code, and which of them are each argument's rule.
+
+    What was typed into a prompt, or is no Python function, has no lines: there is only the formula.
+    """
     found = {"formula": words_of(primitive.__name__).formula}
     try:
-        code, first = inspect.getsourcelines(primitive.value)
-    except (OSError, TypeError):  # it was typed in, and no file has it
+        return {**found, **source_of(primitive)}
+    except (OSError, TypeError, AttributeError):
         return {**found, "file": "", "line": 0, "code": "", "highlight": []}
+
+
+def source_of(primitive: Primitive) -> dict[str, Any]:
+    """The lines of code, and those of the rules that are functions of their own."""
+    code, first = inspect.getsourcelines(primitive.value)
     home = primitive.value.__code__.co_filename
     named: list[str] = []  # the rules that are functions of their own; they are shown first
     places: list[range | list[int]] = []
@@ -35,7 +43,6 @@ def row(primitive: Primitive) -> dict[str, Any]:
             places.append(range(at, at + len(lines)))
     every = [*named, *code]
     return {
-        **found,
         "file": shown_name(home),
         "line": first,
         "code": "".join(every).rstrip(),

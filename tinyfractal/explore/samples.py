@@ -69,7 +69,7 @@ def cut(shape: tuple[int, ...], is_kernel: bool = False) -> Cut:
             words.append(f"{names.get(axis, f'axis {axis}:')} 0")
     for axis in axes:
         most = COLUMNS if axis == axes[-1] else ROWS
-        step = -(-shape[axis] // most)
+        step = max(-(-shape[axis] // most), 1)
         # images are thinned out, of rows and features the first ones are shown
         is_pixel = len(shape) >= 4
         index[axis] = slice(None, None, step) if is_pixel else slice(0, most)
@@ -88,7 +88,8 @@ def sample(array: Any, where: Cut | None = None) -> Sample:
     """Look at an array of the backend."""
     array = raw(array)
     where = where or cut(array.shape)
-    shown = numpy.atleast_2d(asnumpy(array[where.places]))
+    # an empty array has no first place to be cut at
+    shown = numpy.atleast_2d(asnumpy(array[where.places] if array.size else array[:0].reshape(0)))
     least = most = mean = 0.0
     if array.size:
         whole = asnumpy(array) if array.size <= 64 else array

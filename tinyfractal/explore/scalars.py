@@ -65,7 +65,7 @@ def backward_order(output: Any) -> list[Any]:
 def describe(value: Any, ids: dict[int, str], g: float, parts: list[float]) -> Described:
     """A Value as a node of the page."""
     name, is_step = str(getattr(value, "how", "")), bool(value.parents)
-    products = " and ".join(f"{g:.4g} · {slope:.4g} = {g * slope:.4g}" for slope in value.slopes)
+    slopes = " and ".join(f"{slope:.4g}" for slope in value.slopes)  # no products: guess them
     return {
         "id": ids[id(value)],
         "kind": "step" if is_step else "leaf",
@@ -82,7 +82,7 @@ def describe(value: Any, ids: dict[int, str], g: float, parts: list[float]) -> D
         "parts": [number(part) for part in parts],
         "forward": f"{name or 'this'}: " + ("computed." if is_step else "given, not computed."),
         "backward": (
-            f"{name or 'this'}: each parent gets g times its slope: {products}." if is_step
+            f"{name or 'this'}: each parent gets g times its slope, {slopes}." if is_step
             else f"{name or 'a leaf'}: all parts of its gradient have come."
         ),
         "rule": None,

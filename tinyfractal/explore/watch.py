@@ -5,27 +5,34 @@
     seen.steps[loss.node].value        # the array that it gave
     seen.steps[loss.node].lines        # the lines of code that made it, the user's first
 
-Nothing in the engine knows of this. As `profile` does, each primitive gets another `on_tensors` and
-another `gradients` for the time of the block, and the stack of Python's frames tells the rest: in
-which modules a step was taken, in which functions, on which lines.
+    with noting_gradients(seen):
+        loss.backward()
+    seen.gradients[loss.node]          # as it arrived; `seen.parts` is what each parent gets
+
+Nothing in the engine knows of this: for the time of a block the class of all primitives gets
+another `on_tensors` or another `gradients`. The stack of Python's frames tells the rest: in which
+modules a step was taken, in which functions, on which lines.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock, get_ident
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from .. import ops
+from ..backend import xp
 from ..engine.backward import sum_to
 from ..engine.definition import RULES
 from ..engine.node import Node
 from ..engine.operators import PRIMITIVES, raw
+from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..errors import OutOfRangeError
 from ..nn import Buffer, Module
@@ -34,7 +41,8 @@ from .lines import PACKAGE, is_library
 MOST_STEPS = 20_000  # a page of more would help nobody
 QUIET = ("engine", "guards", "backend", "check.py", "fast")  # not shown among the lines of code
 OPS = {str(path) for path in Path(PACKAGE, "ops").glob("*.py")}
-
+BUSY = Lock()  # held by whoever is watching
+TIDY = 1_000  # so many steps after one another, those that backward has freed are forgotten
 
 Line = tuple[CodeType, int]  # a function, and the line in its file that was running
 
@@ -51,6 +59,7 @@ class Step:
     """What was seen of one recorded operation; arrays are copies, which stay as they were."""
 
     args: tuple[Any, ...]
+    given: list[Any]  # the arrays of those arguments that are leaves, None for the others
     value: Any
     calls: list[Call]  # outermost first
     lines: list[Line]  # likewise
@@ -63,8 +72,9 @@ class Seen:
     steps: dict[Node, Step] = field(default_factory=dict)
     gradients: dict[Node, Any] = field(default_factory=dict)  # of each step's output
     parts: dict[Node, list[Any]] = field(default_factory=dict)  # what each parent gets
-    leaves: dict[int, tuple[Any, Any]] = field(default_factory=dict)  # {id: (leaf, its array then)}
+    leaves: dict[int, tuple[Any, Any]] = field(default_factory=dict)  # {id: (leaf, its last array)}
     names: dict[int, str] = field(default_factory=dict)  # variables that held them: {id: name}
+    called: dict[int, Module] = field(default_factory=dict)  # all modules that computed something
     modules: dict[int, Module] = field(default_factory=dict)  # the outermost ones, as they came
     buffers: dict[int, tuple[Buffer, Any]] = field(default_factory=dict)  # before the run
 
@@ -73,56 +83,128 @@ class Seen:
         """The steps in the order in which backward came to them."""
         return list(self.gradients)
 
+    def copy_of(self, arg: Any) -> Any:
+        """A leaf's array as it is now, the same copy until it changes; None for what is no leaf."""
+        if not isinstance(arg, Tensor) or arg.node is not None:
+            return None
+        _, copy = self.leaves.get(id(arg), (arg, None))
+        if copy is None or not xp.array_equal(copy, arg.data):
+            copy = arg.data.copy()
+            self.leaves[id(arg)] = arg, copy
+        return copy
+
+    def note_modules(self, calls: Sequence[Call]) -> None:
+        """Keep the buffers of each module as they are before anything in it can change them."""
+        modules = [call.what for call in calls if isinstance(call.what, Module)]
+        for module in modules:
+            if id(module) not in self.called:
+                self.called[id(module)] = module
+                for buffer in module.buffers():
+                    self.buffers.setdefault(id(buffer), (buffer, buffer.data.copy()))
+        if modules:
+            self.modules.setdefault(id(modules[0]), modules[0])
+
+    def tidy(self) -> None:
+        """Forget the steps whose graph was freed, such as those of a training step before."""
+        self.steps = {node: step for node, step in self.steps.items() if node.parents is not None}
+        used = {id(arg) for step in self.steps.values() for arg in step.args}
+        self.leaves = {key: leaf for key, leaf in self.leaves.items() if key in used}
+
 
 @contextmanager
 def watching() -> Iterator[Seen]:
-    """Inside this block every step is noted. Raises `RuntimeError` where others are watching."""
-    if any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values()):
+    """Inside this block every step of this thread is noted.
+
+    Raises `RuntimeError` where others are watching.
+    """
+    if any("on_tensors" in vars(primitive) for primitive in PRIMITIVES.values()) or not (
+        BUSY.acquire(blocking=False)
+    ):
         raise RuntimeError("explore: the primitives are watched already, by another or a profile")
-    seen, stack = Seen(), Stack(sys._getframe(2))
+    seen, stack, thread = Seen(), Stack(sys._getframe(2)), get_ident()
 
-    def watch(primitive: Any) -> None:
-        compute, differentiate = primitive.on_tensors, primitive.gradients
-
-        def on_tensors(args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
-            frame = sys._getframe(1)
-            calls, lines = stack.read(frame)
-            if calls and isinstance(calls[0].what, Module):
-                note_module(seen, calls[0].what)  # before anything in there can have changed
+    def on_tensors(
+        compute: Method, primitive: Any, args: tuple[Any, ...], params: dict[str, Any]
+    ) -> Tensor:
+        if get_ident() != thread:
+            return compute(primitive, args, params)
+        frame = sys._getframe(2)
+        calls, lines = stack.read(frame)
+        seen.note_modules(calls)
+        out = compute(primitive, args, params)
+        if out.node is not None:
+            if len(seen.steps) % TIDY == 0:
+                seen.tidy()
+            if len(seen.steps) >= MOST_STEPS:
+                raise OutOfRangeError(
+                    f"explore: more than {MOST_STEPS:,} steps were recorded, too many to look at; "
+                    "explore one forward pass of a smaller network"
+                )
             for arg in args:
                 if isinstance(arg, Tensor) and arg.node is None and id(arg) not in seen.leaves:
-                    seen.leaves[id(arg)] = arg, arg.data.copy()
                     seen.names.update(name_of(arg, frame))
-            out = compute(args, params)
-            if out.node is not None:
-                if len(seen.steps) == MOST_STEPS:
-                    raise OutOfRangeError(
-                        f"explore: more than {MOST_STEPS:,} steps were recorded, too many to look "
-                        "at; explore one forward pass of a smaller network"
-                    )
-                seen.steps[out.node] = Step(args, out.data.copy(), calls, lines)
-            return out
+            given = [seen.copy_of(arg) for arg in args]
+            seen.steps[out.node] = Step(args, given, out.data.copy(), calls, lines)
+        return out
 
-        def gradients(node: Node, g: Any, parents: Any, *rest: Any) -> Any:
-            parts = differentiate(node, g, parents, *rest)
-            seen.gradients[node] = raw(g).copy()
-            seen.parts[node] = [
-                None if parent is None else sum_to(raw(part), parent.shape).copy()
-                for parent, part in zip(parents, parts)
-            ]
-            return parts
-
-        primitive.on_tensors, primitive.gradients = on_tensors, gradients
-
-    for primitive in PRIMITIVES.values():
-        watch(primitive)
     try:
-        with unit_by_unit():
+        with replaced("on_tensors", on_tensors), unit_by_unit():
             yield seen
     finally:
         stack.forget()
-        for primitive in PRIMITIVES.values():  # the methods of the class show through again
-            del primitive.on_tensors, primitive.gradients
+        BUSY.release()
+
+
+@contextmanager
+def noting_gradients(seen: Seen) -> Iterator[None]:
+    """Inside this block, which lies in one that is watched, this thread's gradients are noted."""
+    thread = get_ident()
+
+    def gradients(
+        differentiate: Method, primitive: Any, node: Node, g: Any, parents: Any, *rest: Any
+    ) -> Any:
+        parts = differentiate(primitive, node, g, parents, *rest)
+        if get_ident() == thread:
+            seen.gradients[node] = copied(g)
+            seen.parts[node] = [
+                None if parent is None else copied(sum_to(raw(part), parent.shape))
+                for parent, part in zip(parents, parts)
+            ]
+        return parts
+
+    with replaced("gradients", gradients):
+        yield
+
+
+def copied(gradient: Any) -> Any:
+    """A gradient as an array of its own; a fast rule may pass on its rows one by one."""
+    array = raw(gradient)
+    is_whole = hasattr(array, "dtype")
+    return array.copy() if is_whole else xp.stack([array[i] for i in range(array.shape[0])])
+
+
+Method = Callable[..., Any]
+
+
+@contextmanager
+def replaced(name: str, method: Method) -> Iterator[None]:
+    """Inside this block all primitives, those made meanwhile too, have another method.
+
+    It is given the one in whose place it stands, and then what that one is given.
+    """
+    classes = [kind for kind in (Primitive, *Primitive.__subclasses__()) if name in vars(kind)]
+    before = [vars(kind)[name] for kind in classes]
+
+    def instead_of(old: Method) -> Method:
+        return lambda *args: method(old, *args)
+
+    try:
+        for kind, old in zip(classes, before):
+            setattr(kind, name, instead_of(old))
+        yield
+    finally:
+        for kind, old in zip(classes, before):
+            setattr(kind, name, old)
 
 
 @contextmanager
@@ -137,14 +219,6 @@ def unit_by_unit() -> Iterator[None]:
         yield
     finally:
         RULES.update(off)
-
-
-def note_module(seen: Seen, module: Module) -> None:
-    """Keep the buffers of an outermost module as they are before the run, once."""
-    if id(module) not in seen.modules:
-        seen.modules[id(module)] = module
-        for buffer in module.buffers():
-            seen.buffers.setdefault(id(buffer), (buffer, buffer.data.copy()))
 
 
 class Code(NamedTuple):

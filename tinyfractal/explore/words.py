@@ -173,6 +173,14 @@ def sentences(node: Node, shapes: Sequence[tuple[int, ...] | None]) -> dict[str,
     if name == "join" and not isinstance(node.params.get("weights"), float):
         forward = f"of {count} branches, each sample takes the mean of those that live for it"
         backward = "each sample's g is shared by the branches that live for it; others get 0"
+    if node.params.get("fixed"):  # batch norm outside of training
+        forward = "each channel is normalized by the running mean and variance, then scaled"
+        forward += " and shifted"
+        backward = "x gets g times a number per channel, weight / √(variance + eps)"
+    if node.params.get("reduction", "mean") != "mean":
+        backward = backward.replace(", divided among the batch", "")
+    if node.params.get("count") is not None:
+        backward += "; samples count as their classes are weighted"
     if node.params.get("relu"):
         forward += "; then negative numbers become 0"
         backward = f"g stops where the output is 0; then {backward}"

@@ -18,7 +18,7 @@ const Address = (() => {
       step: number('step'),
       node: found.get('node'),
       predict: found.get('predict') === '1',
-      drag: (found.get('drag') || '').split(':').map((part) => parseInt(part, 10)),
+      drag: (found.get('drag') || '').split('-').map((part) => parseInt(part, 10)),
       open: found.getAll('open'),
       fold: found.getAll('fold'),
     };

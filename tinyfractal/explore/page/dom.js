@@ -17,14 +17,19 @@ const Dom = (() => {
   const html = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
   const svg = (tag, attributes = {}, ...children) => fill(
     document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+  const button = (text, onclick, attributes = {}) => html('button', { type: 'button', onclick, ...attributes }, text);
+  const quiet = (text) => html('p', { class: 'quiet' }, text);
   const byId = (id) => document.getElementById(id);
 
   // How wide a text will be, in the letters of this page.
   let pen = null;
   function textWidth(text, size, weight = 400) {
-    pen ||= document.createElement('canvas').getContext('2d');
-    pen.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
-    return pen.measureText(text).width;
+    pen ||= {
+      context: document.createElement('canvas').getContext('2d'),
+      family: getComputedStyle(document.body).fontFamily,
+    };
+    pen.context.font = `${weight} ${size}px ${pen.family}`;
+    return pen.context.measureText(text).width;
   }
 
   function clip(text, room, size, weight) {
@@ -34,5 +39,8 @@ const Dom = (() => {
     return `${text.slice(0, length)}…`;
   }
 
-  return { textWidth, clip, html, svg, byId };
+  // Whether nothing should move.
+  const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+  return { html, svg, button, quiet, textWidth, clip, still, byId };
 })();

@@ -4,7 +4,7 @@ const Folding = (() => {
   'use strict';
 
   const LIMIT = 300;  // boxes that are drawn at most
-  const PART = 60;    // children of a group, where all would be too many
+  const PART = 100;   // children of a group, where all would be too many
 
   // "blocks.0", "blocks.0.first", … : the groups around a node, outermost first.
   const paths = (node) => node.group.map((_, i) => node.group.slice(0, i + 1).join('.'));

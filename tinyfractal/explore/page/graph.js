@@ -3,8 +3,7 @@
 const Graph = (() => {
   'use strict';
 
-  const { svg, clip, textWidth } = Dom;
-  const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+  const { svg, clip, textWidth, still } = Dom;
 
   // A smooth line through points: down at both ends of each curve.
   function path(points, flat) {
@@ -59,8 +58,9 @@ const Graph = (() => {
     const full = box.path !== null ? `${box.path}: ${box.steps} steps`
       : first.name && first.name !== box.label ? `${box.label} (${first.name})` : box.label;
     g.append(svg('title', {}, full));
-    if (box.path !== null) g.append(svg('rect', { class: 'behind', x: x + 4, y: y + 4, width: box.w, height: box.h, rx: 6 }));
-    g.append(svg('rect', { class: 'body', x, y, width: box.w, height: box.h, rx: small || box.bar ? 5 : 7 }));
+    const size = { width: box.w, height: box.h, rx: small || box.bar ? 5 : 7 };
+    if (box.path !== null) g.append(svg('rect', { class: 'behind', x: x + 4, y: y + 4, ...size }));
+    g.append(svg('rect', { class: 'body', x, y, ...size }));
     const single = box.shape !== null && box.shape.length === 0;
     const text = (dx, dy, name, content) => {
       const made = svg('text', { x: x + dx, y: y + dy, class: name }, content);
@@ -75,8 +75,8 @@ const Graph = (() => {
       text(7, 16, 'label', clip(label, 90, 11));
     } else {
       text(10, 19, 'label', clip(label, Math.max(150, single ? box.w - 20 : 0), 12.5, 600));
-      const below = kind === 'ghost' ? 'left out' : box.path !== null ? `${box.steps} steps` : single ? '' : first.shape.join('×');
-      text(10, 36, 'shape', below);
+      const shape = single || box.path !== null ? '' : first.shape.join('×');
+      text(10, 36, 'shape', kind === 'ghost' ? 'left out' : box.path !== null ? `${box.steps} steps` : shape);
     }
     if (kind === 'ghost') return parts;
     if (single && !box.bar) {
@@ -89,9 +89,10 @@ const Graph = (() => {
       const side = small || box.bar ? 16 : 30;
       const top = y + (box.h - side) / 2;
       const frame = (left, name) => {
-        const image = svg('image', { x: left, y: top, width: side, height: side, preserveAspectRatio: 'none', class: 'map' });
-        const border = svg('rect', { x: left, y: top, width: side, height: side, class: `frame ${name}` });
-        const mark = svg('text', { x: left + side / 2, y: top + side / 2 + 4, 'text-anchor': 'middle', class: 'mark' });
+        const square = { x: left, y: top, width: side, height: side };
+        const image = svg('image', { ...square, preserveAspectRatio: 'none', class: 'map' });
+        const border = svg('rect', { ...square, class: `frame ${name}` });
+        const mark = svg('text', { x: left + side / 2, y: top + side / 2 + 4, class: 'mark' });
         g.append(image, border, mark);
         return { image, border, mark };
       };
@@ -137,16 +138,16 @@ const Graph = (() => {
         const known = shown.value(node.id);
         const found = shown.gradient(node.id);
         if (text) {
-          value.textContent = known ? Numbers.format(known.rows[0][0]) : '';
+          value.textContent = known ? Numbers.write(known) : '';
           const prefix = grad.parentNode.classList.contains('small') ? '' : '∂ ';
-          grad.textContent = found.covered ? `${prefix}?` : found.sample ? prefix + Numbers.format(found.sample.rows[0][0]) : '';
+          grad.textContent = found.covered ? `${prefix}?` : found.sample ? prefix + Numbers.write(found.sample) : '';
         } else {
           setMap(value, known, false);
           setMap(grad, found.sample, found.covered);
         }
-        if (Numbers.isSingle(known)) words.push(`value ${Numbers.format(known.rows[0][0])}`);
+        if (Numbers.isSingle(known)) words.push(`value ${Numbers.write(known)}`);
         if (found.covered) words.push('gradient covered');
-        else if (Numbers.isSingle(found.sample)) words.push(`gradient ${Numbers.format(found.sample.rows[0][0])}`);
+        else if (Numbers.isSingle(found.sample)) words.push(`gradient ${Numbers.write(found.sample)}`);
         else if (found.sample) words.push('gradient there');
       }
       if (flags.now) words.push('current step');
@@ -179,17 +180,14 @@ const Graph = (() => {
       const sign = entry.before && !shown.covered
         ? pill([entry.before, '+', entry.part, '=', entry.after])
         : pill([shown.covered ? '?' : entry.part]);
-      const length = found.line.getTotalLength();
-      const stop = entry.before ? Math.min(14, length / 2) : Math.min(16, length / 2);
-      const rest = found.line.getPointAtLength(stop);
+      const start = found.line.getPointAtLength(0);
+      const rest = { x: start.x, y: start.y + 14 };
       sign.setAttribute('transform', `translate(${rest.x} ${rest.y})`);
       drawn.above.append(sign);
-      if (animate && !still() && sign.animate) {
-        const frames = [];
-        for (let i = 0; i <= 10; i++) {
-          const point = found.line.getPointAtLength(length + (stop - length) * (i / 10));
-          frames.push({ transform: `translate(${point.x}px, ${point.y}px)` });
-        }
+      if (animate && !still()) {
+        const length = found.line.getTotalLength();
+        const points = [10, 9, 8, 7, 6, 5, 4, 3, 2, 1].map((i) => found.line.getPointAtLength((length * i) / 10));
+        const frames = [...points, rest].map(({ x, y }) => ({ transform: `translate(${x}px, ${y}px)` }));
         sign.animate(frames, { duration: 550, easing: 'ease-in-out' });
       }
     }
@@ -199,18 +197,19 @@ const Graph = (() => {
   function pill(things) {
     const g = svg('g', { class: 'pill' });
     const widths = things.map((thing) => (typeof thing === 'string' ? 12
-      : Numbers.isSingle(thing) ? textWidth(Numbers.format(thing.rows[0][0]), 11.5, 600) + 4 : 18));
+      : Numbers.isSingle(thing) ? textWidth(Numbers.write(thing), 11.5, 600) + 4 : 18));
     const width = widths.reduce((sum, w) => sum + w, 0) + 8;
     g.append(svg('rect', { x: -width / 2, y: -11, width, height: 22, rx: 5, class: 'pill-body' }));
     let x = -width / 2 + 4;
     things.forEach((thing, i) => {
       const middle = x + widths[i] / 2;
       if (typeof thing === 'string' || Numbers.isSingle(thing)) {
-        const content = typeof thing === 'string' ? thing : Numbers.format(thing.rows[0][0]);
+        const content = typeof thing === 'string' ? thing : Numbers.write(thing);
         g.append(svg('text', { x: middle, y: 4, 'text-anchor': 'middle', class: 'pill-text' }, content));
       } else {
-        g.append(svg('image', { x: middle - 8, y: -8, width: 16, height: 16, preserveAspectRatio: 'none', class: 'map', href: Numbers.picture(thing) }));
-        g.append(svg('rect', { x: middle - 8, y: -8, width: 16, height: 16, class: 'frame of-grad there' }));
+        const square = { x: middle - 8, y: -8, width: 16, height: 16 };
+        g.append(svg('image', { ...square, preserveAspectRatio: 'none', class: 'map', href: Numbers.picture(thing) }));
+        g.append(svg('rect', { ...square, class: 'frame of-grad there' }));
       }
       x += widths[i];
     });

@@ -41,7 +41,8 @@ const Heat = (() => {
   }
 
   const single = (sample, name) => html('figure', { class: 'heatmap' }, html('figcaption', {}, name),
-    html('p', { class: name === 'value' ? 'one' : 'one grad', title: Numbers.format(sample.rows[0][0], 6) }, Numbers.format(sample.rows[0][0], 6)));
+    html('p', { class: name === 'value' ? 'one' : 'one grad', title: Numbers.write(sample, 6) },
+      Numbers.write(sample, 6)));
 
   // With the keyboard: arrows move inside the map, Enter chooses.
   function walk(table, cells, tell, on) {
@@ -70,7 +71,7 @@ const Heat = (() => {
   function facts(sample) {
     const said = [`shape ${sample.shape.join(' × ')}`];
     if (Number.isFinite(sample.min)) {
-      said.push(`min ${Numbers.format(sample.min)}`, `mean ${Numbers.format(sample.mean)}`, `max ${Numbers.format(sample.max)}`);
+      for (const name of ['min', 'mean', 'max']) said.push(`${name} ${Numbers.format(sample[name])}`);
     }
     if (sample.index) said.push(sample.index);
     if (sample.left_out) said.push(sample.left_out);
@@ -80,16 +81,18 @@ const Heat = (() => {
   // a + b = c, as numbers in a line or as three small maps.
   function sum(before, part, after) {
     if (Numbers.isSingle(part)) {
-      const write = (sample) => Numbers.format(sample.rows[0][0]);
+      const { write } = Numbers;
       return html('p', { class: 'sum' }, before ? `${write(before)} + ${write(part)} = ${write(after)}` : write(part));
     }
     const picture = (sample, caption) => html('span', { class: 'thumb' },
-      html('img', { src: Numbers.picture(sample), alt: caption }), html('small', {}, caption));
-    if (!before) return html('p', { class: 'sum' }, picture(part, 'arrives'));
-    return html('p', { class: 'sum' }, picture(before, 'was there'), ' + ', picture(part, 'arrives now'), ' = ', picture(after, 'together'));
+      html('img', { src: Numbers.picture(sample), alt: caption || 'what it gets' }), html('small', {}, caption));
+    if (!before) return html('p', { class: 'sum' }, picture(part, ''));
+    return html('p', { class: 'sum' }, picture(before, 'was there'), ' + ', picture(part, 'arrives now'),
+      ' = ', picture(after, 'together'));
   }
 
-  const legend = () => html('p', { class: 'legend' }, 'negative ', html('span', { class: 'scale', 'aria-hidden': 'true' }), ' positive, almost white at zero');
+  const legend = () => html('p', { class: 'legend' }, 'negative ',
+    html('span', { class: 'scale', 'aria-hidden': 'true' }), ' positive, almost white at zero');
 
   return { map, sum, legend };
 })();

@@ -190,7 +190,8 @@ const Layout = (() => {
         mean = heard.reduce((sum, other) => sum + other.x * weight(other), 0) / total;
       }
       if (item.lane === null || lanes.length === 0) return mean;
-      const alone = bandsOf(item).every((band) => bands[band].filter((o) => o.lane === item.lane && !o.bend).length < 2);
+      const rivals = (band) => bands[band].filter((other) => other.lane === item.lane && !other.bend);
+      const alone = bandsOf(item).every((band) => rivals(band).length < 2);
       const centre = lanes[item.lane];
       return alone || item.bend ? centre : centre + Math.max(-40, Math.min(40, (mean - centre) / 4));
     };
@@ -262,10 +263,13 @@ const Layout = (() => {
     const order = [...main].sort((a, b) => Number(b.fixed !== undefined) - Number(a.fixed !== undefined)
       || Number(b.lane !== null) - Number(a.lane !== null) || a.row - b.row || a.x - b.x);
     for (const box of order) {
-      const rivals = placed.filter((other) => Math.abs(other.row - box.row) * PITCH < (heightOf(box) + heightOf(other)) / 2 + 6);
-      const free = (x) => rivals.every((other) => x + right(box) + 8 <= other.x - left(other) || x - left(box) - 8 >= other.x + right(other));
+      const away = (other) => Math.abs(other.row - box.row) * PITCH;
+      const rivals = placed.filter((other) => away(other) < (heightOf(box) + heightOf(other)) / 2 + 6);
+      const before = (other) => other.x - left(other) - right(box);  // where box touches it from the left
+      const after = (other) => other.x + right(other) + left(box);
+      const free = (x) => rivals.every((other) => x <= before(other) - 8 || x >= after(other) + 8);
       if (!free(box.x)) {
-        const places = rivals.flatMap((other) => [other.x - left(other) - right(box) - 10, other.x + right(other) + left(box) + 10]);
+        const places = rivals.flatMap((other) => [before(other) - 10, after(other) + 10]);
         const open = places.filter(free).sort((a, b) => Math.abs(a - box.x) - Math.abs(b - box.x));
         box.x = open[0];
       }
@@ -275,6 +279,9 @@ const Layout = (() => {
 
   const stack = (column) => column.reduce((sum, small) => sum + small.h + 4, -4);
   const heightOf = (box) => Math.max(box.h, ...box.columns.map(stack));
+
+  // The nearest x at which a line may leave or reach a wide box.
+  const within = (box, x) => Math.max(box.cx - box.w / 2 + 12, Math.min(box.cx + box.w / 2 - 12, x));
 
   function route(view, boxes, edges, bends) {
     const y = (row) => MARGIN + HEIGHT / 2 + 4 + row * PITCH;
@@ -311,18 +318,18 @@ const Layout = (() => {
           lines.push({ edge, points: [[from.cx + from.w / 2, from.cy], [box.cx - box.w / 2, side]], flat: true });
           continue;
         }
-        const inside = (x) => Math.max(box.cx - box.w / 2 + 12, Math.min(box.cx + box.w / 2 - 12, x));
         const place = above.findIndex((other) => other.edge === edge);
-        const end = box.bar ? inside(at) : box.cx + (place - (above.length - 1) / 2) * step;
+        const end = box.bar ? within(box, at) : box.cx + (place - (above.length - 1) / 2) * step;
         const first = chain.length > 0 ? chain[0].x : end;
-        const start = from.bar ? Math.max(from.cx - from.w / 2 + 12, Math.min(from.cx + from.w / 2 - 12, first)) : from.cx;
+        const start = from.bar ? within(from, first) : from.cx;
         const points = [[start, from.cy + from.h / 2]];
         for (const bend of chain) points.push([bend.x, bend.y - HEIGHT / 2], [bend.x, bend.y + HEIGHT / 2]);
         points.push([end, box.cy - box.h / 2]);
         lines.push({ edge, points, flat: false });
       }
     }
-    const rightmost = Math.max(...boxes.map((box) => box.cx + box.w / 2), ...lines.flatMap((line) => line.points.map((p) => p[0])));
+    const bentOut = lines.flatMap((line) => line.points.map((point) => point[0]));
+    const rightmost = Math.max(...boxes.map((box) => box.cx + box.w / 2), ...bentOut);
     const lowest = Math.max(...boxes.map((box) => box.cy + box.h / 2));
     return { boxes, lines, width: rightmost + MARGIN, height: lowest + MARGIN };
   }

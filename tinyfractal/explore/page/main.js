@@ -1,9 +1,12 @@
 // Main: holds the state, listens to buttons and keys, and lets the others show it.
+//
+// All files of this folder end up in one <script>, in the order of their names. Each gives one name
+// (Dom, Graph …) to the others; this one begins when the page is there.
 
 document.addEventListener('DOMContentLoaded', () => {
   'use strict';
 
-  const { html, byId } = Dom;
+  const { html, button, byId } = Dom;
   const trace = JSON.parse(byId('trace').textContent);
   const state = {
     trace,
@@ -14,11 +17,12 @@ document.addEventListener('DOMContentLoaded', () => {
     position: 0,        // see steps.js
     pinned: null,       // the box that was chosen by hand; null: the one of the current step
     folded: new Set(),  // paths of modules that are drawn as one box
+    usual: new Set(),   // those that are folded at first
     automatic: [],      // those that were folded to keep the picture small enough
     predict: false,
     revealed: false,
     drag: null,         // {handle, at}
-    zoom: 'read',       // 'read': readable and as wide as the pane allows; 'whole'; or a number
+    zoom: 'read',       // see pane.js
   };
   let view = null;
   let layout = null;
@@ -30,53 +34,21 @@ document.addEventListener('DOMContentLoaded', () => {
   // ----- Runs and folding -----
 
   function setRun(index, keep) {
-    const before = state.prepared && keep ? place() : null;
+    const before = state.prepared && keep ? Places.leave(state) : null;
     state.run = index;
     state.prepared = Steps.prepare(trace.runs[index]);
     state.nudges = trace.runs[index].nudges;
     state.nudge = 0;
     state.drag = null;
     state.revealed = false;
-    if (before === null) ({ folded: state.folded, added: state.automatic } = Folding.initial(state.prepared.run));
+    const usual = Folding.initial(state.prepared.run);
+    state.usual = usual.folded;
+    if (before === null) ({ folded: state.folded, added: state.automatic } = usual);
     fold(state.folded);
-    if (before !== null) goBackTo(before);
+    if (before !== null) Places.comeBack(state, view, before);
     byId('slider').max = Steps.last(state.prepared);
     buildTrial();
-    panel.list.replaceChildren(...Panel.list(state, { go }));
-  }
-
-  // Names that mean the same in each run: modules, name, and how often it was there before.
-  function names() {
-    const seen = new Map();
-    return new Map(state.prepared.run.nodes.map((node) => {
-      const name = JSON.stringify([node.group, node.name, node.label]);
-      const times = seen.get(name) || 0;
-      seen.set(name, times + 1);
-      return [node.id, `${name} ${times}`];
-    }));
-  }
-
-  function place() {
-    const known = names();
-    const now = Steps.at(state.prepared, state.position);
-    const length = now.mode === 'forward' ? state.prepared.F : state.prepared.B;
-    return {
-      now,
-      share: length > 0 ? now.k / length : 0,
-      node: known.get(now.node),
-      pinned: state.pinned !== null && state.pinned.startsWith('group:') ? state.pinned : known.get(state.pinned),
-    };
-  }
-
-  function goBackTo({ now, share, node, pinned }) {
-    const known = new Map([...names()].map(([id, name]) => [name, id]));
-    const { prepared } = state;
-    const length = now.mode === 'forward' ? prepared.F : prepared.B;
-    const id = known.get(node);
-    const found = now.mode === 'forward' ? prepared.rank.get(id) : prepared.visit.get(id);
-    const k = now.k === 0 ? 0 : found !== undefined ? found + 1 : Math.round(share * length);
-    state.position = Steps.position(prepared, now.mode, k);
-    state.pinned = view.boxes.has(pinned) ? pinned : view.boxOf.get(known.get(pinned)) ?? null;
+    panel.list.replaceChildren(...Panel.list(state, go));
   }
 
   // Take over which groups are folded, fold more if there are too many boxes, and draw anew.
@@ -88,7 +60,7 @@ document.addEventListener('DOMContentLoaded', () => {
     if (state.pinned !== null && !view.boxes.has(state.pinned)) state.pinned = null;
     layout = Layout.place(view);
     drawn = Graph.draw(byId('graph'), layout, view, { select: selectBox });
-    setZoom();
+    Pane.resize(state.zoom, layout);
     sayFolds();
   }
 
@@ -99,7 +71,7 @@ document.addEventListener('DOMContentLoaded', () => {
     if (paths.length === 0) return;
     const many = state.automatic.some((path) => paths.includes(path));
     line.append(many ? `Folded, so that at most ${Folding.LIMIT} boxes are drawn; open: ` : 'Folded; open: ');
-    paths.forEach((path) => line.append(html('button', { type: 'button', class: 'crumb', onclick: () => openGroup(path) }, path)));
+    paths.forEach((path) => line.append(button(path, () => openGroup(path), { class: 'crumb' })));
   }
 
   function openGroup(path) {
@@ -117,14 +89,19 @@ document.addEventListener('DOMContentLoaded', () => {
     show({ focus: state.pinned });
   }
 
+  // Choose a box by hand; of a leaf, the first number is ready to be nudged.
+  function pin(id) {
+    state.pinned = id;
+    const nudge = state.nudges.findIndex((one) => one.leaf === id);
+    if (nudge >= 0) state.nudge = nudge;
+  }
+
   function selectBox(box) {
     if (box.path !== null) {
       openGroup(box.path);
       return;
     }
-    state.pinned = box.id;
-    const nudge = state.nudges.findIndex((one) => one.leaf === box.id);
-    if (nudge >= 0) state.nudge = nudge;
+    pin(box.id);
     const handle = state.prepared.run.handles.find((one) => one.leaf === box.id);
     if (handle && (trial === null || trial.handle.leaf !== box.id) && !Shown.moved(state)) {
       state.drag = { handle, at: handle.at };
@@ -223,8 +200,8 @@ document.addEventListener('DOMContentLoaded', () => {
     show();
   }
 
-  async function runLive(handle, value) {
-    const body = JSON.stringify({ run: state.run, leaf: handle.leaf, index: handle.index, value });
+  async function runLive(leaf, index, value) {
+    const body = JSON.stringify({ run: state.run, leaf, index, value });
     try {
       const answer = await fetch(trace.live, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
       if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
@@ -235,37 +212,18 @@ document.addEventListener('DOMContentLoaded', () => {
       byId('sentence').textContent = `The Python that serves this page did not answer: ${error.message}`;
       return;
     }
+    const same = (one) => one.leaf === leaf && one.index.join() === index.join();
     setRun(state.run, true);
+    state.nudge = Math.max(0, state.nudges.findIndex(same));
+    const handle = state.prepared.run.handles.find(same);
+    if (handle) {
+      state.drag = { handle, at: handle.at };
+      buildTrial();
+    }
     show();
   }
 
   // ----- Showing -----
-
-  function sentence(shown) {
-    const { now } = shown;
-    const { prepared } = state;
-    const loss = shown.value(prepared.run.output);
-    const reached = Numbers.isSingle(loss) ? ` It ends in ${Numbers.format(loss.rows[0][0])}.` : '';
-    if (now.mode === 'forward' && now.k === 0) return 'Start here: press Forward ▾ and watch the values come, or → for one step. Then Backward ▴ follows the gradient up.';
-    if (now.mode === 'backward' && now.k === 0) return 'Backward starts at the end: the gradient of the loss with respect to itself is 1. Press → and it moves up.';
-    const node = prepared.nodes.get(now.node);
-    const box = view.boxes.get(view.boxOf.get(node.id));
-    let text = (now.mode === 'forward' ? node.forward : node.backward) || node.label;
-    if (box.path !== null) text = `${box.label}, folded: ${box.steps} steps. The last: ${text}`;
-    if (!/[.!?]$/.test(text)) text += '.';
-    if (now.mode === 'forward' && now.k === prepared.F) return `${text}${reached} Now press Backward ▴.`;
-    if (shown.covered) return `${text} What does each input get? Think, then reveal (R).`;
-    const sums = shown.given.filter((entry) => entry.before && entry.part);
-    if (sums.length > 0) {
-      const { input, before, part, after } = sums[0];
-      const to = prepared.nodes.get(input).label || 'its input';
-      text += Numbers.isSingle(part)
-        ? ` At ${to} paths meet, and gradients add: ${[before, part].map((s) => Numbers.format(s.rows[0][0])).join(' + ')} = ${Numbers.format(after.rows[0][0])}.`
-        : ` At ${to} paths meet, and gradients add.`;
-    }
-    if (now.mode === 'backward' && now.k === prepared.B) text += ' That was the last step: each leaf has its gradient.';
-    return text;
-  }
 
   // Everything that depends on the state; `focus` is a box to be focused, `animate` a step taken.
   function show({ animate = false, focus = null } = {}) {
@@ -277,50 +235,56 @@ document.addEventListener('DOMContentLoaded', () => {
     const selected = state.pinned ?? current ?? start;
     document.body.dataset.mode = now.mode;
     byId('slider').value = state.position;
-    const total = now.mode === 'forward' ? prepared.F : prepared.B;
-    const count = `${now.mode === 'forward' ? 'Forward' : 'Backward'} ${now.k} of ${total}`;
+    const count = `${now.mode === 'forward' ? 'Forward' : 'Backward'} ${now.k} of ${Steps.count(prepared, now.mode)}`;
     byId('count').textContent = count;
     byId('slider').setAttribute('aria-valuetext', count);
-    const text = sentence(shown);
+    const text = Words.sentence(state, shown, view, trial !== null);
     if (byId('sentence').textContent !== text) byId('sentence').textContent = text;
     byId('forward').setAttribute('aria-pressed', String(now.mode === 'forward'));
     byId('backward').setAttribute('aria-pressed', String(now.mode === 'backward'));
-    for (const [id, off] of [['first', 0], ['back', 0], ['next', Steps.last(prepared)], ['last', Steps.last(prepared)]]) {
+    const end = Steps.last(prepared);
+    for (const [id, off] of [['first', 0], ['back', 0], ['next', end], ['last', end]]) {
       byId(id).setAttribute('aria-disabled', String(state.position === off));
     }
     Graph.update(drawn, state, shown, selected, animate);
     const inside = panel.box.contains(document.activeElement);
     panel.box.replaceChildren(...Panel.box(state, shown, view.boxes.get(selected), {
       fold: foldGroup, open: openGroup, reveal, nudge: chooseCell,
-      select: (id) => { state.pinned = view.boxOf.get(id); show(); },
+      select: (id) => { pin(view.boxOf.get(id)); show(); },
     }).filter(Boolean));
     if (inside) byId('panel').focus({ preventScroll: true });
     showNudge(shown);
     if (trial !== null) Trials.update(state, shown, trial);
     Panel.markList(panel.list, now);
     if (focus !== null) drawn.boxes.get(focus).g.focus({ preventScroll: true });
-    bringIntoView(focus ?? (animate ? current : null), shown.given.map((entry) => view.boxOf.get(entry.input)));
+    const target = focus ?? (animate ? current : null);
+    if (target !== null) {
+      const beside = shown.given.map((entry) => view.boxes.get(view.boxOf.get(entry.input)));
+      Pane.bringIntoView(state.zoom, layout, view.boxes.get(target), beside, timer !== null);
+    }
     writeAddress(now);
   }
 
   function showNudge(shown) {
     const active = panel.nudge.contains(document.activeElement) ? document.activeElement.id : null;
-    panel.nudge.replaceChildren(...Trials.nudge(state, shown, { chooseNudge: (i) => { state.nudge = i; show(); } }).filter(Boolean));
+    const chooseNudge = (i) => { state.nudge = i; show(); };
+    panel.nudge.replaceChildren(...Trials.nudge(state, shown, { chooseNudge, live: runLive }));
     if (active && byId(active)) byId(active).focus();
   }
 
   function chooseCell(leaf, [i, j]) {
-    state.nudge = state.nudges.findIndex((one) => one.leaf === leaf && one.cell && one.cell[0] === i && one.cell[1] === j);
+    const isIt = ({ leaf: other, cell }) => other === leaf && cell && cell[0] === i && cell[1] === j;
+    state.nudge = state.nudges.findIndex(isIt);
     show();
   }
 
   function writeAddress(now) {
-    const usual = Folding.initial(state.prepared.run).folded;
+    const { usual } = state;
     const { handles } = state.prepared.run;
     Address.write([
       ['run', String(state.run)], ['mode', now.mode], ['step', String(now.k)], ['node', state.pinned],
       ['predict', state.predict ? '1' : null],
-      ['drag', Shown.moved(state) ? `${handles.indexOf(state.drag.handle)}:${state.drag.at}` : null],
+      ['drag', Shown.moved(state) ? `${handles.indexOf(state.drag.handle)}-${state.drag.at}` : null],
       ...[...usual].filter((path) => !state.folded.has(path)).map((path) => ['open', path]),
       ...[...state.folded].filter((path) => !usual.has(path)).map((path) => ['fold', path]),
     ]);
@@ -346,48 +310,10 @@ document.addEventListener('DOMContentLoaded', () => {
       state.drag = { handle, at: wanted.drag[1] };
       buildTrial();
     }
-    if (wanted.node !== null && view.boxes.has(wanted.node)) state.pinned = wanted.node;
+    if (wanted.node !== null && view.boxes.has(wanted.node)) pin(wanted.node);
     show();
     const { node } = Steps.at(state.prepared, state.position);
-    bringIntoView(node === null ? null : view.boxOf.get(node), [], 'instant');
-  }
-
-  // ----- Zoom and scrolling -----
-
-  function scale() {
-    const pane = byId('scroll');
-    const wide = (pane.clientWidth - 4) / layout.width;
-    if (state.zoom === 'read') return Math.min(1.15, Math.max(0.72, wide));
-    if (state.zoom === 'whole') return Math.min(1.15, wide, Math.max(0.1, (pane.clientHeight - 4) / layout.height));
-    return state.zoom;
-  }
-
-  function setZoom() {
-    const by = scale();
-    byId('graph').setAttribute('width', layout.width * by);
-    byId('graph').setAttribute('height', layout.height * by);
-  }
-
-  // Scroll to a box, and to those `beside` it where all of them fit.
-  function bringIntoView(id, beside = [], behavior = null) {
-    if (id === null || !drawn.boxes.has(id)) return;
-    const pane = byId('scroll');
-    const by = scale();
-    const room = 40;
-    const box = (one) => drawn.boxes.get(one).box;
-    const along = (centre, size, seen, length) => {
-      const reach = (ids) => [
-        Math.min(...ids.map((one) => box(one)[centre] - box(one)[size] / 2)) * by - room,
-        Math.max(...ids.map((one) => box(one)[centre] + box(one)[size] / 2)) * by + room,
-      ];
-      let [low, high] = reach([id, ...beside]);
-      if (high - low > length) [low, high] = reach([id]);
-      return low >= seen && high <= seen + length ? seen : Math.max(0, (low + high - length) / 2);
-    };
-    const left = along('cx', 'w', pane.scrollLeft, pane.clientWidth);
-    const top = along('cy', 'h', pane.scrollTop, pane.clientHeight);
-    const quiet = matchMedia('(prefers-reduced-motion: reduce)').matches || timer === null;
-    pane.scrollTo({ left, top, behavior: behavior ?? (quiet ? 'instant' : 'smooth') });
+    if (node !== null) Pane.bringIntoView(state.zoom, layout, view.boxes.get(view.boxOf.get(node)), [], false);
   }
 
   // ----- Listening -----
@@ -422,16 +348,6 @@ document.addEventListener('DOMContentLoaded', () => {
     byId('help-button').setAttribute('aria-expanded', String(!help.hidden));
   }
 
-  function writeHelp() {
-    const keys = [['→ ←', 'a step on, a step back'], ['Space', 'play, pause'], ['F B', 'play forward, backward'], ['Home End', 'to the first, the last step'],
-      ['R', 'reveal what is covered'], ['Tab Enter', 'go from box to box, choose one'], ['Esc', 'back to the box of the current step'], ['?', 'this help']];
-    const signs = [['blue box', 'its value is being computed, or is there'], ['orange', 'gradients: ∂ is the gradient of the loss with respect to the number in the box'],
-      ['two small squares', 'the value, and framed in orange the gradient, of an array: blue below zero, orange above'],
-      ['a + b = c', 'paths meet, and their gradients add'], ['dashed', 'left out by drop-path: not computed'], ['+ name', 'a module folded into one box; choose it to open it']];
-    const table = (rows) => html('dl', {}, ...rows.flatMap(([what, says]) => [html('dt', {}, what), html('dd', {}, says)]));
-    byId('help').append(table(keys), table(signs), html('p', {}, 'The address of the page holds the step: copy it to lead somebody there.'));
-  }
-
   function start() {
     for (const name of ['box', 'nudge', 'drag', 'list']) {
       panel[name] = html('div', { class: `part ${name}` });
@@ -441,7 +357,6 @@ document.addEventListener('DOMContentLoaded', () => {
     trace.runs.forEach(Folding.divide);
     trace.runs.forEach((run, i) => byId('run').append(html('option', { value: i }, run.name)));
     byId('run-label').hidden = trace.runs.length < 2;
-    writeHelp();
     byId('run').addEventListener('change', (event) => { pause(); setRun(Number(event.target.value), true); show(); });
     byId('forward').addEventListener('click', () => playMode('forward'));
     byId('backward').addEventListener('click', () => playMode('backward'));
@@ -451,14 +366,18 @@ document.addEventListener('DOMContentLoaded', () => {
     byId('next').addEventListener('click', KEYS.ArrowRight);
     byId('last').addEventListener('click', KEYS.End);
     byId('slider').addEventListener('input', (event) => { pause(); goTo(Number(event.target.value)); });
-    byId('predict').addEventListener('change', (event) => { state.predict = event.target.checked; state.revealed = false; show(); });
+    byId('predict').addEventListener('change', (event) => {
+      state.predict = event.target.checked;
+      state.revealed = false;
+      show();
+    });
     byId('help-button').addEventListener('click', toggleHelp);
     byId('skip').addEventListener('click', (event) => { event.preventDefault(); byId('panel').focus(); });
-    const zoom = (by) => { state.zoom = Math.max(0.1, Math.min(3, scale() * by)); setZoom(); };
-    byId('smaller').addEventListener('click', () => zoom(1 / 1.25));
-    byId('larger').addEventListener('click', () => zoom(1.25));
-    byId('fit').addEventListener('click', () => { state.zoom = state.zoom === 'whole' ? 'read' : 'whole'; setZoom(); });
-    window.addEventListener('resize', () => { if (typeof state.zoom === 'string') setZoom(); });
+    const zoom = (to) => { state.zoom = to; Pane.resize(to, layout); };
+    byId('smaller').addEventListener('click', () => zoom(Pane.scale(state.zoom, layout) / 1.25));
+    byId('larger').addEventListener('click', () => zoom(Pane.scale(state.zoom, layout) * 1.25));
+    byId('fit').addEventListener('click', () => zoom(state.zoom === 'whole' ? 'read' : 'whole'));
+    window.addEventListener('resize', () => Pane.resize(state.zoom, layout));
     window.addEventListener('hashchange', () => { pause(); restore(); });
     document.addEventListener('keydown', onKey);
     restore();

@@ -9,19 +9,21 @@ const Numbers = (() => {
   const POSITIVE = ['#7a3a06', '#d9701a', '#f2bd90'];
   const ZERO = '#f6f4f0';
 
-  // 4 significant digits, with a true minus sign; what is no number stays as it is written.
+  // 4 significant digits (3 beside an exponent), a true minus sign; no number stays as it is.
   function format(x, digits = 4) {
     if (x === null || x === undefined) return '–';
-    if (typeof x !== 'number') return String(x).replace('-', '−');
+    if (!Number.isFinite(x)) return String(x).replace('-', '−').replace('Infinity', 'inf').replace('NaN', 'nan');
     if (x === 0) return '0';
     const size = Math.abs(x);
     let text = Number(x.toPrecision(digits)).toString();
-    if (size < 1e-3 || size >= 1e6) text = x.toExponential(digits - 2).replace(/\.?0+e/, 'e').replace('e+', 'e');
+    if (size < 1e-3 || size >= 1e6) {
+      text = x.toExponential(digits === 4 ? 2 : digits - 1).replace(/\.?0+e/, 'e').replace('e+', 'e');
+    }
     return text.replace(/-/g, '−');
   }
 
   const isSingle = (sample) => sample !== null && sample.shape.length === 0;
-  const single = (sample) => (isSingle(sample) ? sample.rows[0][0] : null);
+  const write = (sample, digits) => format(sample.rows[0][0], digits);  // of a single number
   const shapeText = (shape) => (shape.length === 0 ? 'a single number' : shape.join(' × '));
 
   // The largest absolute value of the whole array: the end of the colour scale.
@@ -72,11 +74,11 @@ const Numbers = (() => {
     return pictures.get(sample);
   }
 
+  // What is not finite comes as text, since JSON has no word for it.
+  const parse = (x) => (typeof x === 'number' ? x : { inf: Infinity, '-inf': -Infinity }[x] ?? NaN);
+
   // Gradients add, number by number. What min and max of the whole sum are is not known here.
-  function add(a, b) {
-    const rows = a.rows.map((row, i) => row.map((x, j) => x + b.rows[i][j]));
-    return withRows(a, rows);
-  }
+  const add = (a, b) => withRows(a, a.rows.map((row, i) => row.map((x, j) => parse(x) + parse(b.rows[i][j]))));
 
   // The same slice with other numbers; min, max and mean are then known for a whole array only.
   function withRows(sample, rows) {
@@ -91,5 +93,5 @@ const Numbers = (() => {
     };
   }
 
-  return { format, isSingle, single, shapeText, reach, colour, isDark, css, picture, add, withRows };
+  return { format, isSingle, write, shapeText, reach, colour, isDark, css, picture, add, withRows };
 })();

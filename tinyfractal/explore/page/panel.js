@@ -3,152 +3,162 @@
 const Panel = (() => {
   'use strict';
 
-  const { html } = Dom;
+  const { html, button, quiet } = Dom;
+  const KINDS = {
+    step: 'step', leaf: 'leaf: gets a gradient', constant: 'constant: gets no gradient', ghost: 'left out by drop-path',
+  };
+  const question = () => html('span', { class: 'cover' }, '?');
 
   // ----- The selected box -----
 
-  function box(state, shown, drawnBox, on) {
-    const { prepared } = state;
-    const node = drawnBox.path === null ? drawnBox.nodes[0] : Graph.shownNode(drawnBox);
-    const parts = [heading(drawnBox, node), trail(drawnBox, node, state, on)];
-    if (drawnBox.path !== null) {
-      parts.push(html('p', {}, `${drawnBox.steps} steps are folded into this box. What you see here is the last of them, ${node.label || node.name}.`));
-    }
-    if (node.kind === 'ghost') {
-      parts.push(html('p', {}, node.forward || 'Drop-path left this out. It is not computed, and no gradient reaches it.'));
-      return parts;
-    }
+  // `on` says what to call: select(id), fold(path), open(path), reveal(), nudge(id, cell).
+  function box(state, shown, chosen, on) {
+    const { prepared, trace } = state;
     const { now } = shown;
-    if (node.kind === 'step') {
-      parts.push(words('Forward', node.forward, now.mode === 'forward'));
-      parts.push(words('Backward', node.backward, now.mode === 'backward'));
-    } else if (node.forward) {
-      parts.push(html('p', {}, node.forward));
+    const node = chosen.path === null ? chosen.nodes[0] : Graph.shownNode(chosen);
+    const parts = [heading(chosen, node), trail(chosen, node, on)];
+    if (chosen.path !== null) {
+      const last = node.label || node.name;
+      parts.push(html('p', {}, `${chosen.steps} steps are folded into this box. You see the last of them, ${last}.`));
     }
-    if (now.node === node.id && now.mode === 'backward') parts.push(...gifts(state, shown, on));
+    if (node.kind !== 'step') {
+      parts.push(html('p', {}, node.forward || ''));
+      if (node.kind === 'ghost') return parts;
+    } else {
+      for (const [mode, title] of [['forward', 'Forward'], ['backward', 'Backward']]) {
+        const above = now.node === node.id && now.mode === mode;  // it stands over the graph then
+        if (!above) parts.push(html('p', { class: 'quiet' }, html('b', {}, `${title}: `), node[mode]));
+      }
+    }
+    if (now.node === node.id && shown.given.length > 0) parts.push(gifts(state, shown, on));
     parts.push(samples(node, shown, state, on));
     const arrived = shown.gradient(node.id).parts;
     if (arrived.length > 1) {
-      parts.push(html('p', { class: 'quiet' }, `Its gradient has ${arrived.length} parts, which add: from ${arrived.map((part) => prepared.nodes.get(part.step).label).join(', ')}.`));
+      const from = arrived.map((part) => prepared.nodes.get(part.step).label).join(', ');
+      parts.push(quiet(`Its gradient has ${arrived.length} parts, which add: from ${from}.`));
     }
-    const rule = node.rule === null ? undefined : state.trace.rules[node.rule];
+    const rule = node.rule === null ? undefined : trace.rules[node.rule];
     if (rule) parts.push(...derivative(node, rule));
-    if (node.stack.length > 0) parts.push(...stack(node, state.trace.sources));
+    if (node.stack.length > 0) parts.push(...stack(node, trace.sources));
     return parts;
   }
 
-  function heading(drawnBox, node) {
-    const kinds = { step: 'step', leaf: 'leaf: it wants a gradient', constant: 'constant: it gets no gradient', ghost: 'left out by drop-path' };
-    const kind = drawnBox.path !== null ? 'folded' : kinds[node.kind];
-    const name = node.name && node.name !== drawnBox.label && drawnBox.path === null ? ` ${node.name}` : '';
-    return html('h2', {}, drawnBox.label, html('small', {}, `${name} (${kind})`));
+  function heading(chosen, node) {
+    const kind = chosen.path === null ? KINDS[node.kind] : 'folded';
+    const name = chosen.path === null && node.name !== chosen.label ? ` ${node.name}` : '';
+    return html('h2', {}, chosen.label, html('small', {}, `${name} (${kind})`));
   }
 
   // The modules around it, each with a button that folds it; a folded box has one that opens it.
-  function trail(drawnBox, node, state, on) {
-    const inside = drawnBox.path !== null;
+  function trail(chosen, node, on) {
     const all = Folding.paths(node);
-    const paths = inside ? all.slice(0, all.indexOf(drawnBox.path)) : all;
-    if (paths.length === 0 && !inside) return null;
-    const buttons = paths.map((path, i) => html('button', {
-      type: 'button', class: 'crumb', title: `Fold ${path} into one box`, 'aria-label': `Fold ${path}`, onclick: () => on.fold(path),
-    }, node.group[i]));
-    const open = inside ? html('button', { type: 'button', class: 'open', onclick: () => on.open(drawnBox.path) }, `Open ${drawnBox.label}`) : null;
-    return html('p', { class: 'trail' }, paths.length > 0 ? 'Fold: ' : '', ...buttons, open);
+    const paths = chosen.path === null ? all : all.slice(0, all.indexOf(chosen.path));
+    const folds = paths.map((path, i) => button(node.group[i], () => on.fold(path), {
+      class: 'crumb', title: `Fold ${path} into one box`, 'aria-label': `Fold ${path}`,
+    }));
+    if (chosen.path !== null) folds.push(button(`Open ${chosen.label}`, () => on.open(chosen.path), { class: 'crumb' }));
+    if (folds.length === 0) return null;
+    return html('p', { class: 'trail' }, paths.length > 0 ? 'Fold: ' : '', ...folds);
   }
-
-  const words = (title, text, strong) => html('p', { class: strong ? 'strong' : 'quiet' }, html('b', {}, `${title}: `), text);
 
   // ----- What the current step gives to its inputs, or the question what that is -----
 
   function gifts(state, shown, on) {
-    if (shown.given.length === 0) return [];
     const title = shown.covered ? 'Predict: what does each input get?' : 'What each input gets';
-    const rows = shown.given.map((entry) => {
+    const lines = shown.given.map((entry) => {
       const input = state.prepared.nodes.get(entry.input);
       const name = input.label || input.name || input.kind;
-      let content;
-      if (shown.covered) content = Numbers.isSingle(entry.part) ? question(entry, on) : html('span', { class: 'cover' }, '?');
-      else if (!entry.part) content = html('span', { class: 'quiet' }, 'its parts were not recorded for this dragged value');
-      else content = Heat.sum(entry.before, entry.part, entry.after);
-      const select = html('button', { type: 'button', class: 'crumb', onclick: () => on.select(entry.input) }, name);
-      return html('li', {}, select, content);
+      return html('li', {}, button(name, () => on.select(entry.input), { class: 'crumb' }), gift(entry, shown.covered));
     });
-    const reveal = shown.covered ? html('button', { type: 'button', id: 'reveal', class: 'main', onclick: on.reveal }, 'Reveal (R)') : null;
-    return [html('section', { class: 'gifts', 'aria-label': title }, html('h3', {}, title), html('ul', {}, ...rows), reveal)];
+    const reveal = shown.covered ? button('Reveal (R)', on.reveal, { id: 'reveal', class: 'main' }) : null;
+    return html('section', { class: 'gifts', 'aria-label': title }, html('h3', {}, title), html('ul', {}, ...lines), reveal);
   }
 
-  function question(entry, on) {
-    const truth = entry.part.rows[0][0];
+  function gift(entry, covered) {
+    if (covered) return Numbers.isSingle(entry.part) ? guess(entry.part.rows[0][0]) : question();
+    return entry.part ? Heat.sum(entry.before, entry.part, entry.after) : quiet('not recorded for this dragged value');
+  }
+
+  // A field to type a guess into; what it was is told kindly.
+  function guess(truth) {
     const answer = html('span', { role: 'status' });
-    const field = html('input', { type: 'text', inputmode: 'decimal', size: 8, 'aria-label': 'Your guess', autocomplete: 'off' });
-    const check = () => {
-      const guess = Number(field.value.trim().replace(',', '.').replace('−', '-'));
-      if (field.value.trim() === '' || Number.isNaN(guess)) answer.textContent = ' A number, please, such as -0.25.';
-      else if (Math.abs(guess - truth) <= Math.max(0.02 * Math.abs(truth), 1e-9)) answer.textContent = ' Yes, well done! Reveal it to see all digits.';
-      else if (truth !== 0 && Math.sign(guess) !== Math.sign(truth)) answer.textContent = ' Not yet: look at the sign again.';
-      else answer.textContent = Math.abs(guess) < Math.abs(truth) ? ' Not yet: it is further from zero.' : ' Not yet: it is nearer to zero.';
-    };
+    const field = html('input', { type: 'text', inputmode: 'decimal', size: 8, 'aria-label': 'Your guess' });
+    const check = () => { answer.textContent = judge(field.value.trim().replace(',', '.').replace('−', '-'), truth); };
     field.addEventListener('keydown', (event) => { if (event.key === 'Enter') check(); });
-    return html('span', { class: 'guess' }, html('span', { class: 'cover' }, '?'), field,
-      html('button', { type: 'button', onclick: check }, 'Check'), answer);
+    return html('span', { class: 'guess' }, question(), field, button('Check', check), answer);
+  }
+
+  function judge(text, truth) {
+    const said = Number(text);
+    if (text === '' || Number.isNaN(said)) return 'A number, please, such as -0.25.';
+    if (Math.abs(said - truth) <= 0.02 * Math.abs(truth)) return 'Yes, well done! Reveal it to see all digits.';
+    if (Math.sign(said) !== Math.sign(truth) && truth !== 0) return 'Not yet: look at the sign again.';
+    return Math.abs(said) < Math.abs(truth) ? 'Not yet: it is further from zero.' : 'Not yet: it is nearer to zero.';
   }
 
   // ----- Numbers -----
 
   function samples(node, shown, state, on) {
-    const section = html('section', { class: 'samples', 'aria-label': 'Numbers' });
-    const value = shown.value(node.id);
-    const { sample, complete, covered } = shown.gradient(node.id);
-    const isAt = ({ cell }, i, j) => cell !== null && cell[0] === i && cell[1] === j;
-    const chosen = {
-      may: (i, j) => state.nudges.some((nudge) => nudge.leaf === node.id && isAt(nudge, i, j)),
-      chosen: (i, j) => state.nudges[state.nudge].leaf === node.id && isAt(state.nudges[state.nudge], i, j),
+    const { nudges } = state;
+    const isAt = ({ leaf, cell }, i, j) => leaf === node.id && cell !== null && cell[0] === i && cell[1] === j;
+    const cells = node.kind !== 'leaf' ? null : {
+      may: (i, j) => nudges.some((nudge) => isAt(nudge, i, j)),
+      chosen: (i, j) => isAt(nudges[state.nudge], i, j),
       choose: (i, j) => on.nudge(node.id, [i, j]),
     };
-    if (value) section.append(Heat.map(value, 'value', node.kind === 'leaf' ? chosen : null));
-    else if (node.value) section.append(html('p', { class: 'quiet' }, 'Its value is not computed yet.'));
-    else section.append(html('p', { class: 'quiet' }, 'Its value was not kept: backward does not need it.'));
-    if (sample && !covered) section.append(Heat.map(sample, complete ? 'gradient' : 'gradient so far'));
-    else if (covered) section.append(html('p', {}, html('span', { class: 'cover' }, '?'), ' The gradient is covered.'));
-    else if (node.kind === 'constant') section.append(html('p', { class: 'quiet' }, 'No gradient is asked for.'));
-    else if (!node.grad) section.append(html('p', { class: 'quiet' }, 'No gradient reaches it.'));
-    else if (shown.now.mode === 'backward') section.append(html('p', { class: 'quiet' }, Shown.moved(state) ? 'Its gradient so far was not recorded for this dragged value.' : 'No gradient has arrived yet.'));
+    const value = shown.value(node.id);
+    const { sample, complete, covered } = shown.gradient(node.id);
+    const section = html('section', { class: 'samples', 'aria-label': 'Numbers' });
+    if (value) section.append(Heat.map(value, 'value', cells));
+    else if (node.value) section.append(quiet('Its value is not computed yet.'));
+    else section.append(quiet('Its value was not kept: backward does not need it.'));
+    if (covered) section.append(html('p', {}, question(), ' The gradient is covered.'));
+    else if (sample) section.append(Heat.map(sample, complete ? 'gradient' : 'gradient so far'));
+    else section.append(quiet(whyNot(node, shown, state)));
     if (section.querySelector('.heat:not(.few)')) section.append(Heat.legend());
     return section;
   }
 
-  // ----- The row of the derivative table -----
+  function whyNot(node, shown, state) {
+    if (node.kind === 'constant') return 'No gradient is asked for.';
+    if (!node.grad) return 'No gradient reaches it.';
+    if (shown.now.mode === 'forward') return 'Its gradient comes backward.';
+    return Shown.moved(state) ? 'Not recorded for this dragged value.' : 'No gradient has arrived yet.';
+  }
+
+  // ----- The row of the derivative table, and where it was called -----
 
   function derivative(node, rule) {
-    const marks = new Map();
-    rule.highlight.forEach((lines, i) => lines.forEach((line) => marks.set(line, [...(marks.get(line) || []), i + 1])));
-    const lines = rule.code.replace(/\n$/, '').split('\n').map((code, i) => html('span', { class: marks.has(i) ? 'line marked' : 'line' },
+    const marked = new Set(rule.highlight.flat());
+    const lines = rule.code.replace(/\n$/, '').split('\n').map((code, i) => html('span',
+      { class: marked.has(i) ? 'line marked' : 'line' },
       html('span', { class: 'number', 'aria-hidden': 'true' }, String(rule.line + i)), code || ' '));
     return [
       html('h3', {}, 'Its row of the derivative table'),
       rule.formula ? html('p', { class: 'formula' }, rule.formula) : null,
-      node.settings ? html('p', { class: 'quiet' }, `with ${node.settings}`) : null,
+      node.settings ? quiet(`with ${node.settings}`) : null,
       html('pre', { class: 'code', tabindex: 0, 'aria-label': 'Source; the gradient rule is marked' }, ...lines),
-      html('p', { class: 'file' }, `${rule.file}:${rule.line}`, marks.size > 0 ? html('span', { class: 'quiet' }, ', the gradient rule is marked') : null),
+      html('p', { class: 'file' }, `${rule.file}:${rule.line}${marked.size > 0 ? ', the gradient rule is marked' : ''}`),
     ];
   }
 
   function stack(node, sources) {
-    const items = node.stack.map((i) => sources[i]).filter(Boolean).map(({ file, line, function: name, code }) => html('li', {},
-      html('span', { class: 'file' }, `${file}:${line}`), html('span', { class: 'quiet' }, ` in ${name}`), html('code', {}, code)));
+    const items = node.stack.map((i) => sources[i]).map(({ file, line, function: name, code }) => html('li', {},
+      html('span', { class: 'file' }, `${file}:${line} in ${name}`), html('code', {}, code)));
     return [html('h3', {}, 'The lines that made it'), html('ol', { class: 'stack' }, ...items)];
   }
 
   // ----- All steps in words -----
 
-  function list(state, on) {
-    const make = (title, mode, ids, text) => html('section', { 'aria-label': title }, html('h3', {}, title), html('ol', { class: 'steps', 'data-mode': mode },
-      ...ids.map((id, k) => html('li', {}, html('button', { type: 'button', onclick: () => on.go(mode, k + 1) }, text(state.prepared.nodes.get(id)))))));
-    return [
-      make('All steps forward', 'forward', state.prepared.order, (node) => node.forward || node.label),
-      make('All steps backward', 'backward', state.prepared.run.visits, (node) => node.backward || node.label),
-    ];
+  function list(state, go) {
+    const { nodes, order, run } = state.prepared;
+    return [['forward', order], ['backward', run.visits]].map(([mode, ids]) => {
+      const words = (id) => nodes.get(id)[mode] || nodes.get(id).label;
+      const items = ids.map((id, k) => html('li', {}, button(words(id), () => go(mode, k + 1))));
+      const steps = html('ol', { class: 'steps', 'data-mode': mode }, ...items);
+      const title = `All steps ${mode}`;
+      return html('section', { 'aria-label': title }, html('h3', {}, title), steps);
+    });
   }
 
   function markList(root, now) {

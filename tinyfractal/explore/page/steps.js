@@ -37,9 +37,10 @@ const Steps = (() => {
 
   const last = (prepared) => prepared.F + prepared.B + 1;
 
+  const count = (prepared, mode) => (mode === 'backward' ? prepared.B : prepared.F);
+
   function position(prepared, mode, k) {
-    const most = mode === 'backward' ? prepared.B : prepared.F;
-    const step = Math.max(0, Math.min(most, k));
+    const step = Math.max(0, Math.min(count(prepared, mode), k));
     return mode === 'backward' ? prepared.F + 1 + step : step;
   }
 
@@ -68,7 +69,7 @@ const Steps = (() => {
     return { sample, complete, parts };
   }
 
-  const sum = (parts) => parts.slice(1).reduce((so_far, part) => Numbers.add(so_far, part.sample), parts[0].sample);
+  const sum = (parts) => parts.slice(1).reduce((sofar, part) => Numbers.add(sofar, part.sample), parts[0].sample);
 
   // What the step visited last gives to each input: [{input, i, part, before, after, complete}].
   function given(prepared, now) {
@@ -93,5 +94,5 @@ const Steps = (() => {
     return found;
   }
 
-  return { prepare, at, last, position, hasValue, gradient, given };
+  return { prepare, at, last, count, position, hasValue, gradient, given };
 })();

@@ -3,7 +3,7 @@
 const Trials = (() => {
   'use strict';
 
-  const { html, svg } = Dom;
+  const { html, svg, button, quiet } = Dom;
   const { format } = Numbers;
 
   const nameOf = (state, { leaf, index, label }) => {
@@ -30,27 +30,32 @@ const Trials = (() => {
       html('h3', {}, 'Nudge a number'),
       choice('nudge-leaf', 'What:', leaves.map((leaf) => nameOf(state, { leaf, index: [] })), leaves.indexOf(one.leaf),
         (i) => choose(state.nudges.find((other) => other.leaf === leaves[i]))),
-      same.length > 1 ? choice('nudge', 'Which number:', same.map((other) => `[${other.index.join(', ')}]`), same.indexOf(one), (i) => choose(same[i])) : null,
     ];
+    if (same.length > 1) {
+      const places = same.map((other) => `[${other.index.join(', ')}]`);
+      parts.push(choice('nudge', 'Which number:', places, same.indexOf(one), (i) => choose(same[i])));
+    }
     const change = one.after - one.before;
     const grad = state.prepared.nodes.get(one.leaf).grad;
     const slope = grad && one.cell ? grad.rows[one.cell[0]][one.cell[1]] : null;
-    const row = (what, ...content) => html('tr', {}, html('th', { scope: 'row' }, what), html('td', {}, ...content));
+    const row = (what, text, id = null) => html('tr', {}, html('th', { scope: 'row' }, what), html('td', { id }, text));
     const rows = [
       row('nudge', format(one.by)),
       row('loss before', format(one.before, 7)),
       row('loss after', format(one.after, 7)),
-      row('measured change', html('output', { id: 'measured' }, format(change))),
+      row('measured change', format(change), 'measured'),
     ];
     if (slope !== null && shown.mayTell(one.leaf)) {
       const predicted = slope * one.by;
-      rows.push(row('gradient × nudge', html('output', { id: 'predicted' }, `${format(slope)} × ${format(one.by)} = ${format(predicted)}`)));
-      if (predicted !== 0) rows.push(row('measured ÷ predicted', html('output', { id: 'ratio' }, format(change / predicted))));
+      rows.push(row('gradient × nudge', `${format(slope)} × ${format(one.by)} = ${format(predicted)}`, 'predicted'));
+      if (predicted !== 0) rows.push(row('measured ÷ predicted', format(change / predicted), 'ratio'));
     } else if (slope !== null) {
       rows.push(row('gradient × nudge', '? (step backward until its gradient is complete)'));
     }
+    if (state.trace.live) parts.push(live(state, one, on, 'live-nudge'));
     parts.push(html('table', { class: 'nudge' }, html('tbody', {}, ...rows)));
-    parts.push(html('p', { class: 'quiet' }, 'They agree closely, not exactly: the gradient is the slope at one point and the loss is curved, so a smaller nudge agrees better, until rounding hides the change.'));
+    parts.push(quiet('They agree closely, not exactly: the gradient is the slope at one point, and the loss is '
+      + 'curved. A smaller nudge agrees better, until rounding hides the change.'));
     return parts;
   }
 
@@ -69,30 +74,23 @@ const Trials = (() => {
     });
     const said = html('output', { id: 'dragged', for: 'drag' });
     const plot = svg('svg', { class: 'curve', viewBox: '0 0 320 150', role: 'img' });
-    const back = html('button', { type: 'button', onclick: () => on.drag(handle, handle.at) }, 'As it was');
+    const back = button('As it was', () => on.drag(handle, handle.at));
     const root = html('div', {}, html('h3', {}, 'Drag a number'),
       choice('handle', 'What:', handles.map((other) => nameOf(state, other)), at, (i) => on.drag(handles[i], handles[i].at)),
-      html('p', { class: 'row' }, slider, back), html('p', {}, said), plot, live(state, handle, on));
+      html('p', { class: 'row' }, slider, back), html('p', {}, said), plot,
+      state.trace.live ? live(state, handle, on, 'live-drag') : null);
     return { root, handle, slider, said, plot };
   }
 
   // Where Python serves the page, any value can be asked for.
-  function live(state, handle, on) {
-    if (!state.trace.live) return null;
-    const field = html('input', { type: 'text', inputmode: 'decimal', size: 8, id: 'live', 'aria-label': `Any value for ${nameOf(state, handle)}` });
-    const ask = () => { if (field.value.trim() !== '' && Number.isFinite(Number(field.value))) on.live(handle, Number(field.value)); };
+  function live(state, { leaf, index }, on, id) {
+    const field = html('input', { type: 'text', inputmode: 'decimal', size: 8, id });
+    const ask = () => {
+      const value = Number(field.value);
+      if (field.value.trim() !== '' && Number.isFinite(value)) on.live(leaf, index, value);
+    };
     field.addEventListener('keydown', (event) => { if (event.key === 'Enter') ask(); });
-    return html('p', { class: 'row' }, 'Any value: ', field, html('button', { type: 'button', onclick: ask }, 'Run'));
-  }
-
-  function slopeAt(state, handle, at) {
-    const step = handle.steps[at];
-    if (Number.isFinite(step.slope)) return step.slope;
-    const node = state.prepared.nodes.get(handle.leaf);
-    const rows = (step.grad || {})[handle.leaf] || (node.grad && node.grad.rows);
-    const cell = handle.cell || (handle.index.length < 3 ? [0, 0, ...handle.index].slice(-2) : null);
-    const slope = rows && cell && rows[cell[0]] ? rows[cell[0]][cell[1]] : null;
-    return Number.isFinite(slope) ? slope : null;
+    return html('p', { class: 'row' }, html('label', {}, 'Any value: ', field), button('Run', ask));
   }
 
   function update(state, shown, parts) {
@@ -100,10 +98,11 @@ const Trials = (() => {
     const at = state.drag === null ? handle.at : state.drag.at;
     slider.value = at;
     const x = handle.values[at];
-    const lossAt = (i) => handle.steps[i].loss ?? state.prepared.nodes.get(state.prepared.run.output).value.rows[0][0];
-    const slope = shown.mayTell(handle.leaf) ? slopeAt(state, handle, at) : null;
+    const lossAt = (i) => handle.steps[i].loss;
+    const slope = shown.mayTell(handle.leaf) ? handle.steps[at].slope : null;
     slider.setAttribute('aria-valuetext', `${format(x)}, loss ${format(lossAt(at))}`);
-    said.textContent = `${nameOf(state, handle)} = ${format(x)}, loss = ${format(lossAt(at))}${slope === null ? '' : `, gradient (slope) = ${format(slope)}`}`;
+    const gradient = slope === null ? '' : `, gradient (slope) = ${format(slope)}`;
+    said.textContent = `${nameOf(state, handle)} = ${format(x)}, loss = ${format(lossAt(at))}${gradient}`;
     plot.setAttribute('aria-label', `The loss over ${nameOf(state, handle)}, with the tangent here`);
     curve(plot, handle.values, handle.values.map((_, i) => lossAt(i)), at, slope);
   }
@@ -121,7 +120,8 @@ const Trials = (() => {
     plot.replaceChildren(
       svg('path', { class: 'axis', d: `M${left} ${top}V${bottom}H${right}`, fill: 'none' }),
       text(left - 4, bottom, 'end', format(low, 3)), text(left - 4, top + 8, 'end', format(high, 3)),
-      text(left, bottom + 16, 'middle', format(xs[0], 3)), text(right, bottom + 16, 'end', format(xs[xs.length - 1], 3)),
+      text(left, bottom + 16, 'middle', format(xs[0], 3)),
+      text(right, bottom + 16, 'end', format(xs[xs.length - 1], 3)),
       text((left + right) / 2, bottom + 16, 'middle', 'its value'), text(left + 6, top + 2, 'start', 'loss'),
     );
     const points = xs.map((x, i) => [px(x), py(ys[i])]).filter((point) => point.every(Number.isFinite));
@@ -129,9 +129,10 @@ const Trials = (() => {
     for (const [cx, cy] of points) plot.append(svg('circle', { class: 'point', cx, cy, r: 2.5 }));
     if (slope !== null && Number.isFinite(ys[at])) {
       const [dx, dy] = [(right - left) / spanX, (slope * (top - bottom)) / spanY];
-      const size = Math.min(70 / Math.hypot(dx, dy), Infinity);
+      const size = 70 / Math.hypot(dx, dy);
       const [x, y] = [px(xs[at]), py(ys[at])];
-      plot.append(svg('line', { class: 'tangent', x1: x - size * dx, y1: y - size * dy, x2: x + size * dx, y2: y + size * dy }));
+      const ends = { x1: x - size * dx, y1: y - size * dy, x2: x + size * dx, y2: y + size * dy };
+      plot.append(svg('line', { class: 'tangent', ...ends }));
     }
     if (Number.isFinite(ys[at])) plot.append(svg('circle', { class: 'here', cx: px(xs[at]), cy: py(ys[at]), r: 5 }));
   }
