@@ -36,6 +36,7 @@ def test_copy_runs_by_itself_and_its_links_lead_somewhere(tmp_path, capsys):
     assert f"jupyter lab '{copy}'" in capsys.readouterr().out
     run = [sys.executable, "-m", "solutions.01_derivatives"]
     subprocess.run(run, cwd=copy, check=True, capture_output=True)
+    assert not (copy / "web").exists()  # what builds the site is not for readers
     for page in [*copy.glob("*.md"), *copy.glob("*.ipynb"), *copy.glob("*.py")]:
         for target in re.findall(r"\]\(((?:source|\.\.)[^)\s#]*)", page.read_text("utf-8")):
             assert (copy / target).exists(), f"{page.name}: {target}"

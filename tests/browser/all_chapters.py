@@ -33,7 +33,7 @@ def main(numbers):
         with lite.served(site) as address, sync_playwright() as driver:
             for name in [path.stem for path in chapters(*numbers)]:
                 browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-                run = lite.run_chapter(browser.new_page(), address, name)
+                run = lite.run_chapter(browser.new_page(), address, name, minutes=30)
                 browser.close()
                 failed |= bool(run.errors) or run.executed < run.cells
                 print(f"{name:24} {run.cells:5} {run.executed:8} {run.seconds:7.0f}  "
