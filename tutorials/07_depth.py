@@ -30,6 +30,7 @@ import tinyfractal as tf
 from tinyfractal import nn
 
 from exercises.depth import check_branch, check_fold, check_layer_norm, check_leaky
+from smaller import smaller
 
 plt.style.use("tutorial.mplstyle")
 tf.seed(0)
@@ -646,11 +647,11 @@ def agreement(net):
 
 
 DEPTHS = (4, 8, 16, 32)
-agreed = {}
+agreed, nets = {}, smaller("nets", 3, in_browser=1)
 for name, (make, color) in KINDS.items():
     for depth in DEPTHS:
         tf.seed(0)
-        agreed[name, depth] = np.median([agreement(make(depth)) for _ in range(3)])
+        agreed[name, depth] = np.median([agreement(make(depth)) for _ in range(nets)])
     plt.plot(DEPTHS, [agreed[name, d] for d in DEPTHS], "o-", ms=4, color=color, label=name)
 plt.xscale("log", base=2)
 plt.xticks(DEPTHS, DEPTHS)
