@@ -25,6 +25,7 @@ from ..check import checked
 from ..engine.operators import PRIMITIVES
 from ..engine.tensor import Tensor
 from ..nn import Module
+from ..progress import counted
 from .document import Page
 from .graph import Run, check_output
 from .lines import Lines, is_library
@@ -55,8 +56,20 @@ def explore(what: Any, title: str = "", note: str = "") -> Page:
     the graph was freed by backward, `OutOfRangeError` for more than 20,000 steps.
     """
     lines, names = Lines(), variables_outside(sys._getframe(1))
-    runs = {name: explored(thing, lines, names)[0] for name, thing in choices(what).items()}
-    return page_of(runs, lines, title, note)
+    pairs = explored_all(choices(what), lines, names)
+    return page_of({name: run for name, (run, _) in pairs.items()}, lines, title, note)
+
+
+def explored_all(
+    things: Mapping[str, Any], lines: Lines, names: Mapping[int, str]
+) -> dict[str, tuple[dict[str, Any], Repeat | None]]:
+    """What `explored` gives of each; it says how far it is where that takes long."""
+    pairs = {}
+    with counted("explore", len(things), unit="runs", after=5.0) as show:
+        for name, thing in things.items():
+            pairs[name] = explored(thing, lines, names)
+            show(len(pairs))
+    return pairs
 
 
 def choices(what: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Any
 
 from ..errors import OutOfRangeError
-from . import choices, explored, page_of
+from . import choices, explored, explored_all, page_of
 from .lines import Lines
 from .nudges import moved
 
@@ -33,7 +33,7 @@ class Live:
 
     def __init__(self, what: Any, title: str = "", note: str = "") -> None:
         self.things, self.lines = choices(what), Lines()
-        pairs = {name: explored(thing, self.lines, {}) for name, thing in self.things.items()}
+        pairs = explored_all(self.things, self.lines, {})
         self.repeats = [repeat for _, repeat in pairs.values()]
         runs = {name: run for name, (run, _) in pairs.items()}
         self.page = page_of(runs, self.lines, title, note, live="drag")

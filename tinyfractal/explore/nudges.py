@@ -24,7 +24,8 @@ from .watch import Seen, unit_by_unit, watching
 
 PLACES = 9  # where a dragged number stops
 FEW = 12  # numbers, so that each of them can be dragged
-HANDLES = 3  # otherwise
+HANDLES = 3  # otherwise, and one where a page shows very many numbers
+NUMBERS = 25_000  # for all that can be dragged in a run, so that a page stays small
 NUDGES, PER_LEAF = 200, 12  # at most
 SECONDS = 10  # for all nudges, and as many for all that can be dragged, roughly
 
@@ -173,7 +174,11 @@ def chosen(run: Run, leaves: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor
         return
     described = {node["id"]: node for node in run.nodes}
     steep = [key for key in places if (described[key]["grad"] or {}).get("rows")]
-    for key in sorted(steep[: 2 * HANDLES], key=lambda key: steep.index(key) % 2)[:HANDLES]:
+    shown = sum(
+        map(len, (row for node in run.nodes for row in (node["value"] or {}).get("rows", ())))
+    )
+    count = max(1, min(HANDLES, NUMBERS // (2 * PLACES * shown)))
+    for key in sorted(steep[: 2 * HANDLES], key=lambda key: steep.index(key) % 2)[:count]:
         rows = described[key]["grad"]["rows"]
         sizes = [abs(value) if isinstance(value, float) else 0.0 for row in rows for value in row]
         yield key, leaves[key], places[key][sizes.index(max(sizes))]
