@@ -21,8 +21,13 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: Count) ->
     if classes > 2000:
         raise DataError(f"confusion_matrix: classes may be 2000 at most, got {classes}")
     check_answers("confusion_matrix", labels, answers, classes)
-    pairs = np.bincount(labels * classes + answers, minlength=classes * classes)
+    pairs = _bincount(labels * classes + answers, classes * classes)
     return pairs.reshape(classes, classes)
+
+
+def _bincount(numbers: np.ndarray, classes: int) -> np.ndarray:
+    """How often each class is there. In a browser an index has 32 bits: NumPy takes no int64."""
+    return np.bincount(numbers.astype(np.intp), minlength=classes)
 
 
 def check_answers(name: str, labels: np.ndarray, answers: np.ndarray, classes: int) -> None:
@@ -53,8 +58,8 @@ def short_names(names: Sequence[str], most: int = 8) -> list[str]:
 def confusion_text(labels: np.ndarray, answers: np.ndarray, names: Sequence[str]) -> str:
     """The confusion matrix and the recall of each class; of many classes, the most confused."""
     check_answers("confusion_text", labels, answers, len(names))
-    sizes = np.bincount(labels, minlength=len(names))
-    right = np.bincount(labels[labels == answers], minlength=len(names))
+    sizes = _bincount(labels, len(names))
+    right = _bincount(labels[labels == answers], len(names))
     recall = [f"{100 * r / n:.1f} %" if n else "no image" for r, n in zip(right, sizes)]
     if len(names) <= MOST_IN_A_TABLE:
         return _table(confusion_matrix(labels, answers, len(names)), names, recall)
