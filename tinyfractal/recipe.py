@@ -226,7 +226,8 @@ def _balance(train: Dataset) -> tuple[float, ...]:
 
     So an image counts 1 on average, and all classes pull equally on the weights of the network.
     """
-    counts = np.bincount(train.labels, minlength=len(train.classes))
+    labels = train.labels.astype(np.intp)  # which a browser's bincount asks for
+    counts = np.bincount(labels, minlength=len(train.classes))
     if not counts.all():
         empty = train.classes[int(counts.argmin())]
         raise DataError(

@@ -54,7 +54,7 @@ plt.style.use("tutorial.mplstyle")
 train, test = tf.data.load_digits()
 print("train:", train.images.shape, train.images.dtype, "   test:", test.images.shape)
 print("pixels from", train.images.min(), "to", train.images.max())
-print("training images of each class:", np.bincount(train.labels))
+print("training images of each class:", np.unique(train.labels, return_counts=True)[1])
 assert len(train) + len(test) == 1797 and train.images.shape[1:] == (8, 8, 1)
 
 # %% [markdown]

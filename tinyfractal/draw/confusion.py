@@ -21,7 +21,8 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: Count) ->
     if classes > 2000:
         raise DataError(f"confusion_matrix: classes may be 2000 at most, got {classes}")
     check_answers("confusion_matrix", labels, answers, classes)
-    pairs = np.bincount(labels * classes + answers, minlength=classes * classes)
+    pairs = labels * classes + answers
+    pairs = np.bincount(pairs.astype(np.intp), minlength=classes * classes)  # 32 bits in a browser
     return pairs.reshape(classes, classes)
 
 
@@ -53,6 +54,7 @@ def short_names(names: Sequence[str], most: int = 8) -> list[str]:
 def confusion_text(labels: np.ndarray, answers: np.ndarray, names: Sequence[str]) -> str:
     """The confusion matrix and the recall of each class; of many classes, the most confused."""
     check_answers("confusion_text", labels, answers, len(names))
+    labels = labels.astype(np.intp)  # which a browser's bincount asks for
     sizes = np.bincount(labels, minlength=len(names))
     right = np.bincount(labels[labels == answers], minlength=len(names))
     recall = [f"{100 * r / n:.1f} %" if n else "no image" for r, n in zip(right, sizes)]
