@@ -83,7 +83,7 @@ if here and len(train) > 10_000:  # the official files
     train, test = some_frames(train), test[::3]
 if here:
     print("train:", train, "\ntest: ", test)
-    counts = np.bincount(train.labels)
+    counts = np.unique(train.labels, return_counts=True)[1]
     print(f"a class has {counts.min()} to {counts.max()} training images")
 
 
