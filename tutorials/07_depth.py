@@ -657,7 +657,7 @@ plt.xscale("log", base=2)
 plt.xticks(DEPTHS, DEPTHS)
 plt.ylim(-0.2, 1.05)
 plt.xlabel("depth")
-plt.ylabel("cosine, median of 3 nets")
+plt.ylabel(f"cosine, median of {nets} net{'s' if nets > 1 else ''}")
 plt.legend(loc="lower left", fontsize=9)
 plt.show()
 

@@ -49,7 +49,7 @@ chance = np.random.default_rng(0)
 tf.seed(11)
 net = tf.FractalNet(in_channels=1, columns=3, channels=(2,), drop_path=0.3)
 block = net.blocks[0]
-image = tf.Tensor(chance.normal(size=(2, 4, 4, 1)).astype(np.float32))
+image = tf.Tensor(chance.normal(size=(2, 3, 3, 1)).astype(np.float32))
 ways = {"everything": tf.fractal.keep_all, "only column 1": net.keep_column(1)}
 ways |= {"a local draw": net.keep_local()}
 tf.explore(

@@ -24,7 +24,7 @@ from .watch import Seen, unit_by_unit, watching
 
 PLACES = 9  # where a dragged number stops
 FEW = 12  # numbers, so that each of them can be dragged
-HANDLES = 3  # otherwise, and one where a page shows very many numbers
+HANDLES = 2  # otherwise, or one where a page shows very many numbers
 NUMBERS = 25_000  # for all that can be dragged in a run, so that a page stays small
 NUDGES, PER_LEAF = 200, 12  # at most
 SECONDS = 10  # for all nudges, and as many for all that can be dragged, roughly
@@ -166,22 +166,26 @@ def add_nudges(repeat: Repeat, run: dict[str, Any], seconds: float) -> None:
 
 
 def chosen(run: Run, leaves: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
-    """The numbers to drag: all where there are few, else the steepest of the first leaves."""
+    """The numbers to drag: all where there are few, else the steepest of the input, then others."""
     places = {key: [index for index, _ in places_shown(leaf)] for key, leaf in leaves.items()}
     if sum(map(len, places.values())) <= FEW:
         for key, indexes in places.items():
             yield from ((key, leaves[key], index) for index in indexes)
         return
     described = {node["id"]: node for node in run.nodes}
-    steep = [key for key in places if (described[key]["grad"] or {}).get("rows")]
-    shown = sum(
-        map(len, (row for node in run.nodes for row in (node["value"] or {}).get("rows", ())))
-    )
-    count = max(1, min(HANDLES, NUMBERS // (2 * PLACES * shown)))
-    for key in sorted(steep[: 2 * HANDLES], key=lambda key: steep.index(key) % 2)[:count]:
-        rows = described[key]["grad"]["rows"]
-        sizes = [abs(value) if isinstance(value, float) else 0.0 for row in rows for value in row]
-        yield key, leaves[key], places[key][sizes.index(max(sizes))]
+    slopes = {key: sizes_of(described[key]["grad"]) for key in places}
+    steepest = sorted(filter(slopes.get, places), key=lambda key: -max(slopes[key]))
+    # what is no weight comes first, and a kernel before the few numbers of a bias
+    steepest.sort(key=lambda key: (described[key]["is_parameter"], -leaves[key].ndim))
+    shown = sum(len(sizes_of(node["value"])) for node in run.nodes)
+    for key in steepest[: max(1, min(HANDLES, NUMBERS // (2 * PLACES * shown)))]:
+        yield key, leaves[key], places[key][slopes[key].index(max(slopes[key]))]
+
+
+def sizes_of(sample: Mapping[str, Any] | None) -> list[float]:
+    """The shown numbers without their signs; those that are not finite count as 0."""
+    rows = sample["rows"] if sample else ()
+    return [abs(value) if isinstance(value, float) else 0.0 for row in rows for value in row]
 
 
 def handle(
