@@ -435,6 +435,10 @@ def test_explore_says_what_is_wrong(capsys):
         (["neuron", "--out", "page.pdf"], "should end in .html"),
         (["block", "--columns", "9"], "--columns"),
         (["network", "--columns", "8", "--channels", "64"], "too many for a page"),
+        (["neuron", "--columns", "2"], "--columns has no meaning for neuron"),
+        (["block", "--images", "2"], "--images has no meaning for block"),
+        (["block", "--channels", "2,4"], "one number of channels"),
+        (["block", "--live", "--out", "x.html"], "--live writes no file"),
         (["tree"], "expected neuron, perceptron, block, network or a file that ends in .py"),
     ):
         try:

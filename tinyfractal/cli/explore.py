@@ -22,6 +22,7 @@ from .options import COUNT, INDEX, a_number, counts, path, printable
 
 def command_explore(args: argparse.Namespace) -> None:
     """Write a page on which forward and backward can be stepped through."""
+    check_options(args)
     backend.seed(args.seed)
     if args.live:
         serve_page(args)
@@ -44,6 +45,24 @@ def command_explore(args: argparse.Namespace) -> None:
     print(f"wrote {printable(file)} ({file.stat().st_size / 1000:.0f} kB); open it in a browser")
 
 
+OPTIONS = {  # those that mean something, by what is explored
+    "block": {"columns", "channels"},
+    "network": {"columns", "channels", "images"},
+}
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise `ValueError` for an option that would be ignored."""
+    unused = {"columns", "channels", "images"} - OPTIONS.get(args.what, set())
+    given = [name for name in sorted(unused) if getattr(args, name) is not None]
+    if args.live and args.out:
+        raise ValueError("explore: --live writes no file, so --out has no meaning")
+    if given:
+        raise ValueError(f"explore: --{given[0]} has no meaning for {args.what}")
+    if args.what == "block" and len(args.channels or (1,)) > 1:
+        raise ValueError("explore: a block has one number of channels; give --channels one number")
+
+
 def serve_page(args: argparse.Namespace) -> None:
     """Serve the page of an example, so that any number can be typed in."""
     if args.what.endswith(".py"):
@@ -55,7 +74,7 @@ def serve_page(args: argparse.Namespace) -> None:
 
 def pages(args: argparse.Namespace) -> dict[str, tuple[str, str, Callable[[], Any]]]:
     """Title, note and what to explore, by name."""
-    channels = args.channels or (4, 8)
+    channels, images = args.channels or (4, 8), args.images or 4
     return {
         "neuron": ("A neuron", "y = tanh(w · x + b)", neuron),
         "perceptron": (
@@ -71,9 +90,9 @@ def pages(args: argparse.Namespace) -> dict[str, tuple[str, str, Callable[[], An
         ),
         "network": (
             f"A FractalNet of {args.columns or 2} columns",
-            f"It reads {args.images} handwritten digits; its blocks have "
+            f"It reads {images} handwritten digits; its blocks have "
             f"{' and '.join(map(str, channels))} channels.",
-            functools.partial(network, args.columns or 2, channels, args.images),
+            functools.partial(network, args.columns or 2, channels, images),
         ),
     }
 
@@ -136,7 +155,7 @@ def add_explore_options(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--columns", type=a_number(Columns), help="of the block or the network")
     command.add_argument("--channels", type=counts, metavar="A,B,…", help="one number per block")
-    command.add_argument("--images", type=COUNT, default=4, help="digits (default: %(default)s)")
+    command.add_argument("--images", type=COUNT, help="digits (default: 4)")
     command.add_argument("--seed", type=INDEX, default=0, help="of the weights")
     command.add_argument(
         "--live", action="store_true", help="serve it to this machine's browser; all is computed"

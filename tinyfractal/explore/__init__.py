@@ -5,10 +5,11 @@
 
 `watch` looks on while a function runs, forward and backward, and `samples` takes a few numbers of
 each array. `graph` makes nodes of that, with the `words` for each primitive, its row of the
-derivative table (`rules`), the code that called it (`lines`), and what drop-path left out
-(`ghosts`). `nudges` runs it again with other numbers. `scalars` reads the engine of chapter 2.
-`document` puts all of it into one file, made of what is in the folder `page/`; `live` serves that
-file and computes any number that is asked for. `examples` are what the command line shows.
+derivative table (`rules`), its `settings`, the code that called it (`lines`), the modules it is in
+(`groups`), and what drop-path left out (`ghosts`). `nudges` runs it again with other numbers.
+`scalars` reads the engine of chapter 2. `document` puts all of it into one file, made of what is in
+the folder `page/`; `live` serves that file and computes any number that is asked for. `examples`
+are what the command line shows.
 """
 
 from __future__ import annotations

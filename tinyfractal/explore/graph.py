@@ -7,9 +7,6 @@ and what follows from it.
 
 from __future__ import annotations
 
-import functools
-import inspect
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,14 +16,15 @@ from ..backend import asnumpy, xp
 from ..engine.backward import backward_order, run_backward
 from ..engine.node import Node
 from ..engine.operators import raw
-from ..engine.primitive import Primitive
 from ..engine.tensor import Tensor
 from ..errors import GraphError, ShapeError
 from ..fractal import ConvUnit
 from ..nn import Module, Parameter
 from .ghosts import Described, blocks_in, columns_of, ghosts_of
+from .groups import GroupNames, tidy_groups
 from .lines import Lines
 from .samples import cut_of, sample
+from .settings import settings_of, short
 from .watch import Call, Seen, noting_gradients
 from .words import sentences
 
@@ -264,127 +262,6 @@ def parameter_names(seen: Seen, paths: Mapping[int, str]) -> dict[int, str]:
         for path, weight in module.named_parameters():
             names.setdefault(id(weight), f"{prefix}.{path}" if prefix else path)
     return names
-
-
-# ----- The groups that a step is in -----
-
-
-class GroupNames:
-    """Names for the modules and functions around a step; the second call of one is "name ×2"."""
-
-    def __init__(self, paths: Mapping[int, str]) -> None:
-        self.paths = paths
-        self.names: dict[tuple[Any, ...], str] = {}  # of a call, inside the groups around it
-        self.taken: Counter[tuple[str, ...]] = Counter()
-        self.times: Counter[int] = Counter()  # how often a module was called
-        self.group_of_module: dict[int, list[str]] = {}
-
-    def of(self, calls: Iterable[Call]) -> list[str]:
-        """The groups of a step, outermost first."""
-        group: list[str] = []
-        above = ""
-        for what, number in calls:
-            if isinstance(what, Module):
-                path = self.paths.get(id(what), type(what).__name__)
-                name = path.removeprefix(f"{above}.") if above else path
-                above = path
-            else:
-                name = f"{what}()"
-            key = (*group, name, number)
-            if key not in self.names:
-                self.taken[(*group, name)] += 1
-                times = self.taken[(*group, name)]
-                self.names[key] = name if times < 2 else f"{name} ×{times}"
-                self.times[id(what)] += 1
-            if name:  # the outermost module has none, if it is the only one
-                group.append(self.names[key])
-            self.group_of_module[id(what)] = list(group)
-        return group
-
-
-def tidy_groups(nodes: Sequence[Described]) -> None:
-    """A group of a single step says nothing that the step does not: it goes.
-
-    And a weight is in the groups that all of its users are in.
-    """
-    steps = [node for node in nodes if node["kind"] in ("step", "ghost")]
-    sizes = Counter(
-        tuple(step["group"][:i]) for step in steps for i in range(len(step["group"]) + 1)
-    )
-    users: dict[str, list[list[str]]] = {}
-    for step in steps:
-        group = step["group"]
-        step["group"] = [name for i, name in enumerate(group, 1) if sizes[tuple(group[:i])] > 1]
-        for source in step["inputs"]:
-            users.setdefault(source, []).append(step["group"])
-    for node in nodes:
-        if node["is_parameter"]:
-            node["group"] = common_start(users[node["id"]])
-
-
-def common_start(groups: Sequence[list[str]]) -> list[str]:
-    """What all of them begin with."""
-    equal = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*groups))
-    return [names[0] for names in equal]
-
-
-# ----- In a few words -----
-
-
-# what the functions of `ops` hand to their primitives where the user asked for nothing
-USUAL = {
-    "border": ((0, 0),) * 2, "count": None, "dilation": (1, 1), "groups": 1, "kernels": 1,
-    "reduction": "mean", "statistics": None, "stride": (1, 1), "widths": ((0, 0),) * 4,
-}  # fmt: skip
-UNSAID = ("fixed", "relu", "statistics")  # the sentences say them, or they are computed
-
-
-@functools.cache
-def usual_settings(primitive: Primitive) -> dict[str, Any]:
-    """What a step has where nobody asked for anything else."""
-    parameters = inspect.signature(primitive.value).parameters.values()
-    return {**USUAL, **{p.name: p.default for p in parameters if p.default is not p.empty}}
-
-
-def settings_of(node: Node) -> list[str]:
-    """The settings of a step, one by one, but those that are as usual."""
-    usual, params = usual_settings(node.primitive), dict(node.params)
-    for name, value in node.params.items():
-        if hasattr(value, "_asdict"):  # a plan
-            params.update(params.pop(name)._asdict())
-    return [
-        f"{name} = {short(value)}"
-        for name, value in params.items()
-        if name not in UNSAID and is_plain(value) and not equal(value, usual.get(name, USUAL))
-    ]
-
-
-def is_plain(value: Any) -> bool:
-    """Whether it is made of numbers and words; of an index the arrays too, by their shapes."""
-    if isinstance(value, tuple):
-        return all(is_plain(part) or hasattr(part, "shape") for part in value)
-    plain = (int, float, str, slice, type(None), type(...))
-    return isinstance(value, plain) or getattr(value, "shape", None) == ()
-
-
-def equal(value: Any, other: Any) -> bool:
-    """Whether two settings are the same: 1 is not True, and an axis 0 is not False."""
-    return type(value) is type(other) and repr(value) == repr(other)
-
-
-def short(value: Any) -> str:
-    """A setting, rounded and not too long."""
-    text = f"{value:.4g}" if isinstance(value, float) else repr(as_words(value))
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def as_words(value: Any) -> Any:
-    """The same, each array by its shape, and a number of NumPy as one of Python."""
-    if isinstance(value, tuple):
-        return tuple(map(as_words, value))
-    if hasattr(value, "shape"):
-        return f"array of shape {value.shape}" if value.shape else value.item()
-    return value
 
 
 def shown(array: Any, of: Any) -> Any:
