@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FAST = "not tutorial and not golden and not slow and not browser"
 DURATION = {
-    False: "All checks: about 24 minutes on two cores. (--quick takes about two.)",
+    False: "All checks: about half an hour on two cores. (--quick takes about two.)",
     True: "The quick checks: about one minute on two cores. They leave out the chapters, tests in "
     "a browser, trainings on the digits, processes that are started, killed or share a training, "
     "the benchmarks, random wrong arguments, second derivatives, and the second run on a stand-in "

@@ -12,6 +12,7 @@ from tinyfractal.explore.document import FOLDER
 
 from .conftest import IN_THE_PAGE, watch
 
+pytestmark = [pytest.mark.browser]
 SIZES = {"phone": (390, 844), "laptop": (1280, 800), "wide": (1920, 1080)}
 
 

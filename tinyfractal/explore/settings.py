@@ -6,6 +6,7 @@ import functools
 import inspect
 from typing import Any
 
+from ..backend import asnumpy
 from ..engine.node import Node
 from ..engine.primitive import Primitive
 
@@ -61,5 +62,5 @@ def as_words(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(as_words, value))
     if hasattr(value, "shape"):
-        return f"array of shape {value.shape}" if value.shape else value.item()
+        return f"array of shape {value.shape}" if value.shape else asnumpy(value).item()
     return value
