@@ -391,6 +391,7 @@ def test_explore_of_a_program_shows_its_loss(capsys, loss):
     assert nodes["w"]["grad"]["rows"] == [[6.0]]
     assert nodes["add"]["value"]["rows"] == [[10.0]]
     assert ("mine.py", loss) in {(line["file"], line["code"]) for line in trace["sources"]}
+    assert {line["file"] for line in trace["sources"]} == {"mine.py"}  # nothing that ran the file
 
 
 def test_explore_runs_a_program_as_python_does(capsys):

@@ -731,6 +731,12 @@ def test_large_arrays_are_sampled_and_that_is_said():
     assert "sample 0" in sample["index"]
 
 
+def test_a_number_among_the_arguments_has_its_name():
+    x = tf.Tensor(2.0, requires_grad=True)
+    nodes = by_name(run_of(lambda: (x + 3.0) ** 2))
+    assert (nodes["add"]["settings"], nodes["pow"]["settings"]) == ("b = 3", "n = 2")
+
+
 def test_nan_and_infinity_are_words():
     x = tf.Tensor([1.0, 0.0, -1.0], requires_grad=True)
     with np.errstate(all="ignore"):
@@ -800,6 +806,8 @@ def test_mistakes_are_said():
         tf.explore(lambda: None)
     with pytest.raises(ValueError, match="an empty dictionary"):
         tf.explore({})
+    with pytest.raises(GraphError, match="explore: this Tensor is a leaf"):
+        tf.explore(tf.Tensor(2.0, requires_grad=True))
     loss = tf.sum(x * x)
     loss.backward()
     with pytest.raises(GraphError, match="explore: the graph behind this Tensor was freed"):

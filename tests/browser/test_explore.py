@@ -855,3 +855,22 @@ def test_errors_and_requests_do_not_go_unseen(browser):
         page.wait_for_timeout(100)
         page.close()
         assert what in trouble
+
+
+def test_what_one_step_gives_twice_adds_up_in_one_sum(page, tmp_path):
+    w = tf.Tensor(2.0, requires_grad=True)
+    file = tf.explore(lambda: w * w + w, "Twice").save(tmp_path / "page.html")
+    page.goto(file.as_uri())
+    press(page, "End")
+    assert "gradients add: 1 + 2 + 2 = 5." in text_of(page, "#sentence")
+
+
+def test_play_waits_at_a_question(page, tmp_path):
+    page.goto(tf.explore(examples.neuron(), "Wait").save(tmp_path / "page.html").as_uri())
+    page.locator("#predict").check()
+    page.locator("#speed").select_option("450")
+    page.locator("#backward").click()
+    page.locator("#reveal").wait_for()
+    page.wait_for_timeout(1500)
+    assert page.locator("#reveal").is_visible()
+    assert text_of(page, "#play") == "Play"

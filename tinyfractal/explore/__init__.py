@@ -119,6 +119,9 @@ def explored_while(make: Callable[[], Any], title: str = "", note: str = "") -> 
         if isinstance(thing, Tensor):
             check_output(thing)
             run = Run(thing, seen, lines, {}).as_json()
+            note = (
+                note or "To nudge and drag numbers, let the program define its loss as a function."
+            )
     if not isinstance(thing, Tensor):
         run, _ = explored(thing, lines, {})
     return page_of({"everything": run}, lines, title, note)

@@ -7,6 +7,7 @@ and what follows from it.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -89,12 +90,12 @@ class Run:
         inputs: list[str | None] = []
         shapes = []
         given = step.given if step else [None] * len(args)
-        for place, (arg, parent, array) in enumerate(zip(args, parents, given), 1):
+        for place, (arg, parent, array) in enumerate(zip(args, parents, given)):
             source = arg if parent is None else parent
             inputs.append(self.id_of(source, array))
             shapes.append(getattr(source, "shape", None))
             if inputs[-1] is None and source is not None:
-                settings.append(f"argument {place} is {short(source)}")
+                settings.append(f"{name_of_argument(node, place)} = {short(source)}")
         calls, name = self.calls_around(node), node.primitive.__name__
         units = [call.what for call in calls if isinstance(call.what, ConvUnit)]
         value = step.value if step else self.values.get(node)
@@ -165,6 +166,12 @@ class Run:
         })  # fmt: skip
 
 
+def name_of_argument(node: Node, place: int) -> str:
+    """What the primitive calls it: a, b, n …"""
+    names = list(inspect.signature(node.primitive.value).parameters)
+    return names[place] if place < len(names) else f"argument {place + 1}"
+
+
 # ----- What is known of a run -----
 
 
@@ -180,6 +187,8 @@ def check_output(output: Any) -> None:
             f"explore: needs a single number, such as a loss, got a Tensor of shape "
             f"{output.shape}; take its tf.sum or tf.mean"
         )
+    if output.node is None and output.requires_grad:
+        raise GraphError("explore: this Tensor is a leaf: it was given, and computed from nothing")
     if output.node is None:
         raise GraphError(
             "explore: nothing was recorded for this Tensor: none of its arguments has "

@@ -39,7 +39,14 @@ from ..nn import Buffer, Module
 from .lines import PACKAGE, is_library
 
 MOST_STEPS = 20_000  # a page of more would help nobody
-QUIET = ("engine", "guards", "backend", "check.py", "fast")  # not shown among the lines of code
+QUIET = (
+    "engine",
+    "guards",
+    "backend",
+    "check.py",
+    "cli",
+    "fast",
+)  # not shown among the lines of code
 OPS = {str(path) for path in Path(PACKAGE, "ops").glob("*.py")}
 BUSY = Lock()  # held by whoever is watching
 TIDY = 1_000  # so many steps after one another, those that backward has freed are forgotten
@@ -234,8 +241,9 @@ def looked_up(code: CodeType) -> Code:
     """Where a function stands and what it is."""
     file, name = code.co_filename, code.co_name
     room = file[len(PACKAGE) :].partition(os.sep)[0] if file.startswith(PACKAGE) else ""
+    is_quiet = room in QUIET or file == "<frozen runpy>"  # which runs FILE.py
     function = name if file in OPS and name in ops.__all__ else ""
-    return Code(code, room in QUIET, function, code.co_varnames[:1] == ("self",))
+    return Code(code, is_quiet, function, code.co_varnames[:1] == ("self",))
 
 
 class Stack:

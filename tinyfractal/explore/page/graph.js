@@ -177,8 +177,9 @@ const Graph = (() => {
       const found = drawn.lines.find(({ edge }) => edge.to === drawn.view.boxOf.get(shown.now.node)
         && edge.links.some((link) => link.input === entry.input && link.i === entry.i));
       if (!found || !entry.part) continue;
+      const sum = Steps.terms(shown.given, entry.input).flatMap((term) => [term, '+']).slice(0, -1);
       const sign = entry.before && !shown.covered
-        ? pill([entry.before, '+', entry.part, '=', entry.after])
+        ? pill([...sum, '=', entry.after])
         : pill([shown.covered ? '?' : entry.part]);
       const start = found.line.getPointAtLength(0);
       const rest = { x: start.x, y: start.y + 14 };

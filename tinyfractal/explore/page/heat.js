@@ -86,7 +86,7 @@ const Heat = (() => {
     }
     const picture = (sample, caption) => html('span', { class: 'thumb' },
       html('img', { src: Numbers.picture(sample), alt: caption || 'what it gets' }), html('small', {}, caption));
-    if (!before) return html('p', { class: 'sum' }, picture(part, ''));
+    if (!before) return html('p', { class: 'sum' }, picture(part, `up to ${Numbers.format(Numbers.reach(part), 3)}`));
     return html('p', { class: 'sum' }, picture(before, 'was there'), ' + ', picture(part, 'arrives now'),
       ' = ', picture(after, 'together'));
   }

@@ -153,12 +153,12 @@ document.addEventListener('DOMContentLoaded', () => {
 
   function play() {
     if (state.position >= Steps.last(state.prepared)) goTo(0);
+    if (Shown.of(state).covered) reveal();
     const tick = () => {
       const { F } = state.prepared;
-      if (Shown.of(state).covered) reveal();
-      else move(1);
+      move(1);
       const over = state.position === F || state.position >= Steps.last(state.prepared);
-      if (over && !Shown.of(state).covered) pause();
+      if (over || Shown.of(state).covered) pause(); // a question waits for its answer
       else timer = setTimeout(tick, Number(byId('speed').value));
     };
     timer = setTimeout(tick, 150);

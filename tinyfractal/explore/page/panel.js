@@ -156,7 +156,7 @@ const Panel = (() => {
 
   function stack(node, sources) {
     const items = node.stack.map((i) => sources[i]).map(({ file, line, function: name, code }) => html('li', {},
-      html('span', { class: 'file' }, `${file}:${line} in ${name}`), html('code', {}, code)));
+      html('span', { class: 'file' }, name === '' ? `${file}:${line}` : `${file}:${line} in ${name}`), html('code', {}, code)));
     return [html('h3', {}, 'The lines that made it'), html('ol', { class: 'stack' }, ...items)];
   }
 

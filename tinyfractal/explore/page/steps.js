@@ -94,5 +94,11 @@ const Steps = (() => {
     return found;
   }
 
-  return { prepare, at, last, count, position, hasValue, gradient, given };
+  // What adds up at one input in this step: what was there, and every part that arrives now.
+  function terms(given, input) {
+    const own = given.filter((entry) => entry.input === input && entry.part);
+    return [...(own[0].before ? [own[0].before] : []), ...own.map((entry) => entry.part)];
+  }
+
+  return { prepare, at, last, count, position, hasValue, gradient, given, terms };
 })();

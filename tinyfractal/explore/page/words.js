@@ -38,7 +38,8 @@ const Words = (() => {
     if (!met) return '';
     const said = ` At ${prepared.nodes.get(met.input).label || 'its input'} paths meet, and gradients add`;
     if (!isSingle(met.part)) return `${said}.`;
-    return `${said}: ${write(met.before)} + ${write(met.part)} = ${write(met.after)}.`;
+    const { after } = shown.given.findLast((entry) => entry.input === met.input);
+    return `${said}: ${Steps.terms(shown.given, met.input).map((term) => write(term)).join(' + ')} = ${write(after)}.`;
   }
 
   return { sentence };
