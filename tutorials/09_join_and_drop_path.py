@@ -41,9 +41,10 @@ plt.style.use("tutorial.mplstyle")
 chance = np.random.default_rng(0)
 
 # %% [markdown]
-# Step backward to the last join of this block: what does each branch get? Then choose another draw
-# of drop-path at the top right, and look again. What is dashed was not computed, and no gradient
-# comes there.
+# Step backward to the last join of this block: what does each branch get? Then choose **a local
+# draw** at the top right, and go to its last join: how many branches live there, and what does each
+# get now? What is dashed was not computed, and no gradient comes there. With **only column 1** no
+# join is left: what remains is a plain network.
 
 # %%
 tf.seed(11)
