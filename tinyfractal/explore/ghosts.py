@@ -11,6 +11,16 @@ from ..nn import Module
 Described = dict[str, Any]
 
 
+def described(key: str, kind: str, name: str, **known: Any) -> Described:
+    """A node as the page has it: what every node has, with what is known of this one."""
+    usual: Described = {
+        "id": key, "kind": kind, "name": name, "label": name, "group": [], "lane": None,
+        "is_parameter": False, "shape": [], "inputs": [], "settings": "", "value": None,
+        "grad": None, "parts": [], "rule": None, "stack": [],
+    }  # fmt: skip
+    return usual | known
+
+
 def blocks_in(modules: Iterable[Module]) -> list[FractalBlock]:
     """The fractal blocks inside, each once, without the blocks inside those."""
     every = [inner for module in modules for _, inner in module.named_modules()]
@@ -101,11 +111,8 @@ def inputs_of(
 
 def ghost(key: str, group: list[str], lane: int, inputs: list[str]) -> Described:
     """A conv that was not computed."""
-    return {
-        "id": key, "kind": "ghost", "name": "conv", "label": "conv", "group": group, "lane": lane,
-        "is_parameter": False, "shape": [], "inputs": list(inputs), "into": [], "settings": "",
-        "value": None, "grad": None, "parts": [],
-        "forward": "conv: left out by drop-path, and not computed.",
-        "backward": "conv: left out by drop-path, so no gradient comes here.",
-        "rule": None, "stack": [],
-    }  # fmt: skip
+    return described(
+        key, "ghost", "conv", group=group, lane=lane, inputs=list(inputs), into=[],
+        forward="conv: left out by drop-path, and not computed.",
+        backward="conv: left out by drop-path, so no gradient comes here.",
+    )  # fmt: skip

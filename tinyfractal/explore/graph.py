@@ -21,7 +21,7 @@ from ..engine.tensor import Tensor
 from ..errors import GraphError, ShapeError
 from ..fractal import ConvUnit
 from ..nn import Module, Parameter
-from .ghosts import Described, blocks_in, columns_of, ghosts_of
+from .ghosts import Described, blocks_in, columns_of, described, ghosts_of
 from .groups import GroupNames, tidy_groups
 from .lines import Lines
 from .samples import cut_of, sample
@@ -50,12 +50,12 @@ class Run:
         of_units: dict[int, list[Described]] = {}
         joins: dict[int, Described] = {}
         for node in self.steps:
-            described = self.describe_step(node)
+            step = self.describe_step(node)
             calls = [call for call in self.calls_around(node) if isinstance(call.what, Module)]
             for call in calls:
-                of_units.setdefault(id(call.what), []).append(described)
-            if calls and described["name"] == "join":
-                joins[id(calls[-1].what)] = described
+                of_units.setdefault(id(call.what), []).append(step)
+            if calls and step["name"] == "join":
+                joins[id(calls[-1].what)] = step
         for block in blocks_in(seen.modules.values()):
             if self.group_names.times[id(block)] == 1:
                 group = self.group_names.group_of_module[id(block)]
@@ -101,26 +101,21 @@ class Run:
         value = step.value if step else self.values.get(node)
         parts = self.seen.parts.get(node, [None] * len(parents))
         self.ids[node] = f"n{len(self.ids) + 1}"
-        described = {
-            "id": self.ids[node],
-            "kind": "step",
-            "name": name,
-            "label": name,
-            "group": self.group_names.of(calls),
-            "lane": self.lanes.get(id(units[-1])) if units else None,
-            "is_parameter": False,
-            "shape": list(node.shape),
-            "inputs": inputs,
-            "settings": ", ".join(settings),
-            "value": shown(value, node),
-            "grad": shown(self.seen.gradients.get(node), node),
-            "parts": [shown(part, source) for part, source in zip(parts, parents)],
+        self.nodes.append(described(
+            self.ids[node], "step", name,
+            group=self.group_names.of(calls),
+            lane=self.lanes.get(id(units[-1])) if units else None,
+            shape=list(node.shape),
+            inputs=inputs,
+            settings=", ".join(settings),
+            value=shown(value, node),
+            grad=shown(self.seen.gradients.get(node), node),
+            parts=[shown(part, source) for part, source in zip(parts, parents)],
             **sentences(node, shapes),
-            "rule": name,
-            "stack": self.lines.numbers_of(step.lines if step else []),
-        }
-        self.nodes.append(described)
-        return described
+            rule=name,
+            stack=self.lines.numbers_of(step.lines if step else []),
+        ))  # fmt: skip
+        return self.nodes[-1]
 
     def id_of(self, source: Any, array: Any) -> str | None:
         """The node that an argument is; None for a number, or for what is not known.
@@ -142,28 +137,19 @@ class Run:
         name, learns = self.names.get(key, ""), isinstance(thing, Tensor) and thing.requires_grad
         if learns:
             self.leaves[number] = thing
-        self.nodes.append({
-            "id": number,
-            "kind": "leaf" if learns else "constant",
-            "name": name,
-            "label": name.rpartition(".")[2] or ("leaf" if learns else "data"),
-            "group": [],
-            "lane": None,
-            "is_parameter": isinstance(thing, Parameter),
-            "shape": list(thing.shape),
-            "inputs": [],
-            "settings": "",
-            "value": shown(array, thing),
-            "grad": shown(self.gradients.get(key), thing),
-            "parts": [],
-            "forward": f"{name or 'a leaf'}: given, not computed.",
-            "backward": (
+        self.nodes.append(described(
+            number, "leaf" if learns else "constant", name,
+            label=name.rpartition(".")[2] or ("leaf" if learns else "data"),
+            is_parameter=isinstance(thing, Parameter),
+            shape=list(thing.shape),
+            value=shown(array, thing),
+            grad=shown(self.gradients.get(key), thing),
+            forward=f"{name or 'a leaf'}: given, not computed.",
+            backward=(
                 f"{name or 'a leaf'}: all parts of its gradient have come." if learns
                 else f"{name or 'data'}: it does not learn, so no gradient is computed for it."
             ),
-            "rule": None,
-            "stack": [],
-        })  # fmt: skip
+        ))  # fmt: skip
 
 
 def name_of_argument(node: Node, place: int) -> str:

@@ -32,20 +32,14 @@ SECONDS = 10  # for all nudges, and as many for all that can be dragged, roughly
 
 @contextmanager
 def as_before(state: Mapping[str, Any], seen: Seen) -> Iterator[None]:
-    """Inside this block the random numbers and the buffers are as they were before the run.
+    """This block begins with the random numbers and the buffers as they were before the run.
 
-    And NumPy says nothing of NaN and infinity, which the reader's own numbers do not have.
+    (Whoever is done with repeating calls `restore` once more.) And NumPy says nothing of NaN and
+    infinity, which the reader's own numbers do not have.
     """
-    now = backend.random_state()
-    after = [(buffer, buffer.data.copy()) for buffer, _ in seen.buffers.values()]
     restore(state, seen)
-    try:
-        with numpy.errstate(all="ignore"):
-            yield
-    finally:
-        backend.set_random_state(now)
-        for buffer, data in after:
-            buffer.data[...] = data
+    with numpy.errstate(all="ignore"):
+        yield
 
 
 def restore(state: Mapping[str, Any], seen: Seen) -> None:
@@ -102,7 +96,6 @@ class Repeat:
         self, f: Callable[[], Any], run: Run, state: Mapping[str, Any], names: Mapping[int, str]
     ) -> None:
         self.f, self.run, self.state, self.names = f, run, state, names
-        self.shape = [(node["id"], node["name"], node["shape"]) for node in run.nodes]
 
     def loss(self) -> float:
         """What it gives from the state before; NaN where it fails with the numbers as they are."""
@@ -119,8 +112,7 @@ class Repeat:
                 run = Run(self.f(), seen, self.run.lines, self.names)
             except Exception:
                 return None
-        same = [(node["id"], node["name"], node["shape"]) for node in run.nodes] == self.shape
-        return run if same else None
+        return run if taken(run) == taken(self.run) else None
 
     def repeats(self) -> bool:
         """Whether it gives the same again: what it draws is drawn from the library's generator."""
@@ -131,6 +123,11 @@ class Repeat:
         again = self.look()
         used = {id(leaf) for leaf in again.leaves.values()} if again is not None else set()
         return {key: leaf for key, leaf in self.run.leaves.items() if id(leaf) in used}
+
+
+def taken(run: Run) -> list[tuple[Any, ...]]:
+    """The steps that a run took, whatever their numbers."""
+    return [(node["id"], node["name"], node["shape"]) for node in run.nodes]
 
 
 def affordable(act: Callable[[], Any], seconds: float) -> tuple[Any, int]:

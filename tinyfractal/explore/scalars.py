@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from ..backend import asarray
-from .ghosts import Described
+from .ghosts import Described, described
 from .samples import sample
 
 
@@ -66,28 +66,21 @@ def describe(value: Any, ids: dict[int, str], g: float, parts: list[float]) -> D
     """A Value as a node of the page."""
     name, is_step = str(getattr(value, "how", "")), bool(value.parents)
     slopes = " and ".join(f"{slope:.4g}" for slope in value.slopes)  # no products: guess them
-    return {
-        "id": ids[id(value)],
-        "kind": "step" if is_step else "leaf",
-        "name": name,
-        "label": name or ("step" if is_step else "leaf"),
-        "group": [],
-        "lane": None,
-        "is_parameter": False,
-        "shape": [],
-        "inputs": [ids[id(parent)] for parent in value.parents],
-        "settings": ", ".join(f"slope {slope:.4g}" for slope in value.slopes),
-        "value": number(value.data),
-        "grad": number(g),
-        "parts": [number(part) for part in parts],
-        "forward": f"{name or 'this'}: " + ("computed." if is_step else "given, not computed."),
-        "backward": (
+    kind = "step" if is_step else "leaf"
+    return described(
+        ids[id(value)], kind, name,
+        label=name or kind,
+        inputs=[ids[id(parent)] for parent in value.parents],
+        settings=", ".join(f"slope {slope:.4g}" for slope in value.slopes),
+        value=number(value.data),
+        grad=number(g),
+        parts=[number(part) for part in parts],
+        forward=f"{name or 'this'}: " + ("computed." if is_step else "given, not computed."),
+        backward=(
             f"{name or 'this'}: each parent gets g times its slope, {slopes}." if is_step
             else f"{name or 'a leaf'}: all parts of its gradient have come."
         ),
-        "rule": None,
-        "stack": [],
-    }  # fmt: skip
+    )  # fmt: skip
 
 
 def number(value: float) -> Any:
