@@ -24,7 +24,7 @@ from .gpu.runner import Part, Runner
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs os.waitid")
 real = backend.current() == "cupy" and not hasattr(sys.modules["cupy"], "is_standin")
-QUICK = ("03_arrays", "04_engine", "06_convolution", "08_fractals", "12_gpu")
+QUICK = ("03_arrays", "04_engine", "06_convolution", "08_fractals", "18_gpu")
 SAY = f"import os; pipe = int(os.environ['{runner.ROWS}']); say = lambda text: os.write(pipe, text)"
 
 

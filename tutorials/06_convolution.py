@@ -580,7 +580,7 @@ plt.show()
 # - [`fast/direct.py`](../tinyfractal/fast/direct.py) goes tap by tap, forward and back: the pixels
 #   that a tap met on the way forward get their gradient through the same slices. So no rows need be
 #   kept, the kernel need not be flipped, and stride and dilation need no thought of their own.
-#   (Most 3 × 3 kernels go a third way: chapter 13.)
+#   (Most 3 × 3 kernels go a third way: chapter 17.)
 # - [`ops/pool.py`](../tinyfractal/ops/pool.py): tap by tap, too. The gradient goes to the pixel
 #   that is the maximum; of equal ones the first takes it.
 # - [`nn/layers.py`](../tinyfractal/nn/layers.py): `Conv2d` holds kernel, bias and settings. Its

@@ -549,7 +549,7 @@ plt.show()
 # %% [markdown]
 # In the chain, sharing costs something, from nothing to some points of accuracy as the seed will
 # have it, and saves more than two thirds of the parameters. (The article's other promises are the
-# matter of chapter 11.) In the fractal, sharing does badly with every seed, at least in so short a
+# matter of chapter 12.) In the fractal, sharing does badly with every seed, at least in so short a
 # training. We leave open why. One layer has to serve at seven places there, and branches of
 # different lengths are averaged.
 #

@@ -1,4 +1,4 @@
-"""What chapters 14 to 16 share: three kinds of network, three seeds each, and a record of it all.
+"""What chapters 13 to 15 share: three kinds of network, three seeds each, and a record of it all.
 
     train, test = load("gtsrb")                                 # None, None where it is not there
     rows = compare("traffic_signs", recipes, learn, held_out, test)

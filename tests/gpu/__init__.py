@@ -21,7 +21,7 @@ any moment complete up to that moment:
     results.json    the state of every part, and its rows of numbers, rewritten after each row
     log.txt         all that is printed
     failures.txt    the failed tests and chapters in full, as they occur
-    gpu_times.json  what chapter 12 records, on both devices
+    gpu_times.json  what chapter 18 records, on both devices
 
 A part is done, failed, cut (at its limit), skipped (it says why) or not started. The exit status is
 1 if one failed, 3 if none failed but one was cut or not started, otherwise 0. Without a GPU one

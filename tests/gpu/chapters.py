@@ -1,4 +1,4 @@
-"""The code of the tutorials, without notebooks. What chapter 12 records of a GPU is kept."""
+"""The code of the tutorials, without notebooks. What chapter 18 records of a GPU is kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinyfractal.files import write_atomically
 from . import ROOT, environment, report
 
 AT_ONCE = 6
-RECORDS = "12_gpu"
+RECORDS = "18_gpu"
 RECORD = Path("pictures") / "gpu_times.json"
 
 
@@ -41,7 +41,7 @@ def run_chapter(name: str, standin: bool, folder: Path) -> float:
 
 
 def chapters(args: SimpleNamespace) -> None:
-    """Chapter 12 first, by itself, since it measures; then the others, several at once."""
+    """Chapter 18 first, by itself, since it measures; then the others, several at once."""
     names = sorted(path.stem for path in (ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
     names.remove(RECORDS)
     failed: list[str] = []
@@ -82,7 +82,7 @@ def chapters(args: SimpleNamespace) -> None:
 
 
 def keep(record: Path, args: SimpleNamespace) -> None:
-    """Copy what chapter 12 recorded to --out, and to the pictures if it is of a real GPU."""
+    """Copy what chapter 18 recorded to --out, and to the pictures if it is of a real GPU."""
     places = [Path(args.out)] if args.out else []
     if not args.standin and not args.out:
         places = [ROOT / "tutorials" / "pictures"]

@@ -1,4 +1,4 @@
-"""Checks of chapter 11."""
+"""Checks of chapter 12."""
 
 import itertools
 import statistics

@@ -1,4 +1,4 @@
-"""Checks of chapter 14."""
+"""Checks of chapter 13."""
 
 from collections.abc import Callable
 

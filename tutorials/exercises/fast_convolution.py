@@ -1,4 +1,4 @@
-"""Checks of chapter 13."""
+"""Checks of chapter 17."""
 
 from __future__ import annotations
 

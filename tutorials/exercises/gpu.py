@@ -1,4 +1,4 @@
-"""Checks of chapter 12."""
+"""Checks of chapter 18."""
 
 import math
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Checks of chapter 15."""
+"""Checks of chapter 14."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Checks of chapter 16."""
+"""Checks of chapter 15."""
 
 from __future__ import annotations
 

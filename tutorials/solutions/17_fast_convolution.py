@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Solutions of chapter 13: How does convolution get fast?
+# # Solutions of chapter 17: How does convolution get fast?
 #
-# Run it in the folder of the chapters: `python -m solutions.13_fast_convolution`. After each
+# Run it in the folder of the chapters: `python -m solutions.17_fast_convolution`. After each
 # solution comes an answer that looks right and is not.
 
 # %%

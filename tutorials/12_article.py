@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 11. Is the article right?
+# # 12. Is the article right?
 #
 # *40 minutes. Afterwards you can read [`recurse.py`](../tinyfractal/recurse.py) and
 # [`zoo.py`](../tinyfractal/zoo.py).*
@@ -712,7 +712,7 @@ assert table["drop-path: fewer lies"] == table["column 0 works by drop-path"] ==
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/11_article.py`.
+# Fill in each cell in the place of `...` and run it. Solutions: `solutions/12_article.py`.
 #
 # **1. One layer is enough.** `RecursiveBlock(Linear(…), depth)` without a nonlinearity is one
 # linear layer. Return its weight and bias, given those of the layer, NumPy arrays $(n, n)$ and

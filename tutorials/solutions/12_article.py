@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Solutions of chapter 11: Is the article right?
+# # Solutions of chapter 12: Is the article right?
 #
-# Run it in the folder of the chapters: `python -m solutions.11_article`. After each solution
+# Run it in the folder of the chapters: `python -m solutions.12_article`. After each solution
 # comes an answer that looks right and is not.
 
 # %%

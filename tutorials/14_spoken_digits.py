@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 15. How does a network hear?
+# # 14. How does a network hear?
 #
 # *50 minutes. Afterwards you can read [`data/sound.py`](../tinyfractal/data/sound.py),
 # [`data/fsdd.py`](../tinyfractal/data/fsdd.py) and the second half of
@@ -571,7 +571,7 @@ expect(spread(gains)[0] < 2 * spread(gains)[1], "no gain that one could be sure 
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/15_spoken_digits.py`.
+# Fill in each cell in the place of `...` and run it. Solutions: `solutions/14_spoken_digits.py`.
 # None of them needs the recordings.
 #
 # **1. One tone.** `samples` $(T,)$ is a mixture of tones $a \sin(2\pi f t + \varphi)$, taken

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 14. How can a network be 93 % right and miss every platelet?
+# # 13. How can a network be 93 % right and miss every platelet?
 #
 # *45 minutes. Afterwards you can read [`data/bccd.py`](../tinyfractal/data/bccd.py),
 # [`draw/confusion.py`](../tinyfractal/draw/confusion.py), and what `weight` does in
@@ -629,7 +629,7 @@ expect(
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/14_blood_cells.py`.
+# Fill in each cell in the place of `...` and run it. Solutions: `solutions/13_blood_cells.py`.
 #
 # **1. Recall and precision.** From a confusion matrix $(K, K)$, rows for what is there, return the
 # recall and the precision of each class, two arrays $(K,)$.

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 12. What changes on a GPU?
+# # 18. What changes on a GPU?
 #
 # *45 minutes. Afterwards you can read [`backend/__init__.py`](../tinyfractal/backend/__init__.py).*
 #
@@ -590,7 +590,7 @@ plt.show()
 # still computes the last one, so a step takes about as long as the slower of the two, and not their
 # sum. With a small network Python is the slower one. Then a step takes as long as its launches do,
 # and a larger batch costs nothing, until the GPU has enough to do. To make such a step faster, make
-# fewer launches. This is why the library goes other ways on a GPU than on a CPU (chapter 13): a
+# fewer launches. This is why the library goes other ways on a GPU than on a CPU (chapter 17): a
 # convolution is windows times kernel, in a single two-dimensional product; normalizing a batch and
 # the relu behind it are one kernel, and so is the optimizer's step of a parameter. A test counts
 # the launches (`tests/test_cuda.py`): a training step may take 425 with the digits' network, and
@@ -667,7 +667,7 @@ else:
 #
 # ## Exercises
 #
-# Solutions: `solutions/12_gpu.py`.
+# Solutions: `solutions/18_gpu.py`.
 #
 # **1. A careful sum.** Add up a list of `np.float32` numbers one after the other, with variables of
 # that type only, and be right to one rounding. The idea (Kahan 1965): each addition loses something

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Solutions of chapter 15: How does a network hear?
+# # Solutions of chapter 14: How does a network hear?
 #
-# Run it in the folder of the chapters: `python -m solutions.15_spoken_digits`. After each solution
+# Run it in the folder of the chapters: `python -m solutions.14_spoken_digits`. After each solution
 # comes an answer that looks right and is not.
 
 # %%

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 13. How does convolution get fast?
+# # 17. How does convolution get fast?
 #
 # *50 minutes. Afterwards you can read [`fast/winograd.py`](../tinyfractal/fast/winograd.py),
 # [`fast/direct.py`](../tinyfractal/fast/direct.py),
@@ -18,12 +18,12 @@
 # [`fast/heap.py`](../tinyfractal/fast/heap.py) and
 # [`fast/parallel.py`](../tinyfractal/fast/parallel.py).*
 #
-# A network of convolutions spends most of its time in them (chapter 12 has measured it). Here we
+# A network of convolutions spends most of its time in them (chapter 18 has measured it). Here we
 # take one convolution and make it faster, five times, and each time for another reason: because
 # Python does less, because the processor's cache holds more, because nothing is copied, and at last
 # because there is less to compute. You write each way in a few lines and time it on your machine.
 # Nothing here is sure about your machine beforehand: what a cell says of speed, it has just
-# measured. (All of it is about the CPU. On a GPU the library takes another way, and chapter 12 says
+# measured. (All of it is about the CPU. On a GPU the library takes another way, and chapter 18 says
 # why.)
 
 # %%
@@ -497,7 +497,7 @@ print(f"of which the products take {1000 * alone:.1f} ms; their floor is {250 * 
 # ## What it costs: digits
 #
 # **Predict, then run.** All these are the same sums, in exact arithmetic. In float32 they are
-# rounded (chapter 12). Which is furthest from the truth, computed in float64? And why not take
+# rounded (chapter 18). Which is furthest from the truth, computed in float64? And why not take
 # larger tiles still, $F(6 \times 6, 3 \times 3)$ with 64 products in place of 324?
 
 # %%
@@ -672,7 +672,7 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 # again, on a machine with PyTorch, by
 #
 # ```bash
-# rm tutorials/pictures/conv_times.json && python -m tutorials 13
+# rm tutorials/pictures/conv_times.json && python -m tutorials 17
 # ```
 #
 # One convolution is not a network, and one machine is not all. But this is how NumPy can be
@@ -700,7 +700,7 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #
 # ## Exercises
 #
-# Solutions: `solutions/13_fast_convolution.py`.
+# Solutions: `solutions/17_fast_convolution.py`.
 #
 # **1. By hand.** $F(3, 2)$: a filter of two weights `w` over four numbers `d` gives a list of
 # three,

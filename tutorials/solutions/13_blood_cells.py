@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Solutions of chapter 14: How can a network be 93 % right and miss every platelet?
+# # Solutions of chapter 13: How can a network be 93 % right and miss every platelet?
 #
-# Run it in the folder of the chapters: `python -m solutions.14_blood_cells`. After each solution
+# Run it in the folder of the chapters: `python -m solutions.13_blood_cells`. After each solution
 # comes an answer that looks right and is not.
 
 # %%

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 16. Has the network seen this sign before?
+# # 15. Has the network seen this sign before?
 #
 # *45 minutes. Afterwards you can read [`data/gtsrb.py`](../tinyfractal/data/gtsrb.py),
 # [`data/augment.py`](../tinyfractal/data/augment.py) and `split` in
@@ -407,7 +407,7 @@ plt.show()
 # %% [markdown]
 # A picture of a street has a few signs. On the machine of this page there is time for the whole
 # network on all of them; on a tenth of it there would be time for column 0, or for fewer signs. For
-# a single sign most of the time goes into Python's calls and not into arithmetic (chapter 13), so
+# a single sign most of the time goes into Python's calls and not into arithmetic (chapter 17), so
 # ten signs as one batch take far less than ten times as long. And a car has to *find* the signs
 # first, in pictures of a million pixels, which is more work than sorting them.
 #
@@ -654,7 +654,7 @@ if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this cha
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/16_traffic_signs.py`.
+# Fill in each cell in the place of `...` and run it. Solutions: `solutions/15_traffic_signs.py`.
 #
 # **1. Whole tracks.** `tracks` names the track of each picture, an array of texts. Return an array
 # of bools, True for what is held out: about `fraction` of the pictures, never a part of a track.

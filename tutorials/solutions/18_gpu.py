@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Solutions of chapter 12: What changes on a GPU?
+# # Solutions of chapter 18: What changes on a GPU?
 #
-# Run it in the folder of the chapters: `python -m solutions.12_gpu`. After each solution comes an
+# Run it in the folder of the chapters: `python -m solutions.18_gpu`. After each solution comes an
 # answer that looks right and is not.
 
 # %%

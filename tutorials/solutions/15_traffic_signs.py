@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Solutions of chapter 16: Has the network seen this sign before?
+# # Solutions of chapter 15: Has the network seen this sign before?
 #
-# Run it in the folder of the chapters: `python -m solutions.16_traffic_signs`. After each solution
+# Run it in the folder of the chapters: `python -m solutions.15_traffic_signs`. After each solution
 # comes an answer that looks right and is not.
 
 # %%
