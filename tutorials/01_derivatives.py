@@ -28,8 +28,9 @@ import numpy as np
 import tinyfractal as tf
 
 from exercises.derivatives import check_chain, check_second, check_step, check_suspect
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 # %% [markdown]
 # ## Nudge and look

@@ -34,8 +34,9 @@ import tinyfractal as tf
 from tinyfractal.draw.sheet import ACCENT, BLUE, MUTED, lighter
 
 from exercises.backprop import check_order, check_sigmoid, check_twice, check_visits
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 # %% [markdown]
 # This is where the chapter goes. Press **Forward** and watch the neuron of chapter 1 compute its

@@ -34,8 +34,9 @@ import tinyfractal as tf
 from tinyfractal.draw.sheet import ACCENT, BLUE
 
 from exercises.arrays import check_cumsum, check_normalise, check_suspect, check_weight
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 rng = np.random.default_rng(0)
 
 # %% [markdown]

@@ -43,8 +43,9 @@ from tinyfractal.engine.primitive import NotSaved, Primitive, primitive
 from tinyfractal.errors import AnomalyError, GraphError
 
 from exercises.engine import check_count, check_hvp, check_noticed, check_rule
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 
 def source(thing, first, last):

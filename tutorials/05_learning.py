@@ -29,8 +29,9 @@ import numpy as np
 import tinyfractal as tf
 
 from exercises.learning import check_logsumexp, check_nesterov, check_rate, check_smoothed
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 # %% [markdown]
 # ## The task

@@ -36,8 +36,9 @@ from exercises.convolution import (
     check_shift,
     check_strided,
 )
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 train, test = tf.data.load("digits")
 
 

@@ -30,9 +30,10 @@ import tinyfractal as tf
 from tinyfractal import nn
 
 from exercises.depth import check_branch, check_fold, check_layer_norm, check_leaky
+from figures import use_style
 from smaller import smaller
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 tf.seed(0)
 
 # %% [markdown]

@@ -31,9 +31,10 @@ from tinyfractal.engine.backward import backward_order
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 
 from exercises.fractals import check_design, check_joins, check_paths, check_thrice
+from figures import use_style
 from smaller import smaller
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 # %% [markdown]
 # Here is the block of this chapter, with three columns and few enough channels that all its numbers

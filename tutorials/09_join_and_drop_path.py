@@ -35,9 +35,10 @@ from tinyfractal.draw.sheet import Sheet, picture
 from tinyfractal.engine.backward import backward_order
 
 from exercises.join_and_drop_path import check_keep, check_sum, check_third, check_unbroken
+from figures import use_style
 from smaller import smaller
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 chance = np.random.default_rng(0)
 
 # %% [markdown]

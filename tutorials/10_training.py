@@ -40,9 +40,10 @@ from exercises.training import (
     check_shift_image,
     check_standardize,
 )
+from figures import use_style
 from smaller import smaller
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 # %% [markdown]
 # ## Look at the data first

@@ -39,9 +39,10 @@ from exercises.article import (
     check_seeds_needed,
     check_sign_flip,
 )
+from figures import use_style
 from smaller import smaller
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 verdicts = []  # (promise, what was measured, verdict): filled as we go
 differences = {}  # {promise: (mean difference, standard error)} in percentage points
 

@@ -43,8 +43,9 @@ from exercises.blood_cells import (
     check_recall_precision,
     check_undo_weights,
 )
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 # %% [markdown]
 # ## From a photograph to cells

@@ -43,8 +43,9 @@ from exercises.spoken_digits import (
     check_loudness_at,
     check_mel_corners,
 )
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 plt.rcParams["image.interpolation"] = "nearest"  # pixels as they are
 
 # %% [markdown]

@@ -47,8 +47,9 @@ from exercises.traffic_signs import (
     check_together,
     check_track_error,
 )
+from figures import use_style
 
-plt.style.use("tutorial.mplstyle")
+use_style()
 plt.rcParams["image.interpolation"] = "nearest"  # each pixel as a square
 
 # %% [markdown]

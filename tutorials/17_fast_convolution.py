@@ -48,10 +48,11 @@ from tinyfractal.browser import IN_BROWSER
 from tinyfractal.fast import direct, patches, winograd
 
 from exercises.fast_convolution import check_by_hand, check_lines, check_products
+from figures import use_style
 from smaller import smaller
 
 tf.backend.use("numpy")  # whatever the environment says
-plt.style.use("tutorial.mplstyle")
+use_style()
 
 # %% [markdown]
 # ## The work, and the floor under it

@@ -38,7 +38,9 @@ from tinyfractal.errors import BackendError
 from exercises.gpu import check_break_even, check_intensity, check_seeded, check_sum
 
 tf.backend.use("numpy")  # whatever the environment says: this chapter switches by itself
-plt.style.use("tutorial.mplstyle")
+from figures import use_style
+
+use_style()
 train, test = tf.data.load_digits()
 images, labels = train.images, train.labels  # (1438, 8, 8, 1), (1438,)
 
