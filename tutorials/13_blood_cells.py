@@ -11,15 +11,17 @@
 # %% [markdown]
 # # 13. How can a network be 93 % right and miss every platelet?
 #
-# *45 minutes. Afterwards you can read [`data/bccd.py`](../tinyfractal/data/bccd.py),
+# *40 minutes. Afterwards you can read [`data/bccd.py`](../tinyfractal/data/bccd.py),
 # [`draw/confusion.py`](../tinyfractal/draw/confusion.py), and what `weight` does in
 # [`ops/loss.py`](../tinyfractal/ops/loss.py).*
 #
-# The article names medical imaging as an application of FractalNet. So let us look through a
-# microscope. In 364 photographs of blood, somebody drew a box around each red cell, each white cell
-# and each platelet. A program that knows nothing, and calls every cell a red one, is right 85 times
-# in 100. One that never finds a single platelet can be right 93 times. Which number would you want
-# to hear from a laboratory?
+# A laboratory buys a program that counts blood cells. It is right about 93 cells in 100, says the
+# brochure, and that is true. It has also never found a platelet. Both can be true of one program,
+# and in this chapter you build it.
+#
+# The article names medical imaging as an application of FractalNet. So we look through a
+# microscope: 364 photographs of blood, in which somebody has drawn a box around each red cell
+# (RBC), each white cell (WBC) and each platelet.
 
 # %%
 import warnings
@@ -43,15 +45,15 @@ from exercises.blood_cells import (
     check_recall_precision,
     check_undo_weights,
 )
-from figures import use_style
+from figures import BLUE, GREEN, ORANGE, PURPLE, use_style
 
 use_style()
 
 # %% [markdown]
 # ## From a photograph to cells
 #
-# The data set is called BCCD. If you have not got it, the next cell says how to get it (8 MB), and
-# the chapter goes on with the numbers of our own run.
+# The data set is called BCCD (8 MB). If you do not have it, the next cell tells you how to get it,
+# and the chapter shows the numbers of our own run.
 
 # %%
 with warnings.catch_warnings(record=True) as told:
@@ -65,7 +67,7 @@ if train is None:
 classes = bccd.CLASSES
 expect = partial(applications.expect, recorded=train is None)  # holds the text to its numbers
 
-# %%
+# %% jupyter={"source_hidden": true}
 if train is not None:
     with bccd.Tree(bccd.place_of(applications.data_folder())) as tree:
         root = bccd.root_of(tree)
@@ -78,24 +80,25 @@ if train is not None:
     plt.figure(figsize=(2.8, 2.2))
     plt.imshow(pixels)
     for label, (left, top, right, bottom) in first.cells:
-        color = ("tab:red", "black", "tab:blue")[label]
+        color = (ORANGE, "black", BLUE)[label]
         corners = [left, right, right, left, left], [top, top, bottom, bottom, top]
         plt.plot(*corners, color=color, lw=1.2)
     plt.axis("off")
-    plt.title("red: RBC, black: WBC, blue: platelets", fontsize=8)
+    plt.title("orange: red cells, black: white cells, blue: platelets", fontsize=8)
     plt.show()
 
 # %% [markdown]
-# A network needs pictures of one size. How do you cut them out? The obvious way is to take each box
-# and bring it to 32×32 pixels. But then a platelet, 42 pixels wide, is *enlarged* until it fills
-# the picture, and a white cell, 207 pixels wide, is *reduced* until it does. Their size is gone,
-# and it is what you would tell them apart by. Worse: the box comes from a person who knew the
-# answer. Nobody draws it for the next photograph.
+# A network needs pictures of one size. How would you cut them out?
 #
-# So we cut the same square, 96×96 pixels, around the centre of every box. Each 3×3 pixels become
-# one. A red cell just fits in, a platelet is a dot, and of a white cell you see the inside.
+# The obvious way is to take each box and scale it to 32×32 pixels. But then a platelet is
+# *enlarged* until it fills the picture, and a white cell, five times as wide, is *shrunk* until it
+# fits. Their size is gone, and size is how you tell them apart. Worse, the box came from a person
+# who knew the answer. Nobody draws boxes on the next photograph.
+#
+# So we cut the same 96×96 square around the centre of every box, and average each 3×3 pixels into
+# one. A red cell just fits. A platelet is a dot. Of a white cell you see the inside.
 
-# %% tags=["thumbnail"]
+# %% tags=["thumbnail"] jupyter={"source_hidden": true}
 if train is not None:
     rng = np.random.default_rng(3)
     lines = [train.images[rng.choice(np.flatnonzero(train.labels == k), 8)] for k in range(3)]
@@ -116,8 +119,9 @@ if train is not None:
 # %% [markdown]
 # ## Predict, then run
 #
-# How many cells are there of each kind? **Suppose a program calls every cell a red one. How often
-# is it right? And one that knows red and white cells perfectly, but has never heard of platelets?**
+# How many cells are there of each kind? **Suppose a program calls every cell red. How often is it
+# right? And a program that knows red and white cells perfectly, but has never heard of
+# platelets?**
 
 # %% jupyter={"outputs_hidden": true}
 counts = np.array(kept["counts"]["test"])
@@ -133,35 +137,36 @@ assert round(100 * counts[:2].sum() / counts.sum()) == 93
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Accuracy asks all cells alike, and 85 in 100 of them are red. So it is, nearly, the accuracy on
-# red cells.
+# Accuracy counts every cell alike, and 85 in 100 are red. So accuracy is little more than the
+# accuracy on red cells. The second program is the one from the brochure.
 #
 # </details>
 #
-# Two questions about each class say more. With $M_{ij}$, the number of cells of class
-# $i$ that were called $j$:
+# Ask about each class instead. Let $M_{ij}$ be the number of cells of class $i$ that were called
+# $j$. This table is the **confusion matrix**. It answers two questions:
 #
 # $$\text{recall}_k = \frac{M_{kk}}{\sum_j M_{kj}} \qquad\qquad
 #   \text{precision}_k = \frac{M_{kk}}{\sum_i M_{ik}}$$
 #
-# **Recall**: of the platelets that are there, how many were found? **Precision**: of those that
-# were called platelets, how many are? The table $M$ is the **confusion matrix**: what is there in
-# its rows, what was said in its columns.
+# **Recall**: of the platelets that are there, how many were found? **Precision**: of the cells
+# that were called platelets, how many are?
 #
-# ## What the gradient hears
+# ## Why the network ignores a rare class
 #
-# Why would a network neglect a class? Take one that sees nothing: three logits, the same for every
-# image. The gradient of cross-entropy is $p - q$ (chapter 5), where $q$ is 1 at the label. Summed
-# over the training images, class $k$ pulls its own logit up once for each of its $n_k$ cells, and
-# all $N$ cells pull it down by $p_k$:
+# Take a network that sees nothing: it has three logits, the same for every image. The gradient of
+# cross-entropy is $p - q$ (chapter 5), where $q$ is 1 at the label. Sum it over the training
+# images. Class $k$ pulls its logit up once for each of its $n_k$ cells, and all $N$ cells together
+# push it down by $p_k$ each:
 #
 # $$\frac{\partial L}{\partial z_k} = \frac{N p_k - n_k}{N}$$
 #
-# It comes to rest at $p_k = n_k / N$. A network that has not learned anything yet says "85 % red"
-# of every cell, and answers red. To get a platelet right it has to overcome that first.
+# The pull stops at $p_k = n_k / N$. So before a network has learned anything about cells, it has
+# learned to say "85 % red" to each of them. It has to overcome that to get its first platelet
+# right.
 #
-# **Class weights** multiply the loss of each image, and so its gradient, by a number $w_k$ of its
-# class. With $w_k = N / (K n_k)$ all classes pull equally: the *balanced* weights.
+# **Class weights** change the balance. They multiply the loss of each image, and so its gradient,
+# by a number $w_k$ for its class. With the *balanced* weights $w_k = N / (K n_k)$, all classes
+# pull equally hard.
 
 # %%
 n = np.array(kept["counts"]["train"])
@@ -187,24 +192,23 @@ assert np.allclose(pull(alike, None), alike - frequencies)  # (N p - n) / N
 assert np.allclose(pull(frequencies, None), 0) and np.allclose(pull(alike, balanced), 0)
 
 # %% [markdown]
-# A positive gradient pushes a logit down. Without weights, the two rare classes go down from 1/3
-# until they are at their frequencies. With weights, 1/3 is where they rest. A single platelet then
-# counts as much as eleven red cells. That is all that a class weight does.
+# A positive gradient pushes a logit down. Without weights, the two rare classes sink from 1/3 to
+# their frequencies. With weights, they stay at 1/3: one platelet now counts as much as eleven red
+# cells. That is all a class weight does.
 #
 # ## Predict, then run, again
 #
-# Now train. A FractalNet of four blocks and two columns, on the cells of 24 photographs only: 272
-# red cells, 24 white ones, 24 platelets. Five seeds without weights, and five with them. **Will the
-# weights find more platelets? And what will they do to the accuracy?**
+# Now we train. First on few cells, those of 24 photographs: a FractalNet of four blocks and two
+# columns, five seeds without weights and five with them. **Will the weights find more platelets?
+# What will they do to the accuracy?**
 #
 # A cell has no up and no left, so each training image is turned and mirrored into one of eight
-# positions, and moved by up to two pixels. The official test photographs are put aside. Of the
-# others a fifth is held out, *whole photographs*, since the cells of one share its light and its
-# stain. On such photographs the window was chosen. The rest of the recipe is the library's default,
-# or what two cores can do in a minute.
+# positions and shifted by up to two pixels. The official test photographs are set aside. Of the
+# others, a fifth is held out for validation, *whole photographs* at a time, because the cells of
+# one photograph share its light.
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def turned(images, rng):
     """Each image in one of its eight positions, moved by up to two pixels."""
     position = rng.integers(8, size=len(images))
@@ -258,21 +262,21 @@ if train is not None:
     few_answers = answers_of(few_rows)
     few = {label: platelets(p) for label, p in few_answers.items()}
 
-figure, axes = plt.subplots(1, 2, figsize=(5.0, 2.2), sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.2), sharey=True)
 for axis, name in zip(axes, ("no weights", "weights")):
     for seed, numbers in enumerate(few[name]):
         axis.plot(range(3), 100 * np.array(numbers), "o-", lw=1, label=f"seed {seed}")
     axis.set_xticks(range(3), ["accuracy", "recall of\nplatelets", "precision of\nplatelets"])
     axis.set_title(f"24 photographs, {name}")
 axes[0].set_ylabel("%")
-axes[0].legend(fontsize=7, loc="lower left")
+figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right center")
 plt.show()
 for name in ("no weights", "weights"):
     accuracy, recall, precision = 100 * np.mean(few[name], axis=0)
     print(f"{name:11} accuracy {accuracy:.1f} %", end="   ")
     print(f"platelets: recall {recall:.1f} %, precision {precision:.1f} %")
 
-# %%
+# %% jupyter={"source_hidden": true}
 alone = np.array(few["no weights"])
 accuracies, recalls, _ = alone.T
 weighed = np.mean(few["weights"], axis=0)
@@ -284,23 +288,24 @@ expect(np.std(few["weights"], axis=0)[1] > 1.5 * recalls.std(), "weights make se
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# There it is, the network of the title: without weights every seed is right on more than 90 cells
-# of 100, and the worst misses three platelets of four. With weights the recall is higher on
-# average. But look at the spread! One network finds nearly every platelet, and calls red cells
-# platelets by the hundred; another one finds next to none. Each of 24 platelets now speaks as
-# loudly as eleven red cells, and what a few say loudly is noise. Precision and accuracy fall.
+# Here is the network from the title. Without weights, every seed is right about more than 90 cells
+# in 100, and the worst misses three platelets in four. With weights, recall is higher on average.
+# But look at the spread! One network finds nearly every platelet and calls red cells platelets by
+# the hundred. Another finds next to none. Each of 24 platelets now shouts as loudly as eleven red
+# cells, and what so few shout is mostly noise. Precision and accuracy fall.
 #
-# **Weights move the line between the classes. They do not teach a network what a platelet looks
-# like.** And where the line should be is a choice between two kinds of mistake, a missed platelet
-# or a false one. No mathematics makes it for you.
+# **Weights move the line between the classes. They do not teach the network what a platelet looks
+# like.** Where the line should be is a choice between two mistakes, missing a platelet or
+# inventing one. Mathematics cannot make that choice for you.
 #
 # </details>
 #
 # ## Train on all of them
 #
-# Now all the photographs that are not held out, ten times as many. Four kinds of network, three
-# seeds each: the FractalNet, a plain network and a ResNet of the same depth, made wider until they
-# have as many parameters within 1 %, all without weights; and the FractalNet with them.
+# Now we use all photographs that are not held out, ten times as many cells. We train four kinds of
+# network with three seeds each: the FractalNet, a plain network and a ResNet of the same depth,
+# widened until their parameters agree within 1 %, all without weights. The fourth is the
+# FractalNet with weights.
 
 # %%
 rows = kept["rows"]
@@ -314,27 +319,25 @@ for label, some in applications.by_network(rows).items():
     held = [round(100 * row["history"][-1]["held_out"], 1) for row in some]
     print(f"{label:20} {' '.join(map(str, held))} %")
 
-# %%
+# %% jupyter={"source_hidden": true}
 plt.figure(figsize=(3.9, 2.1))
 applications.curves(rows)
 plt.ylim(90, 100.5)
 plt.show()
 
 # %% [markdown]
-# With enough examples the problem has gone away, nearly by itself, and the held-out photographs
-# prefer the network *without* weights. That is why the others were trained without. More examples
-# do what weights cannot.
+# With enough examples the problem has almost gone, and the held-out photographs prefer the network
+# *without* weights. More examples do what weights cannot.
 #
-# Now let us ask each class by itself, and say how sure the numbers are. There are two kinds of
-# chance here. The **seed**: another one gives another network. And the **photographs**: another 72
-# would give other numbers, and there are only 69 platelets on them. The second kind cannot be
-# trained away. To measure it we pretend: draw 72 photographs out of the 72, some twice, some not at
-# all, measure again, and do that 1,000 times. This is the **bootstrap**. We draw photographs and
-# not cells, because the cells of one photograph fail together: one blurred photograph is one
-# accident, not twelve.
+# How sure are these numbers? Chance enters twice. Another **seed** gives another network. And
+# another 72 **photographs** would give other numbers: ours show only 69 platelets. More training
+# cannot remove that second kind of chance, but you can measure it. Draw 72 photographs out of the
+# 72, some twice, some not at all. Measure again. Repeat 1,000 times. This is the **bootstrap**. We
+# draw photographs, not cells, because the cells of one photograph fail together: one blurred
+# photograph is one accident, not twelve.
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def sums(values):
     """The sums of `values` (N, …) in 1,000 test parts of photographs drawn again: (1000, …)."""
     names, group = np.unique(test.groups, return_inverse=True)
@@ -421,31 +424,29 @@ found_by = [row["recall"][2] for row in rows if row["network"] == "FractalNet"]
 expect(np.mean(found_by) < 0.95, "the mean recall of platelets is below 95 %")
 
 # %% [markdown]
-# The target that we had set ourselves was a recall of 95 % for white cells and for platelets, as
-# the median of three seeds. The FractalNet reaches it, barely: the mean of the three is below. (To
-# be honest about the order: the networks with weights were tested first, and missed it by one
-# platelet. The held-out photographs had preferred the others before that.) One platelet is 1.4
-# points, and the error bars are wider than the distance to the target. Nobody who reads "recall
-# 95.7 %" would guess that. So write the ± beside it.
+# Before training we had set a target: a recall of 95 % for white cells and for platelets, as the
+# median of three seeds. The FractalNet just reaches it, while the mean of its three seeds does
+# not. One platelet is 1.4 points, and the error bars are wider than the distance to the target.
+# You would not guess that from "recall 95.7 %". So write the ± beside it.
 #
-# ## Who is taken for whom
+# ## Which cells are confused
 
-# %%
+# %% jupyter={"source_hidden": true}
 tf.plot.plot_confusion(np.array(found["FractalNet"]["confusion"]), classes)
 
 # %% [markdown]
-# Most mistakes are between red cells and platelets. Hardly ever is a white cell taken for anything
-# else: it is large and violet. A platelet is a dot beside red cells, or on top of one.
+# Most mistakes are between red cells and platelets. A white cell is hardly ever taken for anything
+# else: it is large and violet. A platelet is a dot beside a red cell, or on top of one.
 #
 # ## Does it know when it does not know?
 #
-# A doctor can live with "I am not sure". For that the probabilities have to keep their word: of the
-# answers that are given with 90 %, nine in ten should be right. That is **calibration**. We sort
-# the answers by the probability of the class that was said, into five bins, and see how many are
-# right:
+# A doctor can work with "I am not sure", if the probabilities mean what they say: of the answers
+# given with 90 %, nine in ten should be right. That is **calibration**. Sort the answers by the
+# probability of the class that was chosen, into five bins, and count how many in each bin are
+# right. A calibrated network lies on the dashed line:
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def reliability(name, color, shift):
     facts = found[name]
     x, y = np.array(facts["sure"]), np.array(facts["right"])
@@ -456,16 +457,16 @@ def reliability(name, color, shift):
 
 
 SHOWN = {
-    "FractalNet": "black",
-    "24 photographs, no weights": "tab:green",
-    "24 photographs, weights": "tab:red",
-    "24 photographs, undone": "tab:orange",
+    "FractalNet": BLUE,
+    "24 photographs, no weights": GREEN,
+    "24 photographs, weights": ORANGE,
+    "24 photographs, undone": PURPLE,
 }
-plt.plot([50, 100], [50, 100], "--", color="0.6", label="keeps its word")
+plt.plot([50, 100], [50, 100], "--", color="0.6", label="calibrated")
 for shift, (name, color) in enumerate(SHOWN.items()):
     reliability(name, color, 0.3 * shift)
-plt.xlabel("it says: so sure (%)")
-plt.ylabel("right (%), ± 2 standard errors")
+plt.xlabel("it says how sure it is, %")
+plt.ylabel("right, %, ± 2 standard errors")
 plt.legend(fontsize=8)
 plt.show()
 
@@ -479,35 +480,37 @@ for name in SHOWN:
     print(f"{name}\n{line}")
 
 # %% [markdown]
-# One number for the whole curve is the **expected calibration error** (Guo et al. 2017): in each of
-# ten bins of equal width, the distance between what was promised and what came, weighted by the
-# number of answers in the bin.
+# One number for the whole curve is the **expected calibration error** (Guo et al. 2017). In each
+# of ten bins of equal width, take the distance between the promised and the actual accuracy,
+# weighted by the number of answers in the bin:
 #
 # $$\text{ECE} = \sum_b \frac{n_b}{N}\, \bigl|\, \text{right}_b - \text{sure}_b \,\bigr|$$
 #
-# It is never 0, even for a network that keeps its word exactly: of ten answers given with 95 % you
-# cannot have nine and a half right. So beside it stands what such a network would show, simulated.
+# It is never exactly 0. Of ten answers given with 95 %, you cannot have nine and a half right. So
+# beside each value stands what a perfectly calibrated network would show, by simulation:
 
 # %%
 for name in SHOWN:
     facts = found[name]
     print(f"{name:27} ECE {100 * facts['ece']:5.2f} ± {100 * facts['ece_error']:.2f} %", end="   ")
-    print(f"one that keeps its word: {100 * facts['ece_honest']:.2f} %", end="   ")
+    print(f"calibrated: {100 * facts['ece_honest']:.2f} %", end="   ")
     print("mean probability", np.round(100 * np.array(facts["mean_p"]), 1))
 print("share of the cells that are there:", np.round(100 * counts / counts.sum(), 1), "%")
 
 # %% [markdown]
-# Look at the black line first. Of the answers that the FractalNet gives with 90 to 97 %, as many
-# are right as it says, within the error, and its calibration error is that of a network that keeps
-# its word. So the answer is yes, as far as 25 answers can tell.
+# Look at the blue line first. Of the answers that the FractalNet gives with 90 to 97 %, as many
+# are right as it says, within the error, and its calibration error is that of a perfectly
+# calibrated network. So yes, it knows when it does not know, as far as 25 answers can tell.
 #
-# The red line is the price of the weights. A network that learned with them, from 24 photographs,
-# says "platelet" with 33 % on average, where 7 % are there: the weights made it believe in a world
-# with as many platelets as red cells. **Weights may help a decision. They spoil a probability.**
-# But we know exactly what they did: they multiplied the odds of class $k$ by $w_k$. So divide by
-# it, $p_k' \propto p_k / w_k$, and bring the sum back to 1. That is "undone", the orange line: the
-# mean probabilities are where they should be, and most of the calibration error is gone. The
-# network is the same, only its words have changed. (Exercise 5.)
+# The orange line shows the price of the weights. The network that learned with them, from 24
+# photographs, gives platelets a probability of 33 % on average, where 7 % are platelets: the
+# weights made it believe in a world with as many platelets as red cells. **Weights may help a
+# decision. They spoil a probability.**
+#
+# But you know exactly what they did: they multiplied the odds of class $k$ by $w_k$. So divide by
+# it, $p_k' \propto p_k / w_k$, and scale the sum back to 1. That is the line "undone". The mean
+# probabilities are where they should be and most of the calibration error is gone, without
+# touching a weight of the network (exercise 5).
 
 # %%
 tilted, undone = (found[f"24 photographs, {name}"] for name in ("weights", "undone"))
@@ -519,7 +522,7 @@ expect(
 expect(undone["ece"] < 0.5 * tilted["ece"], "dividing them out halves the calibration error")
 expect(
     abs(found["FractalNet"]["ece"] - found["FractalNet"]["ece_honest"]) < 0.003,
-    "the FractalNet keeps its word",
+    "the FractalNet is calibrated",
 )
 means = {name: 100 * np.mean(few[name], axis=0) for name in ("weights", "undone")}
 for name, (accuracy, recall, precision) in means.items():
@@ -527,16 +530,16 @@ for name, (accuracy, recall, precision) in means.items():
     print(f"platelets: recall {recall:.1f} %, precision {precision:.1f} %")
 
 # %% [markdown]
-# And the decisions? The last lines say what becomes of them: undoing the weights moves the line
-# back.
+# And the decisions? The last two lines show it: undoing the weights moves the line between the
+# classes back.
 #
 # ## The surest mistakes
 #
-# A percentage hides what kind of mistakes they are. Let us look at the cells that the network of
-# seed 0 got wrong, the surest answers first, at most six, as the photograph has them, with their
-# surroundings: 160×160 pixels, of which the network saw the 96×96 in the frame.
+# A percentage hides what the mistakes look like. So look at them: here are the cells that the
+# network of seed 0 got wrong, the surest first, with their surroundings. The network saw only the
+# frame.
 
-# %%
+# %% jupyter={"source_hidden": true}
 if train is not None:
     p = answers["FractalNet"][0]
     said, sure = p.argmax(axis=1), p.max(axis=1)
@@ -561,31 +564,29 @@ if train is not None:
 print("wrong with all three seeds:", found["FractalNet"]["wrong_by_all"])
 
 # %% [markdown]
-# The first one is said to be a platelet, and it is a white cell: the network is sure, it is
-# *right*, and the label is wrong. In another one a platelet lies on a red cell, so that both names
-# are true. One is a white cell of which the square shows only the pale, granular inside; here the
-# network is wrong. What is left are faint dots, at the edge of a photograph or between cells.
-# **Look at the surest mistakes before you trust a percentage**: some of the "errors" are in the
-# data, and no network can be better than its labels.
+# The label of the first one says platelet, and the network says white cell. Look closely: the
+# network is *right*, and the label is wrong. In another, a platelet lies on a red cell, and both
+# names are true. Most of the rest are faint dots. **Look at the surest mistakes before you trust a
+# percentage.** Some "errors" are in the data, and no network can beat its labels.
 #
-# ## What this must not be used for
+# ## What you must not use this for
 #
-# Nothing of what you have seen is a medical device, and no number here says that it could be one.
+# Nothing here is a medical device, and no number on this page says that it could become one.
 #
-# - **364 photographs, from one laboratory, as it looks.** Another one has another microscope, and
-#   another violet. Nobody has measured what happens there; expect that it breaks.
-# - **Whose blood it is, nobody knows.** The files name no patients. If two photographs show the
-#   same blood, one may be for training and the other for testing, and all our numbers are too good.
-# - **A person chose the squares.** The network is shown the middle of a cell that somebody found.
-#   It never has to find one, never sees an empty square, dirt, or two cells as one. In a photograph
-#   it would.
-# - **Labels of nobody in particular.** Boxes are missing, some are doubled, one name at least is
-#   wrong, and nobody says who drew them. No haematologist has checked an answer of this network.
+# - **364 photographs, seemingly from one laboratory.** Another has another microscope and another
+#   violet. Expect the network to break there.
+# - **Nobody knows whose blood it is.** The files name no patients. If two photographs show the
+#   same blood, one may be for training and the other for testing, and all our numbers are too
+#   good.
+# - **A person chose the squares.** The network only sees the middle of a cell that somebody has
+#   found. It never sees an empty square or dirt.
+# - **Nobody vouches for the labels.** Some boxes are missing, some are doubled, at least one name
+#   is wrong.
 # - **69 platelets.** A recall of 97 % on them may be 93 % or 100 % on the next.
-# - **No count, no diagnosis.** Which cells there are is the easy question. Whether they are ill is
-#   another one, and for that there is not one example here.
+# - **No count and no diagnosis.** Which cells there are is the easy question. Whether they are ill
+#   is another, and for that we have no example.
 #
-# ## What the article's promise amounts to here
+# ## Does the article's promise hold here?
 
 # %%
 print(f"{'median of three seeds':24}{'accuracy':>10}" + "".join(f"{k:>12}" for k in classes))
@@ -609,31 +610,34 @@ expect(
 )
 
 # %% [markdown]
-# "Applications: medical imaging", says the article. A FractalNet does tell these cells apart. So do
-# the plain network and the ResNet of the same cost, and after ten epochs they find two platelets of
-# 69 more than it does, which is within the error of the photographs. What decided whether platelets
-# were found was not the architecture. It was how many examples there were, what we cut out, and
+# "Applications: medical imaging", says the article. A FractalNet does tell these cells apart. So
+# do the plain network and the ResNet of the same size, and after ten epochs they find two
+# platelets of 69 more than it does, which is within the error of the photographs. The architecture
+# did not decide whether platelets were found. The number of examples did, and what we cut out, and
 # what we asked at the end.
 #
-# You now own four questions for any number of a classifier: *of each class? ± what, over which
-# unit? does it keep its word? what do the surest mistakes look like?*
+# ## What you now own
+#
+# You own four questions for any number that a classifier brings you. *What is it for each class?
+# Plus or minus what, over which unit? Do its probabilities mean what they say? What do its surest
+# mistakes look like?*
 #
 # ## Now read the source
 #
-# [`data/bccd.py`](../tinyfractal/data/bccd.py) turns a stranger's photographs and XML into cells.
-# Read what `load_bccd` promises, then `_right`, which decides about each box, and `square_of`.
+# [`data/bccd.py`](../tinyfractal/data/bccd.py) turns photographs and XML into cells. Read what
+# `load_bccd` promises, then `_right`, which decides about each box, and `square_of`.
 # [`draw/confusion.py`](../tinyfractal/draw/confusion.py) counts the table in one line of
 # `confusion_matrix`. In [`ops/loss.py`](../tinyfractal/ops/loss.py) look for `weight`: it
-# multiplies `q`, and so the gradient. [`train/preflight.py`](../tinyfractal/train/preflight.py) has
-# `scaled`, which says why the loss of a batch is divided by its number of images, and not by its
-# weights.
+# multiplies `q`, and so the gradient. [`train/preflight.py`](../tinyfractal/train/preflight.py)
+# has `scaled`, which explains why the loss of a batch is divided by its number of images and not
+# by its weights.
 #
 # ## Exercises
 #
 # Fill in each cell in the place of `...` and run it. Solutions: `solutions/13_blood_cells.py`.
 #
-# **1. Recall and precision.** From a confusion matrix $(K, K)$, rows for what is there, return the
-# recall and the precision of each class, two arrays $(K,)$.
+# **1. Recall and precision.** From a confusion matrix $(K, K)$, with the true classes in its rows,
+# return the recall and the precision of each class, two arrays $(K,)$.
 
 
 # %%
@@ -643,8 +647,8 @@ def recall_precision(matrix): ...
 check_recall_precision(recall_precision)
 
 # %% [markdown]
-# **2. Balanced weights.** From labels $(N,)$ return one weight for each of `classes` classes: all
-# classes pull equally, and a cell counts 1 on average.
+# **2. Balanced weights.** From labels $(N,)$ return one weight for each of `classes` classes, so
+# that all classes pull equally and a cell counts 1 on average.
 
 
 # %%
@@ -654,9 +658,9 @@ def balanced_weights(labels, classes): ...
 check_balanced_weights(balanced_weights)
 
 # %% [markdown]
-# **3. Does it keep its word?** `sure` $(N,)$ has the probability of each answer, `right` $(N,)$
-# whether it was right. Return the expected calibration error with `bins` bins of equal width from 0
-# to 1, each without its left edge and with its right one.
+# **3. Expected calibration error.** `sure` $(N,)$ holds the probability of each answer, `right`
+# $(N,)$ whether it was right. Return the expected calibration error with `bins` bins of equal
+# width from 0 to 1, each without its left edge and with its right one.
 
 
 # %%
@@ -666,9 +670,9 @@ def expected_calibration_error(sure, right, bins): ...
 check_expected_calibration_error(expected_calibration_error)
 
 # %% [markdown]
-# **4. Photographs, not cells.** `right` $(N,)$ says which cells were right, `groups` $(N,)$ on
-# which photograph each is. Return the standard error of the accuracy, by drawing photographs with
-# the generator `rng`, 1,000 times.
+# **4. Photographs, not cells.** `right` $(N,)$ says which cells were right, `groups` $(N,)$ which
+# photograph each is on. Return the standard error of the accuracy: draw photographs with the
+# generator `rng`, 1,000 times.
 
 
 # %%
@@ -678,8 +682,8 @@ def error_by_group(right, groups, rng): ...
 check_error_by_group(error_by_group)
 
 # %% [markdown]
-# **5. Undo the weights.** Take the class weights $(K,)$ out of probabilities $(N, K)$ of a network
-# that was trained with them.
+# **5. Undo the weights.** A network was trained with class weights $(K,)$. Take them out of its
+# probabilities $(N, K)$.
 
 
 # %%

@@ -11,16 +11,17 @@
 # %% [markdown]
 # # 14. How does a network hear?
 #
-# *50 minutes. Afterwards you can read [`data/sound.py`](../tinyfractal/data/sound.py),
+# *45 minutes. Afterwards you can read [`data/sound.py`](../tinyfractal/data/sound.py),
 # [`data/fsdd.py`](../tinyfractal/data/fsdd.py) and the second half of
 # [`data/augment.py`](../tinyfractal/data/augment.py).*
 #
-# Say "seven". For half a second the air at your ear swings back and forth, and that is all a
-# computer gets: 4,000 numbers. Say it again, and hardly one of them is the same. Yet a network
-# that looks for strokes in pictures can tell it from "nine", once the word *is* a picture. You
-# will make that picture yourself, in five small steps. Then a FractalNet learns to read it, and we
-# ask the question that decides whether it is of any use: does it understand *you*, or only those
-# it knows?
+# Say "seven". For half a second the air swings back and forth at your ear, and a computer gets
+# 4,000 numbers. Say it again, and hardly one of them is the same. How can a network know that it
+# was the same word?
+#
+# It looks at a picture. In this chapter you draw that picture yourself, in five small steps, and a
+# FractalNet learns to read it. Then comes the question that decides whether it is any use: does it
+# understand *you*, or only the people it has heard before?
 
 # %%
 import io
@@ -43,7 +44,7 @@ from exercises.spoken_digits import (
     check_loudness_at,
     check_mel_corners,
 )
-from figures import use_style
+from figures import BLUE, GREEN, ORANGE, use_style
 
 use_style()
 plt.rcParams["image.interpolation"] = "nearest"  # pixels as they are
@@ -51,10 +52,10 @@ plt.rcParams["image.interpolation"] = "nearest"  # pixels as they are
 # %% [markdown]
 # ## A word is a curve
 #
-# To see what happens we need a word of which we know everything, so we build one. A voice is a
-# *buzz* from the throat, a tone and all its multiples, and a *mouth* that lets some of them
-# through better than others. Where it does, there is a **formant**. Moving the tongue moves the
-# formants, and that is what turns "ee" into "ah". A hiss makes the "s" of our "ee-ah-s":
+# We need a word of which we know everything, so we build one. A voice has two parts. The throat
+# *buzzes*: one tone and all its multiples. The mouth lets some of these tones through better than
+# others, and where it does, there is a **formant**. Move your tongue and the formants move: that
+# turns "ee" into "ah". We add a hiss, and the word is "ee-ah-s":
 
 # %%
 RATE = 8000  # numbers a second, as on the telephone
@@ -78,30 +79,33 @@ def our_word():
 
 
 word = our_word()
+zoom = slice(1600, 1800)
+
+# %% jupyter={"source_hidden": true}
 figure, (whole, part) = plt.subplots(1, 2, figsize=(6.8, 2.2), width_ratios=(2, 1))
 time = np.arange(len(word)) / RATE
 whole.plot(time, word, lw=0.4)
-zoom = slice(1600, 1800)
-whole.axvspan(time[1600], time[1800], color="tab:orange", alpha=0.5)
+whole.axvspan(time[1600], time[1800], color=ORANGE, alpha=0.5)
 whole.set(xlabel="seconds", ylabel="air pressure", title=f"{len(word):,} numbers")
-part.plot(1000 * time[zoom], word[zoom], "tab:orange", lw=1.2)
+part.plot(1000 * time[zoom], word[zoom], color=ORANGE, lw=1.2)
 part.set(xlabel="milliseconds", title="25 ms of it")
 plt.show()
 
 # %% [markdown]
-# From afar you see *when* it is loud, not *what* is said. Close up there is a pattern that comes
-# again and again: the buzz. What is said must be in the shape of the pattern.
+# From afar you see *when* it is loud, not *what* is said. Close up, a pattern repeats: the buzz.
+# What is said must be in the shape of that pattern.
 #
-# ## Step 1: a window
+# ## Step 1: cut out a window
 #
-# The sounds of a word change, and within 25 thousandths of a second they hardly do. So we cut out
-# so many numbers at a time. A hard cut would make a click at each end. The **Hann window** $h$
-# fades in and out instead:
+# The sounds of a word change, but hardly within 25 milliseconds. So we cut out that much at a
+# time. A hard cut would click at both ends. The **Hann window** $h$ fades in and out instead:
 
 # %%
 width = 200  # 25 ms
 hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(width) / width)
 piece = hann * word[zoom]
+
+# %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(1, 3, figsize=(6.8, 1.7), sharey=True)
 for axis, curve, title in zip(axes, (word[zoom], hann, piece), ("cut out", "× window", "= piece")):
     axis.plot(curve, lw=1.2)
@@ -109,11 +113,10 @@ for axis, curve, title in zip(axes, (word[zoom], hann, piece), ("cut out", "× w
 plt.show()
 
 # %% [markdown]
-# ## Step 2: multiply with a wave
+# ## Step 2: multiply by a wave
 #
-# How much of 480 Hz is in the piece? Multiply it with a wave of 480 Hz and add up. Where the piece
-# swings along with the wave, most products are positive and the sum is large. Where it does not,
-# they cancel:
+# How much of 480 Hz is in the piece? Multiply it by a wave of 480 Hz and add up. If the piece
+# swings along with the wave, most products are positive and the sum is large. If not, they cancel:
 
 # %%
 t = np.arange(width) / RATE
@@ -123,7 +126,7 @@ for axis, hertz in zip(axes, (480, 1280)):
     angle = 2 * np.pi * hertz * t
     shift = np.angle(np.sum(piece * np.exp(1j * angle)))  # let the wave begin where it fits best
     product = piece * np.cos(angle - shift)
-    axis.fill_between(1000 * t, product, color="tab:green", alpha=0.6, lw=0)
+    axis.fill_between(1000 * t, product, color=GREEN, alpha=0.6, lw=0)
     axis.plot(1000 * t, piece, "0.6", lw=0.8)
     sums.append(product.sum())
     axis.set(title=f"times {hertz} Hz: sum {sums[-1]:.1f}", xlabel="milliseconds")
@@ -131,19 +134,22 @@ plt.show()
 assert abs(sums[0]) > 5 * abs(sums[1])
 
 # %% [markdown]
-# "Begin where it fits best" needs no search. A cosine and a sine together, $\cos - i \sin =
-# e^{-2\pi i f t}$, find the loudness whatever the beginning. One product for each frequency, and
-# that is the **Fourier transform** of the piece, divided by the sum of the window:
+# Each wave here starts where it fits best. You need not search for that place: a cosine and a sine
+# together, $\cos - i \sin = e^{-2\pi i f t}$, find the loudness wherever the wave starts. One such
+# product for each frequency is the **Fourier transform** of the piece (here divided by the sum of
+# the window):
 #
 # $$\hat x[f] = \frac{1}{\sum_t h[t]} \sum_t h[t]\, x[t]\, e^{-2\pi i f t}$$
 #
-# All frequencies at once are a matrix product, the matrix of waves times the piece:
+# All frequencies at once are one matrix product, the matrix of waves times the piece:
 
 # %%
 frequencies = np.arange(width // 2 + 1) * RATE / width  # 0, 40, 80, … 4000 Hz
 waves = np.exp(-2j * np.pi * np.outer(frequencies, t))  # (101, 200), one wave a row
 spectrum = waves @ piece / hann.sum()  # (101,)
 assert np.allclose(spectrum, np.fft.rfft(piece) / hann.sum())  # the same, quicker
+
+# %% jupyter={"source_hidden": true}
 plt.figure(figsize=(6.8, 2.0))
 plt.plot(frequencies, abs(spectrum), lw=1.2)
 plt.xlabel("frequency, Hz")
@@ -151,16 +157,16 @@ plt.ylabel("how much of it")
 plt.show()
 
 # %% [markdown]
-# The peaks stand side by side like the teeth of a comb, about 120 Hz apart: that is the buzz, and
-# says who speaks and how high. Some teeth are long and most are short: those are the formants, and
-# they say *what*. (`np.fft.rfft` is the fast Fourier transform. It gives the same numbers with
+# The peaks stand side by side like the teeth of a comb, about 120 Hz apart. That is the buzz, and
+# it tells you who speaks. Some teeth are long and most are short. Those are the formants, and they
+# tell you *what* is said. (`np.fft.rfft`, the fast Fourier transform, gives the same numbers with
 # fewer multiplications.)
 #
 # ## Step 3: slide it along
 #
-# A window every 10 ms, each multiplied with the same waves. You have met this. Small kernels that
-# slide over the data with a stride, the same everywhere, one output channel for each kernel: it is
-# a **convolution**, and we can let the library's own do it:
+# Take a window every 10 ms, and multiply each by the same waves. You know this already: small
+# kernels slide over the data with a stride, the same everywhere, one output channel per kernel. It
+# is a **convolution**, so the library can do it:
 
 # %%
 hop = 80  # 10 ms
@@ -176,10 +182,9 @@ assert power[:, :47].max() > 100 * power[:, 52:].max()  # the buzz, and the hiss
 
 # %% [markdown]
 # So the first layer of many networks that hear is a convolution whose weights nobody trained: they
-# are waves. All later layers look at what comes out of it, with frequency and time in place of
-# height and width.
+# are waves. Left, the power that comes out. Right, its logarithm:
 
-# %%
+# %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(1, 2, figsize=(6.8, 2.4))
 for axis, picture, title in (
     (axes[0], power, "power"),
@@ -192,25 +197,27 @@ axes[0].set_ylabel("frequency, Hz")
 plt.show()
 
 # %% [markdown]
-# ## Step 4: the logarithm
+# ## Step 4: take the logarithm
 #
-# To the left is what the formula says, and nearly everything is black: the strongest tone of the
-# buzz has a hundred times the power of anything in the hiss. Yet you would hear the hiss plainly,
-# because the ear hears *ratios*. So we take the logarithm, in **decibels**: 10 dB more is ten
-# times the power, 20 dB a hundred times. To the right, suddenly, is the word. The two bright bands
-# that move towards each other are the tongue on its way from "ee" to "ah".
+# On the left, nearly everything is black. The strongest tone of the buzz has a hundred times the
+# power of anything in the hiss. Yet you would hear the hiss clearly, because the ear hears
+# *ratios*. The logarithm turns ratios into differences. In **decibels**, ten times the power is 10
+# dB more. On the right, suddenly, there is the word. The two bright bands that move towards each
+# other are the tongue on its way from "ee" to "ah".
 #
-# ## Step 5: the ear's ruler
+# ## Step 5: measure frequency as the ear does
 #
-# It hears ratios of frequencies, too. From 100 to 200 Hz is as large a step as from 3,000 to
-# 3,500. On the **mel scale** equal steps sound equal: $m(f) = 2595 \log_{10}(1 + f / 700)$. We lay
-# triangles on it, equally far apart, and take the mean power under each one. 101 frequencies
-# become 32 bands, fine below and coarse above. The teeth of the comb melt together, the formants
-# stay. That is just what we want: less of *who*, more of *what*.
+# The ear hears ratios of frequencies too: from 100 to 200 Hz sounds as large a step as from 3,000
+# to 3,500. On the **mel scale** equal steps sound equal: $m(f) = 2595 \log_{10}(1 + f / 700)$. Lay
+# triangles on it, equally far apart, and take the mean power under each. 101 frequencies become 32
+# bands, fine below and coarse above. The teeth of the comb melt together and the formants stay.
+# That is what we want: less of *who*, more of *what*.
 
 # %%
 mel = tf.data.sound.mel_bands(RATE, width, 32, 60, 4000)  # (101 frequencies, 32 bands)
 log_mel = 10 * np.log10(np.maximum(mel.T @ power, 1e-15))  # (32, 70)
+
+# %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(1, 2, figsize=(6.8, 2.4))
 axes[0].plot(frequencies, mel[:, ::4] / mel[:, ::4].max(axis=0), lw=1)
 axes[0].set(title="every fourth triangle", xlabel="frequency, Hz", yticks=[])
@@ -222,14 +229,14 @@ axes[1].grid(False)
 plt.show()
 
 # %% [markdown]
-# ## Ten lines
+# ## The library does the same
 #
-# `tf.data.spectrogram` is these five steps and nothing else, with more careful edges.
-# `tf.data.decode_sound` makes of a WAV file the picture that a network sees: always one second,
-# with silence around a shorter word; the loudest spot is 255 and what is 80 dB below it is 0, so
-# that it does not matter how near you stand to the microphone.
+# `tf.data.spectrogram` is these five steps, with more careful edges. `tf.data.decode_sound` turns
+# a WAV file into the picture that a network sees. It is always one second, with silence around a
+# shorter word. Its loudest spot is 255, and 80 dB less is 0, so your distance from the microphone
+# does not matter.
 
-# %%
+# %% jupyter={"source_hidden": true}
 library = tf.data.spectrogram(word, RATE, bands=32, window=0.025, hop=0.010)
 heard = log_mel > -90
 assert library.shape == log_mel.shape and np.abs(library - log_mel)[heard].max() < 0.1
@@ -238,7 +245,7 @@ assert library.shape == log_mel.shape and np.abs(library - log_mel)[heard].max()
 # ## Six people
 #
 # The **Free Spoken Digit Dataset** has 3,000 recordings: six people said each digit 50 times (Z.
-# Jackson and contributors, CC BY-SA 4.0). `groups` of the data set says who spoke.
+# Jackson and contributors, CC BY-SA 4.0). The data set's `groups` say who spoke.
 
 # %%
 train, test = load("fsdd")
@@ -257,11 +264,11 @@ if train is not None:
     assert len(train) == 2700 and len(test) == 300 and len(names) == 6
 
 # %% [markdown]
-# Each picture is 24 mel bands high and 24 frames wide, over exactly one second. Look down a
-# column, then along a row. What is more alike: two people who say the same word, or two words by
-# the same person? Measure it. The **correlation** of two pictures is 1 where they are bright in
-# the same places. And the simplest reader of all needs no training: find the most similar picture
-# that you have, and say what it is.
+# Each picture has 24 mel bands and 24 frames, over exactly one second. Look down a column, then
+# along a row. Which are more alike: two people saying the same word, or one person saying two
+# words? Measure it with the **correlation** of two pictures, 1 where they are bright in the same
+# places. Measure also the simplest reader of all: find the most similar picture that you have, and
+# answer with its digit.
 
 
 # %%
@@ -297,16 +304,16 @@ assert abs(persons - words) < 0.02
 assert alikeness["nearest of anybody's"] > 0.9 and alikeness["nearest of other people's"] < 0.7
 
 # %% [markdown]
-# Two people who say the same word are no more alike than two words by one person: a picture of a
-# voice shows *who* as loudly as *what*. Looking up the most similar picture works well as long as
-# the same person's may be looked up, and badly otherwise. Keep the last two numbers in mind.
+# Two people saying the same word are no more alike than one person saying two words. A picture of
+# a voice shows *who* as loudly as *what*. Looking up the most similar picture works well if you
+# may look up the same person, and badly if not. Keep the last two numbers in mind.
 #
 # ## Three networks
 #
-# The official test part is recordings 0 to 4 of everybody: *new recordings of known voices*. We
-# train on the other 45, but for a tenth, which is held out to watch the training. The FractalNet
-# has two columns. The plain network and the ResNet are as deep as its longest path, and wider, so
-# that all three have as many weights:
+# The official test set has recordings 0 to 4 of everybody: *new recordings of known voices*. We
+# train on the others, except for a tenth, which we hold out for validation. The FractalNet has two
+# columns. The plain network and the ResNet are as deep as its longest path, and wider, so that all
+# three have the same number of weights:
 
 # %%
 recipe = Recipe(data="fsdd", columns=2, channels=(12, 24, 48), epochs=10, batch_size=32, shift=0)
@@ -328,24 +335,22 @@ medians = {
 }
 expect(min(medians.values()) >= 0.98, "all three are right 98 times in 100")
 
-# %%
+# %% jupyter={"source_hidden": true}
 curves(rows)
 plt.ylim(bottom=60)
 plt.show()
 
 # %% [markdown]
-# All three read new recordings of known voices with hardly a mistake: of 300, the plain network
-# and the ResNet get one or two wrong, the FractalNet three or four. One recording is a third of a
-# point, so that is a difference of two recordings, and on the held-out ones (the curves) there is
-# none. The columns of the FractalNet can be used alone, and even the shallow one, three
-# convolutions in all, understands 98 of 100. For these six people the digits are solved.
+# All three read new recordings of known voices with hardly a mistake. Of 300, the plain network
+# and the ResNet get one or two wrong, the FractalNet three or four: a difference of two
+# recordings, and on the held-out ones (the curves) there is none. Even the shallow column alone,
+# three convolutions, understands 98 in 100. For these six people, the digits are solved.
 #
 # ## Predict, then run
 #
-# Nobody says "seven" to a network that has heard them say it 45 times before. So we do it again:
-# train on five people and test on the sixth, of whom it has heard nothing, for each of the six,
-# with three seeds. The network is the same, the number of recordings nearly so. **Of 100 digits
-# that a stranger says, how many will it get right?**
+# But nobody says "seven" to a network that has heard them say it 45 times before. So we train on
+# five people and test on the sixth, of whom the network has heard nothing. We do that for each of
+# the six, with three seeds. **Of 100 digits that a stranger says, how many will it get right?**
 
 
 # %% jupyter={"outputs_hidden": true}
@@ -393,15 +398,11 @@ expect(set(hardest) == {"george", "nicolas"}, "george and nicolas are the hardes
 for of, values in means.items():
     print(f"{of} voices: {spread(values)[0]:.1f} ± {spread(values)[1]:.1f} % (over six speakers)")
 
-# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
+# %% jupyter={"source_hidden": true, "outputs_hidden": true} tags=["thumbnail"]
 plt.figure(figsize=(6.4, 3.2))
 for k, name in enumerate(unknown):
-    plt.plot(
-        [k] * 3, known[name], "o", color="tab:blue", alpha=0.6, label="" if k else "known voices"
-    )
-    plt.plot(
-        [k] * 3, unknown[name], "D", color="tab:red", alpha=0.7, label="" if k else "a stranger"
-    )
+    plt.plot([k] * 3, known[name], "o", color=BLUE, alpha=0.6, label="" if k else "known voices")
+    plt.plot([k] * 3, unknown[name], "D", color=ORANGE, alpha=0.7, label="" if k else "a stranger")
 plt.xticks(range(6), list(unknown))
 plt.xlabel("the speaker left out")
 plt.ylabel("right answers, %")
@@ -412,35 +413,33 @@ plt.show()
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# New recordings of the five: 98 or 99 of 100. The sixth person: 85, and who it is decides whether
-# it is 75 or 92. Both numbers are honest, and they come from the *same* networks. They answer
-# different questions: how well does it understand the people that it learned from, and how well
-# whoever comes along? The second is what "speech recognition" promises.
+# New recordings of the five: 98 or 99 in 100. The sixth person: 85 on average, and between 75 and
+# 92 depending on who it is. Both numbers are honest, and both come from the *same* networks. They
+# answer different questions. How well does it understand the people it learned from? And how well
+# does it understand anyone else? "Speech recognition" promises the second.
 #
-# Why do they differ? A picture of a voice shows who as loudly as what, as we have measured, and a
-# new recording of george has 45 others of george to be alike to. A stranger has none. Still, 85 is
-# far from the 59 of the most similar picture: the network has learned something of the word
-# itself.
+# Why do they differ? A picture of a voice shows who as loudly as what. A new recording of george
+# has 45 others of george to resemble. A stranger has none. Still, 85 is far above the 59 of the
+# most similar picture: the network has learned something about the word itself.
 #
 # </details>
 #
-# Who is understood worst? By the data set's own list, all six are men; jackson and theo speak as
-# in the USA, lucas and yweweler with a German accent, nicolas with a French one and george with a
-# Greek one. The two whose accent nobody shares come last. Six people prove nothing, but that is
-# what one would look at first.
+# Who is understood worst? According to the data set, jackson and theo speak American English,
+# lucas and yweweler have a German accent, nicolas a French one and george a Greek one; all six are
+# men. The two whose accent nobody shares come last. Six people prove nothing, but this is the
+# first thing to look into.
 #
-# And mind the error bars. For one person, seeds differ by some three points; people differ by
-# fifteen. The uncertainty is not in the training, it is in having six people. Three seeds on the
-# official split would never have told.
+# Mind the error bars. For one person, seeds differ by about three points; people differ by
+# fifteen. The uncertainty is not in the training. It is in having only six people. Three seeds on
+# the official split would never have shown you that.
 #
-# ## Other voices, made up
+# ## Invent other voices
 #
-# We cannot invite more people. But we can change the pictures of those we have. A word may come a
-# little sooner or later, and a passing car may drown a part of it: `shift_time` and `mask_time`. A
-# smaller mouth has higher formants, all by about the same factor, which on the mel scale is about
-# the same step: `shift_bands` makes another person of the same recording. `mask_bands` takes some
-# bands away, so that the network does not rely on any of them. (The masks are SpecAugment, D. Park
-# et al. 2019.)
+# We cannot invite more people, but we can change the pictures of those we have. `shift_time` moves
+# a word a little, and `mask_time` drowns a part of it, as a passing car does. A smaller mouth has
+# higher formants, all by about the same factor, and on the mel scale that is the same step:
+# `shift_bands` makes another person of a recording. `mask_bands` removes a few bands, so that the
+# network does not rely on any of them. (The masks are SpecAugment, D. Park et al. 2019.)
 
 
 # %%
@@ -465,6 +464,7 @@ def picture_of(samples, shape):
     return tf.data.decode_sound(stream.getvalue(), shape)
 
 
+# %% jupyter={"source_hidden": true}
 one = picture_of(word, (24, 24, 1)) if train is None else train.images[0]
 several = in_time_and_pitch(np.repeat(one[np.newaxis], 6, axis=0), np.random.default_rng(5))
 figure, axes = plt.subplots(1, 7, figsize=(6.8, 1.3))
@@ -474,10 +474,9 @@ for axis, picture, title in zip(axes, [one, *several], ["as it is"] + [""] * 6):
 plt.show()
 
 # %% [markdown]
-# Does it help, and which? If we tried both on the sixth speaker and kept the better one, the sixth
-# would be a stranger no more. So we choose among *the five*: leave out two people, train on the
-# four others, and let each of the two decide for the other. For george we take what was best for
-# jackson in a network that has heard neither.
+# Does it help, and which of them? If we tried both on the sixth speaker and kept the better one,
+# the sixth would be a stranger no more. So we decide among *the five*: leave out two people, train
+# on the four others, and let each of the two decide for the other.
 
 # %%
 CANDIDATES = {"bare": None, "time and pitch": in_time_and_pitch, "time": in_time}
@@ -513,14 +512,12 @@ gain_of = {
 expect(gain_of["time"] > 0 > gain_of["time and pitch"], "time helps among the five, pitch does not")
 
 # %% [markdown]
-# That is not what one would have guessed. Changes in *time* seem to help a little. Changes in
-# *pitch*, which seemed to be just what is missing, make it worse. Count: two of 24 bands move a
-# formant from 500 Hz to 688, which is the way from a man to a child, and further than from one
-# vowel to the next. The idea may be good, but its step was too large. (And ten epochs may be too
-# few for so much variety. Both would be choices to make on the five, too.) Each speaker's row was
-# decided by another person, so in one row we take something else than in the others.
+# Did you expect that? Changes in *time* seem to help a little. Changes in *pitch*, which seemed to
+# be exactly what is missing, make it worse. Do the arithmetic: two of 24 bands move a formant from
+# 500 Hz to 688, which is the way from a man to a child, and further than from one vowel to the
+# next. The step was too large.
 #
-# Now the sixth speaker, once more (one seed, and beside it the bare one of the same seed):
+# Now the sixth speaker once more (one seed, beside the bare network of the same seed):
 
 # %%
 if train is not None:
@@ -542,29 +539,30 @@ expect(spread(gains)[0] < 2 * spread(gains)[1], "no gain that one could be sure 
 
 # %% [markdown]
 # It does not help. What gained two points with four people to learn from loses three with five,
-# and the error bars say that neither is certain: six people, one seed, and people differ by
-# fifteen points. Had we tried on the sixth speaker and reported the better of the two, we would
-# have had a better number and known less. The honest answer: *these* changes of the pictures do
-# not stand in for a new person. More people would.
+# and the error bars say that neither is certain. If we had tried on the sixth speaker and reported
+# the better of the two, we would have a better number and know less. *These* changes of the
+# pictures do not stand in for a new person. More people would.
 #
-# ## What you own now
-#
-# You can turn any sound into a picture, and you know each step of it. `python -m tinyfractal train
-# --data FOLDER`, with a folder of WAV files for each word, learns the words of your family, and
-# this chapter says what to hold out before you believe the accuracy: a person.
+# ## What the article promises
 #
 # The article promises *speech recognition*. What we have is ten words, spoken one at a time, with
-# the silence cut off, by six men. For these six 99 of 100 are understood, for a seventh at the
-# door perhaps 85. Writing down what somebody says is another matter: words without gaps between
-# them, tens of thousands of them, in a noisy room, by anybody; it takes thousands of voices, and a
-# model that knows which word can follow which. And the fractal is not what does it: a plain
-# network of the same size was as good.
+# the silence cut off, by six men. Of those six the network understands 99 in 100 recordings, of a
+# seventh at the door perhaps 85. Writing down what somebody says is another matter. It takes words
+# without gaps, tens of thousands of them, thousands of voices, and a model that knows which word
+# can follow which. The fractal is not what makes it work: a plain network of the same size was as
+# good.
+#
+# ## What you now own
+#
+# You can turn any sound into a picture, and you know why each of the five steps is there. `python
+# -m tinyfractal train --data FOLDER`, with a folder of WAV files for each word, learns the words
+# of your family. And you know what to hold out before you believe the accuracy: a person.
 #
 # ## Now read the source
 #
 # [`data/sound.py`](../tinyfractal/data/sound.py) is this chapter: `spectrogram` has your five
-# steps in ten lines, `mel_bands` the triangles. `decode_sound` says what becomes of a word that is
-# too long or too short, and `read_wav` takes a file apart that may be anything: note how many
+# steps in ten lines, `mel_bands` the triangles. `decode_sound` decides what becomes of a word that
+# is too long or too short. `read_wav` takes apart a file that may be anything: note how many
 # sentences it has for what can be wrong. [`data/augment.py`](../tinyfractal/data/augment.py) has
 # `shift_time`, `shift_bands`, `mask_time` and `mask_bands`.
 # [`data/fsdd.py`](../tinyfractal/data/fsdd.py) knows who spoke, and `_check_parts` refuses a
@@ -576,8 +574,8 @@ expect(spread(gains)[0] < 2 * spread(gains)[1], "no gain that one could be sure 
 # None of them needs the recordings.
 #
 # **1. One tone.** `samples` $(T,)$ is a mixture of tones $a \sin(2\pi f t + \varphi)$, taken
-# `rate` times a second. Return $a$ for the frequency `hertz`, whatever $\varphi$ is. (It makes a
-# whole number of turns.)
+# `rate` times a second. Return $a$ for the frequency `hertz`, whatever $\varphi$ is. (The tone
+# makes a whole number of turns.)
 
 
 # %%
@@ -598,8 +596,8 @@ def mel_corners(low, high, bands): ...
 check_mel_corners(mel_corners)
 
 # %% [markdown]
-# **3. Brightness.** Make a picture of an array of powers: the loudest is 255, 80 dB less is 0,
-# what is below that is 0 too, and decibels are evenly spaced between. Silence, all zeros, is
+# **3. Brightness.** Make a picture of an array of powers. The loudest is 255, 80 dB less is 0,
+# whatever is below that is 0 too, and decibels are evenly spaced between. Silence, all zeros, is
 # black. The numbers may stay floats.
 
 
@@ -611,8 +609,8 @@ check_brightness(brightness)
 
 # %% [markdown]
 # **4. Leave one out.** `speakers` $(N,)$ says who spoke each recording. Return a list of pairs
-# `(learn, test)` of positions, one pair for each speaker: what they said is for testing, all else
-# for learning.
+# `(learn, test)` of positions, one pair for each speaker: what that speaker said is for testing,
+# everything else for learning.
 
 
 # %%

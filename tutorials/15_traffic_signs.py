@@ -11,17 +11,18 @@
 # %% [markdown]
 # # 15. Has the network seen this sign before?
 #
-# *45 minutes. Afterwards you can read [`data/gtsrb.py`](../tinyfractal/data/gtsrb.py),
+# *40 minutes. Afterwards you can read [`data/gtsrb.py`](../tinyfractal/data/gtsrb.py),
 # [`data/augment.py`](../tinyfractal/data/augment.py) and `split` in
 # [`data/dataset.py`](../tinyfractal/data/dataset.py).*
 #
-# A car drives up to a stop sign, and its camera takes thirty pictures. Put some of them aside,
-# train on the others, and your network looks brilliant: it has met every sign of the exam before.
+# A car drives up to a stop sign, and its camera takes thirty pictures. Put a few of them aside,
+# train on the others, test on the few, and your network looks brilliant. It has met every sign of
+# the exam before.
 #
-# "Autonomous vehicles" is the last of the article's applications. We take the part of it that a
-# small network can do, telling 43 kinds of German traffic signs apart, and ask how one knows that
-# it can: on which pictures to test, what a column has time for while the car drives on, and what
-# the network says of signs in the dark, far away, turned or in bad weather.
+# "Autonomous vehicles" is the last of the article's applications. We take the part that a small
+# network can do, telling 43 kinds of German traffic signs apart, and ask how you can know that it
+# can: which pictures to test on, which column has time to answer while the car drives on, and what
+# the network makes of signs in the dark, far away, turned or noisy.
 
 # %%
 import hashlib
@@ -47,7 +48,7 @@ from exercises.traffic_signs import (
     check_together,
     check_track_error,
 )
-from figures import use_style
+from figures import BLUE, ORANGE, PURPLE, use_style
 
 use_style()
 plt.rcParams["image.interpolation"] = "nearest"  # each pixel as a square
@@ -56,14 +57,14 @@ plt.rcParams["image.interpolation"] = "nearest"  # each pixel as a square
 # ## The data
 #
 # The *German Traffic Sign Recognition Benchmark* (Stallkamp, Schlipsing, Salmen & Igel 2012) was
-# cut out of ten hours of video, taken on German roads: 39,209 pictures to train with and 12,630 to
-# test with, free for research and teaching. `data.download("gtsrb")` fetches them (365 MB). For
-# this chapter a part is enough, three frames of each sign and every third test image.
+# cut from ten hours of video on German roads. It is free for research and teaching, and
+# `data.download("gtsrb")` fetches it (365 MB). This chapter uses a part of it: three frames of
+# each training sign and every third test image.
 #
-# The first run with the data trains fifteen networks, which takes about an hour and a quarter. Each
-# is kept, and the next run only reads them. Without the data you see what was recorded here.
+# The first run with the data trains fifteen networks, which takes about an hour and a quarter.
+# Later runs only read them. Without the data, you see what we recorded.
 
-# %%
+# %% jupyter={"source_hidden": true}
 try:
     train, test = tf.data.load_gtsrb(applications.data_folder(), size=24)
     here = True
@@ -88,7 +89,7 @@ if here:
     print(f"a class has {counts.min()} to {counts.max()} training images")
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def clearest(label):
     """The picture of this class with the most contrast in its middle."""
     return max(train.images[train.labels == label], key=lambda image: image[6:18, 6:18].std())
@@ -103,9 +104,9 @@ if here:
 
 # %% [markdown]
 # A **track** is one sign at one roadside, seen thirty times while the car comes nearer. Here are
-# three tracks; we use frames 4, 14 and 24 of each:
+# three tracks with the frames that we use, 4, 14 and 24:
 
-# %%
+# %% jupyter={"source_hidden": true}
 if here:
     names = np.unique(train.groups)
     print(f"{len(train)} training images, but only {len(names)} signs")
@@ -122,11 +123,10 @@ if here:
 # %% [markdown]
 # ## Two things before the network
 #
-# **The same light for all.** Some of the pictures are almost black, others almost white: the mean
-# of the darkest hundredth is below 13 of 255, that of the brightest above 210. What a sign says
-# does not depend on it. So each picture is moved to mean 128 and standard deviation 50, all its
-# pixels alike. (Your eye does something of the kind when you enter a tunnel.) That is done to
-# every picture, of the test too, and uses nothing but the picture itself.
+# **The same light for all.** Some pictures are almost black, others almost white. What a sign says
+# does not depend on that. So we move each picture to mean 128 and standard deviation 50, the test
+# pictures too, and use nothing but the picture itself. Your eye does something similar when you
+# drive into a tunnel.
 
 
 # %%
@@ -144,9 +144,9 @@ def in_same_light(data):
 
 
 # %% [markdown]
-# **Augmentation.** `data.warp` turns, scales and moves a training picture a little, a new way each
-# epoch, as the road does. Not the mirror: it would turn *keep right* into *keep left* under the old
-# label, and a 50 into nothing that stands at any road.
+# **Augmentation.** `data.warp` turns, scales and moves each training picture a little, in a new
+# way each epoch, as the road does. We do not mirror: that would turn *keep right* into *keep left*
+# under the old label.
 
 
 # %%
@@ -154,6 +154,7 @@ def augment(images, rng):
     return tf.data.warp(images, rng, degrees=10, scale=0.15, pixels=2)
 
 
+# %% jupyter={"source_hidden": true}
 if here:
     stop = np.flatnonzero(train.labels == 14)[[2, 5]]
     darkest = np.argsort(train.images.mean(axis=(1, 2, 3)))[[20, 60]]
@@ -171,13 +172,13 @@ if here:
 # %% [markdown]
 # ## Predict, then run
 #
-# A fifth of the training pictures is held out, to see during the work how good a network is. There
-# are two ways. **Frames**: any fifth of the pictures. **Tracks**: all pictures of a fifth of the
-# signs, which `split` does where a dataset has `groups`. The network, the recipe and the number of
-# pictures are the same. **Which way will show the higher accuracy, and by how many points? And
-# which of the two will the test pictures agree with, which come from other signs altogether?**
+# We hold out a fifth of the training pictures for validation. There are two ways. **Frames**: any
+# fifth of the pictures. **Tracks**: all pictures of a fifth of the signs, which is what `split`
+# does if a data set has `groups`. Network, recipe and number of pictures are the same. **Which way
+# will show the higher accuracy, and by how many points? Which of the two will agree with the test
+# pictures, which show other signs altogether?**
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 if here:
     lit, exam = in_same_light(train), in_same_light(test)
     learn, held_out = lit.split(0.2)
@@ -193,8 +194,8 @@ if here:
     assert known > 0.9
 
 # %% [markdown]
-# We ask a plain network, three seeds each way. All networks of this chapter are trained by one
-# recipe, chosen on held-out tracks; the test pictures were not looked at until it was fixed.
+# We train a plain network, three seeds each way. All networks of this chapter use one recipe,
+# chosen on held-out tracks. We did not look at the test pictures until it was fixed.
 
 # %%
 recipe = Recipe(
@@ -230,15 +231,15 @@ else:
     rows, by_frames = facts["rows"], facts["by_frames"]
     print(f"recorded {facts['date']} on {facts['machine']}")
 
-# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
+# %% jupyter={"source_hidden": true, "outputs_hidden": true} tags=["thumbnail"]
 shown, truth = {}, {}
 ways = {"frames held out": by_frames, "tracks held out": applications.by_network(rows)["plain"]}
 for place, (way, some) in enumerate(ways.items()):
     shown[way] = 100 * np.array([row["history"][-1]["held_out"] for row in some])
     truth[way] = 100 * np.array([row["accuracy"] for row in some])
     for values, side, color, label in (
-        (shown[way], -0.12, "tab:orange", "on what was held out"),
-        (truth[way], 0.12, "tab:blue", "on the test pictures"),
+        (shown[way], -0.12, ORANGE, "on what was held out"),
+        (truth[way], 0.12, BLUE, "on the test pictures"),
     ):
         mean, error = applications.spread(values)
         plt.plot(np.full(len(values), place + side), values, "o", color=color, alpha=0.4, ms=5)
@@ -260,35 +261,34 @@ expect(
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Tracks are right, or nearly. By frames the network promises one mistake in thirty, and on new
-# signs it makes twice as many. What the frames have measured is how well it knows *the signs that
-# it learned from*, seen a second earlier or later. On the road it will meet others.
+# Tracks are right, or nearly. By frames, the network promises one mistake in thirty, and on new
+# signs it makes twice as many. The frames measure how well it knows *the signs it learned from*, a
+# second earlier or later. On the road it will meet others.
 #
 # </details>
 #
-# When something of the exam is known in training, that is called **leakage**. It does not make the
-# network worse: on the test pictures both ways are about equal. It spoils your judgement, and
-# whatever you choose by it; you would keep training for the sake of pictures that are known by
-# heart. Twins hide everywhere: several pictures of one patient, sentences of one speaker,
-# yesterday's price and today's. So ask of any score: *what does the exam share with the lessons?*
+# When training already knows a part of the exam, that is **leakage**. It does not make the network
+# worse: on the test pictures both ways are about equal. It spoils your judgement, and every choice
+# that you base on it. Twins hide everywhere: several pictures of one patient, sentences of one
+# speaker, yesterday's price and today's. So ask of any score: *what does the exam share with the
+# lessons?*
 #
-# Half a point is left between the held-out tracks and the test. It may be chance: 261 signs are
-# held out, not 783 pictures, and a sign with mud on it is wrong on all its pictures (exercise 3).
-# And the network was chosen on those very tracks, by epochs, size and learning rate. That is
-# leakage too, a small one.
+# Half a point is left between the held-out tracks and the test. It may be chance: what we hold out
+# is 261 signs rather than 783 pictures, and a muddy sign is wrong in all its pictures (exercise
+# 3). And we chose epochs, size and learning rate on those very tracks. That is leakage too, a
+# small one.
 #
-# ## Three networks of the same cost
+# ## Three networks of the same size
 #
-# The plain network, a ResNet and a FractalNet of two columns, with 290,000 weights each to within
-# 1 %: the plain one and the ResNet are made wider for that. The FractalNet learns with drop-path,
-# more gently than the paper (0.05 instead of 0.15, and one column alone for a tenth of the pictures
-# instead of half of them): with the paper's numbers it had not come far in so few epochs. It still
-# learns more slowly than the others, and gets 30 epochs where they get 15.
+# The plain network and the ResNet are widened until they have as many weights as the FractalNet of
+# two columns, within 1 %. The FractalNet learns with a gentler drop-path than the paper's, because
+# with the paper's numbers it did not get far in so few epochs. It still learns more slowly, and
+# gets 30 epochs where the others get 15.
 
 # %%
 print(applications.table(rows))
 
-# %%
+# %% jupyter={"source_hidden": true}
 plt.figure(figsize=(5, 2.8))
 applications.curves(rows)
 plt.ylim(60, 100)
@@ -296,14 +296,13 @@ plt.show()
 
 # %% [markdown]
 # All three are within two points of each other. The FractalNet is a little ahead, but it learned
-# for twice as long, and nobody looked for the best training of each: nothing is decided between
-# them. What sets the FractalNet apart are the two rows below its own, two more networks for
-# nothing.
+# for twice as long, and nobody searched for the best training of each: nothing is decided between
+# them. What sets the FractalNet apart are the two rows below its own, two more networks for free.
 #
 # ## Now learn from everything
 #
 # The held-out signs have done their work: network, epochs and augmentation are chosen. So a last
-# training may use them too, 1,307 signs instead of 1,046, and half as long again. **How many of its
+# training may use them too, a quarter more signs, and run half as long again. **How many of its
 # mistakes will go?**
 
 # %%
@@ -327,10 +326,9 @@ print(f"\nof its mistakes {1 - mistakes['now'] / mistakes['before']:.0%} are gon
 expect(mistakes["now"] < 0.8 * mistakes["before"], "a quarter of the mistakes is gone")
 
 # %% [markdown]
-# A quarter of them. (We had hoped for 96 %; the median of three seeds is 95.7. The seconds were
-# taken on a machine that was busy with other things.) Hold out while you
-# choose, and learn from everything when you have chosen. What you give up is the means to notice a
-# mistake in that last training. The test part says how good it is, once.
+# A quarter of them. Hold out while you choose; learn from everything once you have chosen. You
+# give up the means to notice a mistake in that last training. The test set says how good it is,
+# once.
 #
 # ## Beside people
 
@@ -347,17 +345,17 @@ expect(
 )
 
 # %% [markdown]
-# People read 98.84 % of the test pictures right, and the winner of the competition in 2011, a
-# committee of large convolutional networks by D. Cireşan, U. Meier, J. Masci and J. Schmidhuber,
-# 99.46 %. Be careful with this comparison. Ours are on every third test picture, reduced to 24×24,
-# and learned from a tenth of the 39,209 training pictures. Still, two or three points look like
-# little and are not: count mistakes, and the people make a quarter of those of our best.
+# People read 98.84 % of the test pictures correctly. The winner of the competition in 2011, a
+# committee of large convolutional networks (Cireşan, Meier, Masci & Schmidhuber), read 99.46 %. Be
+# careful with the comparison: ours are tested on every third picture, at 24×24 pixels, and learned
+# from a tenth of the training pictures. Still, three points look like little and are not. Count
+# mistakes: people make a quarter of those of our best network.
 #
 # ## While the car drives on
 #
-# A camera takes 25 pictures a second, so there are 40 milliseconds for each. Every column of a
-# FractalNet is a network of its own, with the same weights. If there are many signs to read, or a
-# slow computer, the shallow one can answer alone. **What does it cost?**
+# A camera takes 25 pictures a second, which leaves 40 milliseconds for each. Every column of a
+# FractalNet is a network of its own, with the same weights. If there are many signs to read, or
+# the computer is slow, the shallow one can answer alone. **What does that cost?**
 
 
 # %%
@@ -395,10 +393,10 @@ for name, values, (one, ten) in zip(names, accuracies, times):
     print(f"{name:14}{mean:9.2f} ± {error:.2f} %", end="")
     print(f"{one:10.1f} ms{ten:10.1f} ms{10 * 40 / ten:16.0f}")
 
-# %%
+# %% jupyter={"source_hidden": true}
 for name, values, (_, ten) in zip(names, accuracies, times):
     ms = ten / 10
-    plt.errorbar(ms, *applications.spread(values), fmt="o", capsize=4, color="tab:blue")
+    plt.errorbar(ms, *applications.spread(values), fmt="o", capsize=4, color=BLUE)
     plt.annotate(name, (ms, np.mean(values)), (8, -3), textcoords="offset points")
 plt.margins(x=0.25)
 plt.xlabel("milliseconds for one sign, of ten in a picture")
@@ -406,17 +404,17 @@ plt.ylabel("test accuracy, %")
 plt.show()
 
 # %% [markdown]
-# A picture of a street has a few signs. On the machine of this page there is time for the whole
-# network on all of them; on a tenth of it there would be time for column 0, or for fewer signs. For
-# a single sign most of the time goes into Python's calls and not into arithmetic (chapter 17), so
-# ten signs as one batch take far less than ten times as long. And a car has to *find* the signs
-# first, in pictures of a million pixels, which is more work than sorting them.
+# A picture of a street shows a few signs. The machine that made this page has time for the whole
+# network on all of them; a machine a tenth as fast would have time for column 0, or for fewer
+# signs. For a single sign, most of the time goes into Python's calls rather than arithmetic
+# (chapter 17), so ten signs in one batch take far less than ten times as long. But a car has to
+# *find* the signs first, in pictures of a million pixels, and that is more work than naming them.
 #
 # ## Dark, far, turned, noisy
 #
-# The test pictures are sharp and upright, more or less. What if they are not? Four kinds of damage,
-# each growing worse. **Which of the four does the network mind least? And when the pictures get
-# worse, does it notice, that is, does it become less sure?**
+# The test pictures are more or less sharp and upright. What if they are not? Here are four kinds
+# of damage, each getting worse. **Which one does the network mind least? And does it notice, that
+# is, does it become less sure?**
 
 
 # %%
@@ -448,6 +446,8 @@ DAMAGES = {
     "turned: up to … degrees": (turned, (0, 10, 20, 30, 45, 60)),
     "noise: standard deviation": (noisier, (0, 5, 10, 20, 40, 80)),
 }
+
+# %% jupyter={"source_hidden": true}
 if here:
     some = clearest(14)[None]
     figure, axes = plt.subplots(4, 1, figsize=(2.4, 3))
@@ -459,12 +459,11 @@ if here:
     plt.show()
 
 # %% [markdown]
-# That is what the camera takes; the network gets it in the same light for all. Now on every fourth
-# test picture, for the three FractalNets and their columns. It takes some minutes, so it is
-# measured once and kept beside the networks.
+# That is what the camera sees; the network still gets it in the same light for all. We damage
+# every fourth test picture, and ask the three FractalNets and their columns.
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def say(network, its_recipe, images):
     return applications.probabilities(network, same_light(images), its_recipe)
 
@@ -501,7 +500,7 @@ if here:
 else:
     damages = facts["damages"]
 
-# %%
+# %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(2, 2, figsize=(6, 4), sharey=True)
 for axis, (name, (_, levels)) in zip(axes.flat, DAMAGES.items()):
     right = 100 * np.array([[one["right"] for one in level] for level in damages[name]])
@@ -514,7 +513,7 @@ for axis, (name, (_, levels)) in zip(axes.flat, DAMAGES.items()):
             places, right[:, :, part].mean(axis=1), right[:, :, part].std(axis=1, ddof=1) / 3**0.5,
             label=label, capsize=2, **style,
         )  # fmt: skip
-    axis.plot(places, sure.mean(axis=1), "--", color="tab:red", label="how sure the whole is")
+    axis.plot(places, sure.mean(axis=1), "--", color=PURPLE, label="how sure the whole is")
     print(
         f"{name:27} last level: {right[-1, :, -1].mean():.0f} % right, {sure[-1].mean():.0f} % sure"
     )
@@ -527,25 +526,25 @@ axes[1, 0].set_ylabel("%")
 plt.show()
 
 # %% [markdown]
-# It minds the **dark** least: with a twentieth of the light it loses some three points. The same
-# light for all gives back what was there. Only what was rounded away is gone: with a fiftieth of
-# the light, white is the number 5, and there are six numbers left from black to white.
+# It minds the **dark** least. With a twentieth of the light it loses about three points: the same
+# light for all gives back what was there. Only what was rounded away is gone. With a fiftieth of
+# the light, white is the number 5, and six numbers are left from black to white.
 #
-# **Turned** by up to 10 degrees it loses almost nothing, for that was in the training; at 45, a
-# quarter of the answers. **Small** signs it has hardly met, and **noise** never. You read the fifth
-# picture of the noise row without effort, the network less than half of the time. A network is as
-# robust as its training was rough, and being deep does not help: the deep columns fall as far as
-# the shallow one.
+# **Turned** by up to 10 degrees, which training showed it, it loses almost nothing; at 45, a
+# quarter of the answers. **Small** signs it has hardly met, and **noise** never. You read the
+# fifth picture of the noise row without effort; the network reads fewer than half. A network is as
+# robust as its training was rough. Depth does not help: the deep columns fall as far as the
+# shallow one.
 #
-# And the red line: it becomes less sure, but far too slowly. In the worst noise it is right in one
-# case of five and two thirds sure.
+# And the dashed line: it does become less sure, but far too slowly. In the worst noise it is right
+# one time in five, and two thirds sure.
 #
 # ## Sure, and wrong
 #
-# The largest of the 43 probabilities is called the network's **confidence**. What is it worth?
+# The largest of the 43 probabilities is the network's **confidence**. What is it worth?
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def measure_confidence(rows, exam):
     """For each seed: how sure it is of each test picture, whether it is right; and of noise."""
     found = []
@@ -588,7 +587,7 @@ expect(
 )
 expect(noise > 0.5, "it is sure of noise")
 
-# %%
+# %% jupyter={"source_hidden": true}
 if here:
     one = confidence[0]
     wrong = np.flatnonzero(np.logical_not(one["right"]))
@@ -604,7 +603,7 @@ if here:
         below.set_axis_off()
     plt.show()
 
-# %%
+# %% jupyter={"source_hidden": true}
 if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this chapter
     applications.record(
         "traffic_signs", rows, by_frames=[{**row, "folder": None} for row in by_frames],
@@ -613,45 +612,48 @@ if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this cha
     )  # fmt: skip
 
 # %% [markdown]
-# On the test pictures, confidence keeps its word. Of what it is 80 to 95 % sure of, it has 87 %
-# right; of the six thousand answers above 99.9 %, all. The few wrong ones above 99 % are what such
-# a number announces: 99.7 % sure means wrong three times in a thousand. A car that reads thousands
-# of signs has to reckon with them, and a 30 that was read as a 70 is not a small mistake. (In
-# accuracy, all mistakes count the same.)
+# On the test pictures, confidence is calibrated (chapter 13). Where it is 80 to 95 % sure, it is
+# right about 87 % of the time; the answers above 99.9 % are all right. The few wrong ones above 99
+# % are what such a number announces: 99.7 % sure means wrong three times in a thousand. A car that
+# reads thousands of signs has to reckon with them, and a 30 read as a 70 is not a small mistake.
 #
-# But the word is given for pictures *like those it learned from*. In the noise above it was two
-# thirds sure and mostly wrong, and where there is nothing but noise, no sign at all, it is still
-# more than half sure of one. Softmax shares out 100 % among 43 names, and none of them is "I have
-# never seen such a thing". Confidence says how clearly a picture is more like one class than like
-# the others. It does not say that it is like any of them.
+# But this holds for pictures *like those it learned from*. In the noise above it was two thirds
+# sure and mostly wrong. Where there is nothing but noise, no sign at all, it is still more than
+# half sure of one. Softmax shares out 100 % among 43 names, and none of them is "I have never seen
+# this". Confidence says that a picture looks more like one class than like the others. It does not
+# say that it looks like any of them.
 #
-# ## What the promise amounts to
+# ## What the article promises
 #
-# You own a reader of traffic signs that is right in most of the cases on signs it has never seen,
-# an estimate of that number that you can trust, and curves that say where it stops. What the
-# article's "autonomous vehicles" promises is another thing:
+# "Autonomous vehicles" is a larger thing:
 #
-# - Here someone has already cut out the sign, and there always is one. Finding it in the picture,
-#   in the rain, behind a branch, is the harder half.
-# - There are 43 answers, and "none of these" is not among them: a sticker, an advertisement, a sign
-#   from France gets one of the 43 names, perhaps with great confidence.
-# - Reading a sign is not driving. It does not say for whom the sign stands there, who else is on
-#   the road, and what to do now.
-# - One mistake in some dozens of signs is one in every village. The pictures of one drive past a
-#   sign are thirty chances, but not thirty independent ones.
+# - Here somebody has already cut out the sign, and there always is one. Finding it in the rain,
+#   behind a branch, is the harder half.
+# - There are 43 answers, and "none of these" is not among them. A sticker, an advertisement or a
+#   sign from France gets one of the 43 names, perhaps with great confidence.
+# - Reading a sign is not driving. It does not tell you for whom the sign stands there, who else is
+#   on the road, and what to do now.
+# - One mistake in some dozens of signs is one in every village. Thirty pictures of one sign are
+#   thirty chances, but not thirty independent ones.
 #
-# FractalNet's part in it is the choice of depth: one training, several networks, from the quick one
-# to the best. On the accuracy, the table above has the last word.
+# FractalNet's part in it is the choice of depth: one training, several networks, from quick to
+# accurate.
+#
+# ## What you now own
+#
+# You own a reader of traffic signs that names most signs it has never seen. You own an estimate of
+# its accuracy that you can trust, because no sign of the exam was in the lessons. And you own the
+# curves that show where it stops, and the knowledge that it will not tell you so itself.
 #
 # ## Now read the source
 #
 # [`data/dataset.py`](../tinyfractal/data/dataset.py): `split` and `_held_out`, which rank whole
 # groups by a hash and take those that bring every class nearer to its share.
-# [`data/gtsrb.py`](../tinyfractal/data/gtsrb.py) reads archives and folders, and compares what
-# stands in the tables with what is there: a network cannot know that a picture is missing or lies
-# in the wrong folder; it learns what it is given. In
-# [`data/augment.py`](../tinyfractal/data/augment.py), `warp` asks for each pixel of the result
-# where it came from, and `_between` takes the mean of the four pixels around that place.
+# [`data/gtsrb.py`](../tinyfractal/data/gtsrb.py) reads archives and folders, and compares the
+# tables with the pictures that are there: a network cannot know that a picture is missing or lies
+# in the wrong folder. In [`data/augment.py`](../tinyfractal/data/augment.py), `warp` asks for each
+# pixel of the result where it came from, and `_between` takes the mean of the four pixels around
+# that place.
 #
 # ## Exercises
 #
@@ -680,9 +682,9 @@ def together(p): ...
 check_together(together)
 
 # %% [markdown]
-# **3. The error of an accuracy on tracks.** `right` says of each picture whether the answer was
-# right, `tracks` which track it is of. All tracks have as many pictures. Return the standard error
-# of the accuracy, when it is signs that are drawn, and not pictures.
+# **3. The error of an accuracy on tracks.** `right` says for each picture whether the answer was
+# right, `tracks` which track it is from. All tracks have the same number of pictures. Return the
+# standard error of the accuracy, with signs as the things drawn, not pictures.
 
 
 # %%
@@ -692,10 +694,10 @@ def track_error(right, tracks): ...
 check_track_error(track_error)
 
 # %% [markdown]
-# **4. As deep as the time allows.** The camera takes `rate` pictures a second, and in each there
-# are `signs` signs. Column $c$ takes `ms[c]` milliseconds for one and is right in `accuracies[c]`
-# of the cases. Return the number of the most accurate column that is done with all signs before the
-# next picture, or None.
+# **4. As deep as time allows.** The camera takes `rate` pictures a second, and each shows `signs`
+# signs. Column $c$ takes `ms[c]` milliseconds for one sign and is right in `accuracies[c]` of the
+# cases. Return the number of the most accurate column that is done with all signs before the next
+# picture, or None.
 
 
 # %%
