@@ -274,8 +274,33 @@ assert abs(slow - 1) < 1e-6 and abs(quick) < 1e-12
 #
 # </details>
 #
-# The landscape of a network is full of such places. That is one reason why networks are not trained
-# with Newton's method. The other is size: the Hessian of a million weights has a million times a
+# In a network such places are the rule. Here is a small one with 13 weights, at five random starts.
+# The eigenvalues of its Hessian are the curvatures along 13 directions.
+
+# %%
+inputs = np.random.default_rng(0).normal(size=(50, 2))
+target = np.sign(inputs[:, :1] * inputs[:, 1:])  # (50, 1): do the two have the same sign?
+
+
+def network_loss(p):
+    hidden = tf.tanh(tf.Tensor(inputs) @ p[:6].reshape(2, 3) + p[6:9])
+    output = hidden @ p[9:12].reshape(3, 1) + p[12]
+    return tf.mse_loss(output, tf.Tensor(target))
+
+
+downward = []
+for seed in range(5):
+    weights = np.random.default_rng(seed).normal(size=13)
+    _, H = gradient_and_hessian(network_loss, weights)
+    downward.append(int((np.linalg.eigvalsh(H) < 0).sum()))
+print("directions that curve downward, of 13:", downward)
+
+# %% jupyter={"source_hidden": true}
+assert min(downward) > 0
+
+# %% [markdown]
+# Along each of those directions Newton's step goes the wrong way. That is one reason why networks
+# are not trained with it. The other is size: the Hessian of a million weights has a million times a
 # million numbers. But you rarely need the whole matrix. The product of $H$ with one vector costs
 # two backward passes, and is exercise 1.
 #
@@ -480,7 +505,8 @@ assert "gradient of sqrt" in report and "tf.sqrt((v * v).sum())" in report
 # You can ask for a derivative of anything, gradients included, because a gradient is a computation
 # like any other. With second derivatives you choose the length of a step, or train a network on its
 # own slope. You know why Newton's method is quick and why it does not train networks. And when a
-# gradient would be wrong, or not a number, you know who tells you and on which line.
+# gradient would be wrong, or not a number, you know how to make the engine say so, and on which
+# line.
 #
 # ## Now read the source
 #
