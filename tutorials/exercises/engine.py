@@ -1,15 +1,17 @@
 """Checks of chapter 4."""
 
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 import tinyfractal as tf
 from tinyfractal.backend import asarray, asnumpy, xp
-from tinyfractal.engine.operators import PRIMITIVES
+from tinyfractal.engine.operators import PRIMITIVES, raw
 from tinyfractal.engine.primitive import Primitive, primitive
 from tinyfractal.engine.tensor import Tensor
-from tinyfractal.errors import GradientError, GraphError
+from tinyfractal.errors import GradientError
 
 from . import NotYet, exercise
 
@@ -23,7 +25,7 @@ def check_rule(rule: Callable) -> str:
 
     try:
         cube_root = primitive(rule)(cube_root_of_chapter_4)
-        _try_rule(cube_root)
+        _try_rules(cube_root, [-8.0, 0.5, 2.0])
     finally:
         PRIMITIVES.pop("cube_root_of_chapter_4", None)
     if len(cube_root.uses[0]) > 1:
@@ -32,13 +34,14 @@ def check_rule(rule: Callable) -> str:
             "it does not look at."
         )
     kept = "output" if 0 in cube_root.uses[0] else "input"
-    return f"First and second derivative, and it keeps only the {kept}."
+    return f"It keeps only the {kept}, and it can be differentiated itself."
 
 
-def _try_rule(cube_root: Primitive) -> None:
+def _try_rules(function: Primitive, *inputs: Any) -> None:
+    """First and second derivative against finite differences."""
     for order in (1, 2):
         try:
-            tf.gradcheck(cube_root, [-8.0, 0.5, 2.0], order=order)
+            tf.gradcheck(function, *inputs, order=order)
         except GradientError as error:
             raise NotYet(str(error)) from error
         except (AttributeError, TypeError) as error:
@@ -56,84 +59,77 @@ def _try_rule(cube_root: Primitive) -> None:
 
 
 @exercise
-def check_hvp(hvp: Callable) -> str:
-    """H v of a function whose Hessian is known in closed form."""
-    rng = np.random.default_rng(0)
-    a, x, v = rng.normal(size=(20, 30)), rng.normal(size=30), rng.normal(size=30)
-
-    def f(x: Tensor) -> Tensor:
-        return tf.sin(Tensor(a) @ x).sum() + (x * x).sum() ** 2
-
-    hessian = -a.T @ np.diag(np.sin(a @ x)) @ a + 8 * np.outer(x, x) + 4 * x @ x * np.eye(30)
-    found = asnumpy(hvp(f, asarray(x), asarray(v)))
-    if found.shape != x.shape:
-        raise NotYet(f"It has shape {found.shape}, and H v has that of v, {v.shape}.")
-    if not np.allclose(found, hessian @ v, rtol=1e-6, atol=1e-6):
-        if np.allclose(found, hessian.sum(0) * v):
-            raise NotYet("That is every row of H summed up, times v. Let v in before you sum.")
+def check_primitive(hypotenuse: Callable) -> str:
+    """√(a² + b²) as a primitive: its value, one node, and both rules, with broadcasting."""
+    if isinstance(hypotenuse, Primitive):
+        rules = len(hypotenuse.rules)
+        if rules != 2:
+            raise NotYet(f"It has {rules} gradient rule(s), and there are two arguments.")
+    a, b = asarray([[3.0], [-1.5], [0.4]]), asarray([4.0, -0.7])
+    found = asnumpy(raw(hypotenuse(a, b)))
+    if not np.allclose(found, np.hypot(asnumpy(a), asnumpy(b))):
+        raise NotYet(f"The value for a = 3, b = 4 is {found[0, 0]:g}, and should be 5.")
+    if not isinstance(hypotenuse, Primitive):
         raise NotYet(
-            f"It begins {np.round(found[:3], 3)}, and H v {np.round((hessian @ v)[:3], 3)}. "
-            "What number has H v as its gradient?"
+            "The value is right, but it is made of other primitives, which leave a node each. "
+            "Write @primitive(rule of a, rule of b) over it."
         )
-    return "Two walks, however many numbers there are, and no matrix."
+    _try_rules(hypotenuse, a, b)
+    return "The engine differentiates it, and all it knows of it is your two rules."
 
 
 @exercise
-def check_count(count_nodes: Callable) -> str:
-    """Nodes behind a Tensor: a diamond, a ladder of diamonds, and a long chain."""
-    x = Tensor(0.5, requires_grad=True)
-    s = tf.sin(x)
-    found = count_nodes(s * s + x)
-    if found != 3:
-        raise NotYet(
-            f"sin(x) · sin(x) + x, with one sine used twice, has 3 nodes (sin, mul, add), and you "
-            f"count {found}. A leaf is no node; a node with two users is still one."
-        )
+def check_held(bytes_kept: Callable) -> str:
+    """The bytes of the arrays that a graph keeps: shared ones, an input used twice, numbers."""
+    x = Tensor(np.full(1000, 0.5, np.float32), requires_grad=True)  # 4,000 bytes
     y = x
     for _ in range(12):
-        y = y + y
-    found = count_nodes(y)
-    if found != 12:
-        raise NotYet(f"12 doublings are 12 nodes. You count {found}: are some counted twice?")
-    for _ in range(20_000):
-        y = y + 1.0
-    try:
-        found = count_nodes(y)
-    except RecursionError:
-        raise NotYet(
-            "Right for small graphs. For 20,000 nodes in a row it calls itself too often."
-        ) from None
-    if found != 20_012:
-        raise NotYet(f"Of 20,012 nodes you count {found}.")
-    return "A list of what is still to be visited takes the place of the recursion."
+        y = y * tf.sin(y)  # a node with two users, and an array that two nodes keep
+    cases = [
+        ("sin(x)", tf.sin(x), 4000),
+        ("x + 1, which needs nothing", x + 1.0, 0),
+        ("exp(x), which keeps its output", tf.exp(x), 4000),
+        ("x * 0.9, which keeps a number", x * 0.9, 0),
+        ("tanh(sin(x)): the input of one, the output of the other", tf.tanh(tf.sin(x)), 8000),
+        ("sin(tanh(x)), where both keep the same array", tf.sin(tf.tanh(x)), 4000),
+        ("x * x, where both factors are the same array", x * x, 4000),
+        ("y * sin(y), 12 times", y, 24 * 4000),
+    ]
+    for name, tensor, right in cases:
+        found = int(np.asarray(asnumpy(raw(bytes_kept(tensor)))).item())
+        if found != right:
+            raise NotYet(f"Of 1,000 float32 numbers x, {name}: {right} bytes, and you say {found}.")
+    return "That is what training has to hold until backward comes."
 
 
 @exercise
-def check_noticed(changes: dict[str, Callable], refused: Iterable[str]) -> str:
-    """Which of the functions have a backward that refuses once x was changed in place."""
-    answer = {refused} if isinstance(refused, str) else set(refused)
-    if unknown := answer - set(changes):
+def check_leak(mean_loss: Callable) -> str:
+    """The mean of losses that come one by one, and whether their graphs can go meanwhile."""
+    numbers = [3.0, 1.0, 0.5, 2.0, 0.25, 0.25]
+    alive: list[int] = []
+    found = mean_loss(_losses(numbers, alive))
+    mean = np.asarray(asnumpy(raw(found)), np.float64)
+    if mean.size != 1 or not np.isclose(mean.item(), np.mean(numbers)):
+        raise NotYet(f"The mean of {numbers} is {np.mean(numbers):.4f}, and you say {found}.")
+    if isinstance(found, Tensor) and found.requires_grad:
+        raise NotYet("The mean is right, but what you return has a history: all the graphs.")
+    if max(alive) > 2:
         raise NotYet(
-            f"{', '.join(map(repr, unknown))}: these are not among the names of `changes`."
+            f"The mean is right, but up to {max(alive)} graphs were alive at once. Take the number "
+            "out of each loss before you ask for the next."
         )
-    truth = {name for name, f in changes.items() if _is_refused(f)}
-    if answer != truth:
-        missing, extra = len(truth - answer), len(answer - truth)
-        raise NotYet(
-            f"{missing} that are refused are not in your list, and {extra} in it are not refused. "
-            "Look at each rule of the arguments that need a gradient: is x among the names without "
-            "an underscore?"
-        )
-    return "You read the underscores as the engine does."
+    return "Only the number stays; each graph goes when its loss does."
 
 
-def _is_refused(f: Callable) -> bool:
-    x = Tensor(np.array([0.5, 1.5]), requires_grad=True)
-    y = f(x).sum()
-    with tf.no_grad():
-        x += 1.0
-    try:
-        y.backward()
-    except GraphError:
-        return True
-    return False
+def _losses(numbers: list[float], alive: list[int]) -> Iterator[Tensor]:
+    """One loss after another, and how many of those before it are still there when one is made."""
+    leaves: list[Any] = []  # each is held by the graph of its loss alone
+    for number in numbers:
+        yield _loss(number, leaves)
+        alive.append(sum(leaf() is not None for leaf in leaves))
+
+
+def _loss(number: float, leaves: list[Any]) -> Tensor:
+    leaf = Tensor(number, requires_grad=True)
+    leaves.append(weakref.ref(leaf))
+    return tf.sqrt(leaf * leaf)

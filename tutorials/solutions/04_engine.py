@@ -8,9 +8,11 @@
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.engine.node import Node
+from tinyfractal.backend import xp
+from tinyfractal.engine.backward import backward_order
+from tinyfractal.engine.primitive import primitive
 
-from exercises.engine import check_count, check_hvp, check_noticed, check_rule
+from exercises.engine import check_held, check_leak, check_primitive, check_rule
 
 # %% [markdown]
 # **1. A thrifty rule.** $y^3 = x$, so $3 y^2 \, dy = dx$. Written with $y$ the rule needs only the
@@ -53,100 +55,127 @@ def once_only(g, y, _x):
 assert not check_rule(once_only)
 
 # %% [markdown]
-# **2. The Hessian times a vector.** The gradient of $\mathbf g \cdot \mathbf v$, with $\mathbf v$
-# held fixed, is $\sum_i v_i \nabla g_i$. Row $i$ of $H$ is $\nabla g_i$, so this is $H^T v$, and
-# $H$ is symmetric.
+# **2. A primitive of your own.** $y^2 = a^2 + b^2$, so $y \, dy = a \, da + b \, db$. Broadcasting
+# is undone in the loop: no rule mentions it.
 
 
 # %%
-def hvp(f, x, v):
-    x = tf.Tensor(x, requires_grad=True)
-    g = tf.grad(f(x), x, create_graph=True)
-    return tf.grad((g * v).sum(), x)
+@primitive(lambda g, y, a, _b: g * a / y, lambda g, y, _a, b: g * b / y)
+def hypotenuse(a, b):
+    return xp.sqrt(a * a + b * b)
 
 
-assert check_hvp(hvp)
+assert check_primitive(hypotenuse)
 
 
-def summed_too_early(f, x, v):
-    x = tf.Tensor(x, requires_grad=True)
-    g = tf.grad(f(x), x, create_graph=True)
-    return tf.grad(g.sum(), x) * v  # the rows of H summed, and then v
+def of_small_ones(a, b):
+    return tf.sqrt(a * a + b * b)  # the right gradient, in four nodes
 
 
-assert not check_hvp(summed_too_early)
+assert not check_primitive(of_small_ones)
 
 
-def without_history(f, x, v):
-    x = tf.Tensor(x, requires_grad=True)
-    g = tf.grad(f(x), x)  # an array with no history: nothing to differentiate
-    return tf.grad((g * v).sum(), x)
+@primitive(lambda g, y, _a, b: g * b / y, lambda g, y, a, _b: g * a / y)
+def swapped(a, b):
+    return xp.sqrt(a * a + b * b)  # each argument gets the other's gradient
 
 
-assert not check_hvp(without_history)
+assert not check_primitive(swapped)
+
+
+@primitive(lambda g, y, a, _b: g * a / y)
+def one_rule(a, b):
+    return xp.sqrt(a * a + b * b)  # b is taken for a setting, and settings have no gradient
+
+
+assert not check_primitive(one_rule)
 
 # %% [markdown]
-# **3. Count.** A set of those already seen, and a list of those still to be visited.
+# **3. The bill.** `id` tells arrays apart, since two of them may hold equal numbers.
 
 
 # %%
-def count_nodes(tensor):
-    seen, waiting = {tensor.node}, [tensor.node]
-    while waiting:
-        for parent in waiting.pop().parents:
-            if isinstance(parent, Node) and parent not in seen:
-                seen.add(parent)
-                waiting.append(parent)
-    return len(seen)
+def bytes_kept(tensor):
+    arrays = {
+        id(array): getattr(array, "nbytes", 0)
+        for node in backward_order([tensor.node])
+        for array in (*node.inputs, node.output)
+    }
+    return sum(arrays.values())
 
 
-assert check_count(count_nodes)
+assert check_held(bytes_kept)
 
 
-def count_ways(tensor):
-    count, waiting = 0, [tensor.node]
-    while waiting:
-        count += 1  # once for each way that leads to the node
-        waiting += [parent for parent in waiting.pop().parents if isinstance(parent, Node)]
-    return count
+def each_time(tensor):
+    return sum(
+        getattr(array, "nbytes", 0)  # what two nodes share is paid once, and here counted twice
+        for node in backward_order([tensor.node])
+        for array in (*node.inputs, node.output)
+    )
 
 
-assert not check_count(count_ways)
+assert not check_held(each_time)
 
 
-def count_recursively(tensor):
-    seen = set()
-
-    def visit(node):
-        if isinstance(node, Node) and node not in seen:
-            seen.add(node)
-            for parent in node.parents:
-                visit(parent)  # right, until the chain is longer than Python allows
-
-    visit(tensor.node)
-    return len(seen)
+def by_equality(tensor):
+    arrays = []
+    for node in backward_order([tensor.node]):
+        for array in node.inputs:  # the outputs are forgotten
+            if hasattr(array, "nbytes") and not any(array is other for other in arrays):
+                arrays.append(array)
+    return sum(array.nbytes for array in arrays)
 
 
-assert not check_count(count_recursively)
+assert not check_held(by_equality)
 
 # %% [markdown]
-# **4. Who notices?** Those whose rule for `x` has `x` among the names without an underscore. In
-# `x * 2` and `x / 2` the rule for `x` needs only the 2. In `2 / x` it needs the output and `x`.
-# `sqrt` and `relu` look at their output.
+# **4. The leak.** A Tensor holds its node, a node its parents, and so on to the leaves. `item()`
+# returns a plain number, with nothing behind it.
+
 
 # %%
-changes = {
-    "x * 2": lambda x: x * 2,
-    "x * x": lambda x: x * x,
-    "x / 2": lambda x: x / 2,
-    "2 / x": lambda x: 2 / x,
-    "x ** 3": lambda x: x**3,
-    "sqrt": tf.sqrt,
-    "softplus": tf.softplus,
-    "relu": tf.relu,
-}
-assert check_noticed(changes, ["x * x", "2 / x", "x ** 3", "softplus"])
+def mean_loss(losses):
+    total = count = 0
+    for loss in losses:
+        total, count = total + loss.item(), count + 1
+    return total / count
 
-# relu's gradient could be written with its input; here it is written with its output.
-assert not check_noticed(changes, ["x * x", "2 / x", "x ** 3", "softplus", "relu"])
-assert not check_noticed(changes, list(changes))
+
+assert check_leak(mean_loss)
+
+
+def detached(losses):
+    numbers = [loss.detach() for loss in losses]  # as good: arrays without their history
+    return sum(numbers) / len(numbers)
+
+
+assert check_leak(detached)
+
+
+def leaking(losses):
+    total = count = 0
+    for loss in losses:
+        total, count = total + loss, count + 1  # the total has every graph behind it
+    return total / count
+
+
+assert not check_leak(leaking)
+
+
+def too_late(losses):
+    losses = list(losses)  # all graphs are there before the first number is taken out
+    return sum(loss.item() for loss in losses) / len(losses)
+
+
+assert not check_leak(too_late)
+
+
+def detached_at_the_end(losses):
+    total = count = 0
+    for loss in losses:
+        total, count = total + loss, count + 1
+    return (total / count).detach()  # no history in the end, but until then all of it
+
+
+assert not check_leak(detached_at_the_end)
