@@ -61,7 +61,7 @@ def animate(
         pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
         pictures.append(Image.fromarray(np.ascontiguousarray(pixels)))
     plt.close(figure)
-    palette = pictures[-1].quantize(colors)
+    palette = _palette(pictures, colors)
     moving = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     pause = round(1000 * seconds / frames)
     file = io.BytesIO()
@@ -76,3 +76,15 @@ def animate(
     )
     width = round(figure.get_figwidth() * 80)
     return Shown(file.getvalue(), format="png", width=width, alt=alt or None)
+
+
+def _palette(pictures: list[Any], colors: int) -> Any:
+    """The colours of the first, the middle and the last picture, with a ground that stays white."""
+    from PIL import Image
+
+    some = [np.asarray(pictures[i]) for i in (0, len(pictures) // 2, -1)]
+    palette = Image.fromarray(np.vstack(some)).quantize(colors)
+    values = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    values[values.sum(axis=1, dtype=int).argmax()] = 255
+    palette.putpalette(values.tobytes())
+    return palette
