@@ -85,6 +85,6 @@ def _palette(pictures: list[Any], colors: int) -> Any:
     some = [np.asarray(pictures[i]) for i in (0, len(pictures) // 2, -1)]
     palette = Image.fromarray(np.vstack(some)).quantize(colors)
     values = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)
-    values[values.sum(axis=1, dtype=int).argmax()] = 255
+    values[(values > 245).all(axis=1)] = 255
     palette.putpalette(values.tobytes())
     return palette
