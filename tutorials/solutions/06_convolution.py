@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Solutions of chapter 6: What does a convolution do, and what does it share?
+# # Solutions of chapter 6: How can nine weights see a whole image?
 #
 # Run it in the folder of the chapters: `python -m solutions.06_convolution`. After each solution
 # comes an answer that looks right and is not.
