@@ -157,8 +157,8 @@ print("nudging: ", jacobian(lambda x: np.sum(layer(x) ** 2), x)[0])
 assert np.allclose(g @ J, jacobian(lambda x: np.sum(layer(x) ** 2), x)[0])
 
 # %% [markdown]
-# `g @ J` is a **vector-Jacobian product**, VJP for short. It takes the place of
-# `gradient * slope`: a vector of the output's shape comes in, one of the input's shape goes out.
+# `g @ J` is a **vector-Jacobian product**, VJP for short. It takes the place of the slope: a vector
+# of the output's shape comes in, one of the input's shape goes out.
 #
 # ## Predict, then run
 #
@@ -555,7 +555,7 @@ assert judge("softmax, random g", softmax, proper, x)
 #
 # ## An engine for arrays
 #
-# Now put the rules into the engine of chapter 2, with its `order` unchanged. A `Value` had a slope
+# Now put the rules into the engine of chapter 2, with its `order` unchanged. A Value had a slope
 # for each parent, an `Array` has a rule. The walk multiplied by the slope; now it calls the rule,
 # and then undoes broadcasting.
 
