@@ -29,6 +29,11 @@ def test_returns_the_worst_difference_where_all_is_well():
     assert "backward gives" in str(worst)
 
 
+def test_an_output_of_one_number_is_differentiated_as_it_is():
+    assert tf.gradcheck(lambda x: x**3, 2.0).analytic == 12.0
+    assert tf.gradcheck(lambda x: x**3, [2.0]).numeric == pytest.approx(12.0)
+
+
 def test_wrong_rule_is_found_and_the_element_is_named(make):
     @make(lambda g, _y, x: g * 2 * x * (xp.arange(3) != 1))
     def square_but_for_one(x):

@@ -11,18 +11,15 @@
 # %% [markdown]
 # # 3. How do gradients pass through arrays?
 #
-# *45 minutes. Afterwards you can read `sum_to` in
+# *40 minutes. Afterwards you can read `sum_to` in
 # [`engine/backward.py`](../tinyfractal/engine/backward.py), and
 # [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py),
 # [`ops/reduce.py`](../tinyfractal/ops/reduce.py), [`ops/shape.py`](../tinyfractal/ops/shape.py),
 # [`ops/matmul.py`](../tinyfractal/ops/matmul.py).*
 #
-# The autograd of chapter 2 keeps a Python object for every single number. A network has millions
-# of numbers, and NumPy computes with whole arrays at once. So the nodes of the graph should be
-# arrays. Then a slope is no longer one number: each number of the output may depend on each number
-# of the input. In this chapter you see what takes the place of the slope, find the rule for each of
-# the operations that a network needs, and check every rule against finite differences. At the end
-# the engine of chapter 2 becomes an engine for arrays, by changing a few lines.
+# One tanh inside an image network has a trillion slopes: 4.4 terabytes. Backward multiplies by all
+# of them and stores none. In this chapter you see how. You find the gradient rules that a network
+# needs, and turn the engine of chapter 2 into an engine for arrays.
 
 # %%
 import itertools
@@ -31,18 +28,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyfractal as tf
-from tinyfractal.draw.sheet import ACCENT, BLUE
 
 from exercises.arrays import check_cumsum, check_normalise, check_suspect, check_weight
-from figures import use_style
+from figures import BLUE, GRAY, ORANGE, animate, use_style
 
 use_style()
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# Here is a layer on a batch of three rows, as a graph of arrays. Step backward and look at `bias`:
-# it has two numbers, and the gradient that arrives has three rows. Where do the rows go? And why
-# does `W` get a gradient of its own shape, although no single number of it appears in the graph?
+# The engine of chapter 2 keeps a Python object for every number. NumPy computes with whole arrays,
+# so let the nodes be arrays. Here is a layer on a batch of three rows. Step backward and look at
+# `bias`: it has two numbers, and the gradient that arrives has three rows. Where do they go?
 
 # %%
 rows = tf.Tensor(np.array([[1, 2, 0], [0, 1, -1], [2, 0, 1]], np.float32))
@@ -53,28 +49,9 @@ tf.explore(lambda: tf.mean(tf.tanh(rows @ W + bias) ** 2), title="A layer on thr
 # %% [markdown]
 # ## All slopes at once: the Jacobian
 #
-# Take a function from three numbers to two, a small layer of a network: `x` has shape `(3,)`, the
-# weights `W` have `(3, 2)`, the output `y` has `(2,)`.
-
-# %%
-W = rng.normal(size=(3, 2))
-x = rng.normal(size=3)
-
-
-def layer(x):
-    return np.tanh(x @ W)
-
-
-print(layer(x))
-
-# %% [markdown]
-# There are $2 \cdot 3 = 6$ slopes, one for each pair of an output and an input. Written as a matrix
-# with a row for each output and a column for each input they are called the **Jacobian**:
-#
-# $$J_{ij} = \frac{\partial y_i}{\partial x_j}$$
-#
-# We can measure it. Nudge one number of the input, and see all the outputs move: that is one
-# column. Arrays with more axes we lay out as one long row of numbers, here and in what follows.
+# Now there is a slope for each pair of an output number and an input number. To measure them, nudge
+# one input number and see which outputs move. That gives one column of a matrix. Watch it fill, for
+# a layer from `(3, 4)` to `(3, 2)`:
 
 
 # %%
@@ -89,6 +66,53 @@ def jacobian(f, x, h=1e-6):
     return np.stack(columns, axis=1)
 
 
+# %% jupyter={"source_hidden": true}
+batch, weights = rng.uniform(-0.5, 0.5, (3, 4)), rng.uniform(0.3, 1, (4, 2))
+J = jacobian(lambda x: np.tanh(x @ weights), batch)
+figure, panels = plt.subplots(1, 3, figsize=(7.2, 2.4), width_ratios=(4, 2, 9), layout="none")
+figure.subplots_adjust(left=0.03, right=0.97, bottom=0.12, top=0.86, wspace=0.2)
+
+
+def fill(frame):
+    nudged = np.arange(12) == frame
+    known = np.where(np.arange(12) <= frame, J, np.nan)
+    shown = (nudged.reshape(3, 4), J[:, frame].reshape(3, 2), known)
+    names = ("nudge a number of x", "y moves", "the Jacobian: (6, 12)")
+    for axes, array, name in zip(panels, shown, names):
+        axes.clear()
+        axes.imshow(array, cmap="Oranges", vmin=0, vmax=1.2, aspect="auto")
+        axes.set(xticks=[], yticks=[])
+        rows, columns = array.shape
+        for i in range(1, rows):
+            axes.axhline(i - 0.5, color=GRAY, lw=0.5)
+        for i in range(1, columns):
+            axes.axvline(i - 0.5, color=GRAY, lw=0.5)
+        axes.spines[["top", "right"]].set_visible(True)
+        axes.grid(False)
+        axes.set_title(name)
+    panels[2].set(xlabel="numbers of x", ylabel="numbers of y")
+
+
+assert np.count_nonzero(J.round(6)) == 12 * 2  # each number of x moves its own row of y
+animate(figure, fill, 12, 9, "Nudging the twelve numbers of x fills the Jacobian column by column.")
+
+# %% [markdown]
+# This is the **Jacobian**. It has a row for each output number and a column for each input number;
+# arrays are laid out as one long row of numbers.
+#
+# $$J_{ij} = \frac{\partial y_i}{\partial x_j}$$
+#
+# Here is a smaller one to calculate with:
+
+# %%
+W = rng.normal(size=(3, 2))
+x = rng.normal(size=3)
+
+
+def layer(x):
+    return np.tanh(x @ W)
+
+
 J = jacobian(layer, x)
 print(J.shape)
 print(J.round(3))
@@ -96,13 +120,32 @@ print(J.round(3))
 # %% [markdown]
 # ## The chain rule for arrays
 #
-# Learning needs one number to make smaller, the loss $L$. Say $L = y_1^2 + y_2^2$. Walking back
-# from $L$ we arrive at `y` with a gradient `g`, of the shape of `y`: how fast $L$ changes with each
-# of its numbers. Here $g = 2y$. What is the gradient of `x`?
-#
-# A nudge of $x_j$ moves every $y_i$ by $J_{ij}$ times as much, and each $y_i$ moves $L$ by $g_i$
-# times as much. There are several ways from $x_j$ to $L$, one through each $y_i$, and where ways
-# meet, gradients add (chapter 2):
+# Learning needs one number to make smaller, the loss. Say $L = y_1^2 + y_2^2$. The walk arrives at
+# `y` with a gradient `g` of the same shape, here $g = 2y$. What is the gradient of `x`? Follow the
+# paths from $x_1$ to $L$:
+
+# %% jupyter={"source_hidden": true}
+_, axes = plt.subplots(figsize=(6.4, 2.5))
+spots = {"x₁": (0, 2), "x₂": (0, 1), "x₃": (0, 0), "y₁": (2, 1.6), "y₂": (2, 0.4), "L": (4, 1)}
+edges = [(a, b) for a in ("x₁", "x₂", "x₃") for b in ("y₁", "y₂")] + [("y₁", "L"), ("y₂", "L")]
+words = {("x₁", "y₁"): "J₁₁", ("x₁", "y₂"): "J₂₁", ("y₁", "L"): "g₁", ("y₂", "L"): "g₂"}
+for a, b in edges:
+    (x0, y0), (x1, y1) = spots[a], spots[b]
+    color, width = (ORANGE, 2.2) if (a, b) in words else ("#D5DADF", 1)
+    axes.plot((x0, x1), (y0, y1), color=color, lw=width, zorder=0)
+    where = (0.55 * x0 + 0.45 * x1, 0.55 * y0 + 0.45 * y1)
+    paper = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"}
+    if (a, b) in words:
+        axes.text(*where, words[a, b], color=ORANGE, ha="center", va="center", bbox=paper)
+for name, spot in spots.items():
+    box = {"boxstyle": "round", "fc": "white", "ec": BLUE}
+    axes.text(*spot, name, ha="center", va="center", bbox=box)
+axes.set(xlim=(-0.3, 4.3), ylim=(-0.4, 2.4), title="Two paths from x₁ to L: g₁ J₁₁ + g₂ J₂₁")
+axes.axis("off")
+plt.show()
+
+# %% [markdown]
+# Along a path factors multiply, and where paths meet gradients add (chapter 2):
 #
 # $$\frac{\partial L}{\partial x_j} = \sum_i g_i J_{ij} \qquad \text{in code: } \texttt{g @ J}$$
 
@@ -114,16 +157,13 @@ print("nudging: ", jacobian(lambda x: np.sum(layer(x) ** 2), x)[0])
 assert np.allclose(g @ J, jacobian(lambda x: np.sum(layer(x) ** 2), x)[0])
 
 # %% [markdown]
-# `g @ J` is a **vector-Jacobian product**, VJP for short. It takes the place of
-# `gradient * slope`. A vector comes in, of the output's shape, and a vector goes out, of the
-# input's shape.
+# `g @ J` is a **vector-Jacobian product**, VJP for short. It takes the place of the slope: a vector
+# of the output's shape comes in, one of the input's shape goes out.
 #
 # ## Predict, then run
 #
-# What do Jacobians look like? Below are those of eight functions of an array `x` of shape `(3, 4)`,
-# so each picture has 12 columns. White is 0, and the bluer the larger. Before you run it, try to
-# say for three of them where the coloured squares will be: the **exponential** of each number, the
-# **sum** of all numbers, and the **transpose**.
+# Below are the Jacobians of eight functions of an array `x` of shape `(3, 4)`. Where do you expect
+# coloured squares: for the **exponential**, the **sum** of all numbers, the **transpose**?
 
 # %%
 x = rng.uniform(-1.0, 0.2, size=(3, 4))
@@ -139,7 +179,7 @@ gallery = {
     "x @ W": lambda x: x @ W,
 }
 
-# %% jupyter={"outputs_hidden": true} tags=["thumbnail"]
+# %% tags=["thumbnail"] jupyter={"source_hidden": true, "outputs_hidden": true}
 _, panels = plt.subplots(2, 4, figsize=(7.6, 3.9), sharex=True)
 for axes, (name, f) in zip(panels.flat, gallery.items()):
     J = jacobian(f, x)
@@ -149,24 +189,22 @@ for axes, (name, f) in zip(panels.flat, gallery.items()):
     axes.spines[["top", "right"]].set_visible(True)
 for axes in panels[1]:
     axes.set_xlabel("numbers of x")
-for axes in panels[:, 0]:
-    axes.set_ylabel("numbers of y")
+panels[0, 0].set_ylabel("numbers of y")
 plt.show()
 
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Most of it is white. What looks at each number by itself has a diagonal. What only moves or picks
-# numbers has a single 1 in each row. A sum has ones where a number is counted. What there is to
-# know is *where* the entries are and how large, and one can say that without writing down the
-# zeros.
+# Most squares are white. A function that treats each number separately has a diagonal Jacobian. One
+# that moves or picks numbers has a single 1 in each row. A sum has ones where a number is counted.
+# You can say where the entries are, and how large, without the zeros.
 #
 # </details>
 #
 # ## Nobody builds it
 #
-# An ordinary array inside an image network: 64 images of 32 × 32 places with 16 numbers each. The
-# Jacobian of its tanh:
+# An ordinary array inside a network: 64 images of 32 × 32 places with 16 numbers each. The Jacobian
+# of its tanh:
 
 # %%
 numbers = 64 * 32 * 32 * 16
@@ -177,10 +215,9 @@ print(f"as float32: {4 * numbers**2 / 1e12:.1f} terabytes, all but one in {1 / s
 assert 4 * numbers**2 > 4e12 and 1 / share > 1e6
 
 # %% [markdown]
-# But we never wanted $J$. We want `g @ J`, and for a diagonal $J$ that is `g` times the diagonal,
-# number by number. So each operation gets a **gradient rule**: a function that takes `g` and gives
-# `g @ J` directly, with no $J$ anywhere. We write rules as `rule(g, y, x)`, where `y` is the
-# output, which often helps.
+# But you never wanted $J$. You want `g @ J`, and for a diagonal $J$ that is `g` times the diagonal.
+# So each operation gets a **gradient rule**, a function `rule(g, y, x)` that returns `g @ J`
+# without any $J$. It also gets the output `y`, which often helps.
 
 
 # %%
@@ -197,12 +234,11 @@ assert np.allclose(tanh_rule(g, y, x), by_jacobian)
 # %% [markdown]
 # ## A judge for rules
 #
-# From here on we will write many rules, so we want a judge as in chapter 2. Which `g` should it
-# use? Any will do, but it must be something. We take random numbers. Then $\sum g \cdot f(x)$ is
-# one number, its gradient is `g @ J`, and central differences of it need no Jacobian.
+# Many rules follow, so you need a judge. It takes random numbers for `g`. Then $\sum g \cdot f(x)$
+# is one number whose gradient is `g @ J`, and central differences can check it.
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def numeric(f, xs, n, g):
     """The gradient of sum(g * f(*xs)) with respect to xs[n], by central differences."""
 
@@ -239,14 +275,13 @@ assert judge("mul", np.multiply, [lambda g, y, a, b: g * b, lambda g, y, a, b: g
 assert judge("div", np.divide, [lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b], a, b)
 
 # %% [markdown]
-# These are the **elementwise** operations: each output number depends on the input numbers at the
-# same place. Their rules are the derivatives from school, with a `g *` in front.
+# These operations are **elementwise**: each output number depends on the input numbers at the same
+# place. Their rules are the derivatives from school, times `g`.
 #
 # ## Sums spread, moves move back
 #
-# In `y = x.sum(axis=0)`, from `(3, 4)` to `(4,)`, every number of a column counts once in that
-# column's sum. So all three get the gradient of the sum: the rule **spreads** `g` over the summed
-# axis.
+# In `y = x.sum(axis=0)`, from `(3, 4)` to `(4,)`, every number of a column counts once in its sum.
+# So each gets the gradient of the sum: the rule **spreads** `g` over the summed axis.
 
 
 # %%
@@ -263,11 +298,9 @@ assert judge("sum over axis 1", lambda x: x.sum(axis=1), [spread1], a)
 assert judge("mean over axis 1", lambda x: x.mean(axis=1), [lambda *v: spread1(*v) / 4], a)
 
 # %% [markdown]
-# What only moves numbers has a rule that moves the gradients back to where they came from. The
-# numbers of a reshaped array are folded back into the old shape.
-#
-# For axes in another order it takes care. `x.transpose(1, 2, 0)` makes `(2, 3, 4)` into
-# `(3, 4, 2)`. Which order of axes brings that back? A first guess is the same once more:
+# If an operation only moves numbers, its rule moves the gradients back. For `reshape` that is the
+# old shape. For `transpose` take care: `x.transpose(1, 2, 0)` turns `(2, 3, 4)` into `(3, 4, 2)`.
+# Which order of axes brings that back? A first guess is the same order again:
 
 # %%
 x = rng.normal(size=(2, 3, 4))
@@ -283,14 +316,14 @@ assert judge("transpose", turn, [lambda g, y, x: g.transpose(np.argsort((1, 2, 0
 print("the order that undoes (1, 2, 0):", np.argsort((1, 2, 0)))
 
 # %% [markdown]
-# Turning three axes by one place twice is not the same as turning them back. What undoes an order
-# is its inverse, which `argsort` finds: axis 0 of `x` went to place 2, so it is fetched from there.
+# The inverse order does, and `argsort` finds it: axis 0 of `x` went to place 2, so fetch it from
+# there.
 #
 # ## Undoing broadcasting
 #
-# Now an operation where the shapes differ: `x + b`, with `x` of shape `(3, 4)` and `b` of shape
-# `(4,)`. NumPy **broadcasts**: it behaves as if `b` were repeated in three rows. The derivative of
-# a sum is 1, so the rule for `b` should be `g`. Is it?
+# Now the shapes differ: `x + b`, with `x` of shape `(3, 4)` and `b` of shape `(4,)`. NumPy
+# **broadcasts**: it behaves as if `b` were repeated in three rows. The slope of a sum is 1, so the
+# rule for `b` should be `g`. Is it?
 
 # %%
 x, b = rng.normal(size=(3, 4)), rng.normal(size=4)
@@ -303,13 +336,12 @@ def pass_on(g, y, x, b):
 assert not judge("x + b", np.add, [pass_on, pass_on], x, b)
 
 # %% [markdown]
-# For `x` it is right, for `b` not even the shape is. One number of `b` was used three times, once
-# in each row. Used three times, it collects three gradients, and they add up. So what was repeated
-# in the forward direction is **summed** in the backward one. Let us draw both ways of being
-# stretched:
+# For `x` yes. For `b` not even the shape is right. Each number of `b` was used three times, once in
+# each row, so it collects three gradients, which add up. What forward repeats, backward **sums**.
+# Read each line of the picture from left to right:
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def show(axes, array, title, cmap="Blues"):
     array = np.atleast_2d(array)
     axes.imshow(array, cmap=cmap, vmin=0, vmax=14)
@@ -333,8 +365,8 @@ for line, b, axis in zip(panels, (row, column), (0, 1)):
 plt.show()
 
 # %% [markdown]
-# NumPy lines up shapes at their last axis. An axis that is missing in front is added, and an axis
-# of length 1 is stretched. So there are two things to undo:
+# That is where the three rows of the opening page go. NumPy lines up shapes at their last axis,
+# adds axes that are missing in front, and stretches axes of length 1. Undo both:
 
 
 # %%
@@ -362,19 +394,16 @@ for one, other in (
     )
 
 # %% [markdown]
-# One function undoes it for every operation. So no rule has to think of broadcasting, if the engine
-# calls `unbroadcast` after each of them. tinyfractal does just that.
+# The engine calls this one function after every rule, so no rule has to think of broadcasting.
 #
-# Notice the pair: the rule of a sum is to repeat, and the rule of repeating is to sum. Moving and
-# moving back, picking and putting back will be such pairs too. The reason: `g @ J` is the
-# transposed Jacobian applied to `g`, and transposing twice leads back.
+# Notice the pair: the rule of summing is to repeat, and the rule of repeating is to sum. Moving and
+# moving back are such a pair, and so are picking and putting back.
 #
 # ## The matrix product, from shapes alone
 #
-# `y = a @ b`, with `a` of shape `(n, k)`, `b` of shape `(k, m)`, `y` and `g` of shape `(n, m)`. The
-# gradient of `a` must be made of `g` and `b` and have the shape `(n, k)`. Let us try all ways to
-# multiply the two: each of them plain or transposed, in both orders. **Predict:** how many of the
-# eight fit?
+# Let `a` be `(n, k)` and `b` be `(k, m)`. Then `y = a @ b` and its gradient `g` are `(n, m)`. The
+# gradient of `a` is made of `g` and `b`, and has the shape `(n, k)`. There are eight ways to
+# multiply the two: each plain or transposed, in both orders. **Predict:** how many fit?
 
 
 # %% jupyter={"outputs_hidden": true}
@@ -400,23 +429,21 @@ assert for_a == ["g @ other.T"] and for_b == ["other.T @ g"]
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# One each, if the three lengths differ. You need not remember the gradient of a matrix product:
-# write down the shapes, and there is one way to put them together.
+# One each, if the three lengths differ. You need not remember this gradient. Write down the shapes,
+# and there is one way to put them together:
 #
 # $$g_a = g\, b^\top \qquad g_b = a^\top g$$
 #
 # </details>
 #
-# The shapes only leave one candidate; that it is *right* the judge must say. (Or the formula:
-# $y_{ij} = \sum_p a_{ip} b_{pj}$, so $a_{ip}$ is used in every $y_{ij}$ of its row, each time with
-# slope $b_{pj}$, and gets $\sum_j g_{ij} b_{pj}$.)
+# The shapes leave one candidate. Whether it is *right*, the judge must say:
 
 # %%
 matmul_rules = [lambda g, y, a, b: g @ b.T, lambda g, y, a, b: a.T @ g]
 assert judge("matmul", np.matmul, matmul_rules, a, b)
 
 # %% [markdown]
-# With square matrices the shapes say nothing: all eight products fit. Then only a check can tell:
+# With square matrices all eight fit, and only a check can tell:
 
 # %%
 a, b, g = (rng.normal(size=(3, 3)) for _ in range(3))
@@ -431,7 +458,7 @@ assert len(fits) == 8 and [name for name, right in fits if right] == ["g @ other
 # ## Picking, and a planted bug
 #
 # `y = x[index]` picks rows of `x`. Its rule puts the gradients back in their places, among zeros.
-# Here is a rule that says so, and a judge who has something against it:
+# The judge accepts this rule once, and then refuses it:
 
 
 # %%
@@ -449,10 +476,9 @@ assert not judge("x[[0, 2, 2]]", lambda x: x[index], [put_back], x)
 
 # %% [markdown]
 # Row 2 was picked twice, so two gradients must be added there. But `out[index] += g` means
-# `out[index] = out[index] + g`: NumPy first reads the three rows, adds, and then writes them back,
-# and of two that are written to the same place the last one stays. It is mistake 1 of chapter 2
-# once more, overwriting in the place of adding, hidden inside a `+=`. `np.add.at` adds one after
-# the other:
+# `out[index] = out[index] + g`: of two sums for the same place the last one stays. It is mistake 1
+# of chapter 2 again, overwriting instead of adding, hidden inside a `+=`. `np.add.at` adds one
+# after the other:
 
 
 # %%
@@ -470,8 +496,8 @@ assert put_back(g, None, x)[2, 0] == 1 and scatter_add(g, None, x)[2, 0] == 2
 # %% [markdown]
 # ## The largest
 #
-# `x.max(axis=1)` picks, too, only that the values decide what is picked. The largest of each row
-# gets the gradient, the others get 0. **Predict:** what if two are equally large?
+# `x.max(axis=1)` picks too, but the values decide what. The largest of each row gets the gradient,
+# the others get 0. **Predict:** what if several are equally large?
 
 
 # %% jupyter={"outputs_hidden": true}
@@ -497,18 +523,17 @@ assert np.allclose(x.grad.numpy(), 1 / 3)
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Nudge one of two equals up, and the maximum rises; nudge it down, and the other one still holds
-# it. The function has a corner there, like relu at 0. Central differences average the two sides and
-# say ½ for each, however many there are. Sharing equally says ⅓ each for three. Neither is wrong:
-# at a corner there is no derivative. tinyfractal shares, so that no gradient is gained or lost; the
-# judge has to stay away from corners.
+# Nudge one of the equals up, and the maximum rises. Nudge it down, and another one holds it. At
+# such a corner there is no derivative. Central differences average the two sides and say ½ for
+# each; sharing equally says ⅓ for three. tinyfractal shares, so that the gradients add up to what
+# came in.
 #
 # </details>
 #
 # ## Why the judge needs a random g
 #
-# Could it not just use `g = 1`? Take the **softmax**, $y_i = e^{x_i} / \sum_j e^{x_j}$, which makes
-# positive numbers that add up to 1 (chapter 5 uses it). Here is a rule that is nonsense:
+# Why not simply `g = 1`? Take the **softmax** of chapter 5, $y_i = e^{x_i} / \sum_j e^{x_j}$, which
+# makes positive numbers that add up to 1. This rule is nonsense:
 
 
 # %%
@@ -525,17 +550,17 @@ assert not judge("nonsense, random g", softmax, nonsense, x)
 assert judge("softmax, random g", softmax, proper, x)
 
 # %% [markdown]
-# With `g = 1` the judge looks at the sum of all outputs. That is always 1 in each row, its gradient
-# is 0, and so the nonsense is "right". Random numbers give no such chance to hide.
+# With `g = 1` the judge looks at the sum of each row. That is always 1, so its gradient is 0, and
+# the nonsense is "right". Random numbers leave no place to hide.
 #
 # ## An engine for arrays
 #
-# Now put the rules into the engine of chapter 2. Where a `Value` had a slope for each parent, an
-# `Array` has a rule; where the walk multiplied by the slope, it calls the rule; and after it, it
-# undoes broadcasting. The order of the walk is unchanged.
+# Now put the rules into the engine of chapter 2, with its `order` unchanged. A Value had a slope
+# for each parent, an `Array` has a rule. The walk multiplied by the slope; now it calls the rule,
+# and then undoes broadcasting.
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def order(root):
     """All nodes behind root, each after all the nodes that use it (as in chapter 2)."""
     listed, seen = [], set()
@@ -588,13 +613,12 @@ class Array:
 
 
 # %% [markdown]
-# The same two moons, five hundred points this time, and sixteen neurons. `x` has shape `(500, 2)`;
-# the first weights `(2, 16)` and their biases `(16,)`; the second `(16, 1)` and `(1,)`. The loss
-# $\log(1 + e^{-ts})$ is `softplus` of $-ts$. Before we train, we hold the whole of it to the judge,
-# and to tinyfractal.
+# Try it on the two moons again, with five hundred points and sixteen neurons. (The loss
+# $\log(1 + e^{-ts})$ is `softplus` of $-ts$.) Before training, hold all of it to the judge and to
+# tinyfractal:
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def two_moons(count, rng, blur=0.15):
     """As in chapter 2: points (count, 2), and +1 or -1 for each, (count, 1)."""
     upper = np.arange(count)[:, None] % 2 == 0
@@ -632,8 +656,8 @@ for n, (mine, tensor) in enumerate(zip(weights, theirs)):
     assert np.allclose(mine.grad, nudged, atol=1e-7) and np.allclose(mine.grad, tensor.grad.numpy())
 
 # %% [markdown]
-# How much smaller is the graph? Let us count its nodes, and what the engine of chapter 2 would have
-# made: a node for every single multiplication, addition and function.
+# How much smaller is the graph than that of chapter 2's engine, with a node for every single
+# operation?
 
 # %%
 nodes = len(order(loss))
@@ -643,8 +667,7 @@ print(f"{nodes} Arrays in the place of more than {values:,} Values")
 assert nodes < 20 and values > 50_000
 
 # %% [markdown]
-# Python now has a handful of nodes to walk through, and the work inside each is done by NumPy. Here
-# are four hundred steps of gradient descent:
+# Python walks through a handful of nodes, and NumPy does the work inside each. Now train:
 
 # %%
 losses = []
@@ -661,49 +684,54 @@ right = ((score(Array(points), *weights).data > 0) == (moon > 0)).mean()
 print(f"loss {losses[0]:.2f} -> {losses[-1]:.3f}, right: {right:.1%}")
 assert losses[-1] < losses[0] / 8 and right > 0.95
 
-# %%
+# %% [markdown]
+# The loss falls, and the border bends around both moons:
+
+# %% jupyter={"source_hidden": true}
 across, up = np.meshgrid(np.linspace(-1.6, 2.6, 80), np.linspace(-1.1, 1.6, 60))
 grid = Array(np.stack([across.ravel(), up.ravel()], axis=1))  # (4800, 2)
 field = score(grid, *weights).data.reshape(across.shape)
 _, (left, axes) = plt.subplots(1, 2, figsize=(7.6, 3.0), width_ratios=(1, 1.4))
 left.semilogy(losses, color=BLUE)
-left.set(xlabel="step", ylabel="loss")
+left.set(xlabel="step", ylabel="loss", title="500 points, all at once")
 axes.contour(across, up, field, levels=[0.0], colors="black")
-for side, color in ((1.0, ACCENT), (-1.0, BLUE)):
+for side, color in ((1.0, ORANGE), (-1.0, BLUE)):
     axes.plot(*points[moon[:, 0] == side].T, "o", color=color, ms=2.5)
-axes.set(xlabel="first coordinate", ylabel="second coordinate")
+axes.set(xlabel="first coordinate", ylabel="second coordinate", title="The border learned")
 axes.grid(False)
 plt.show()
 
 # %% [markdown]
+# ## What you now own
+#
+# You own the gradient rules of a layer, and the way to find the next one. Ask where each
+# input number was used, and add up what comes back from there. Repeating becomes summing, picking
+# becomes putting back, and in a matrix product the shapes decide. Then let a judge check it, with
+# a random `g` and lengths that all differ.
+#
 # ## Now read the source
 #
-# - `sum_to` in [`engine/backward.py`](../tinyfractal/engine/backward.py) is your `unbroadcast`. It
-#   leaves alone what has the right shape already. The engine calls it in one place, in
-#   `backpropagate`, after every rule; it is also the rule of `broadcast_to` in `ops/shape.py`.
+# - `sum_to` in [`engine/backward.py`](../tinyfractal/engine/backward.py) is your `unbroadcast`.
+#   `backpropagate` calls it wherever a part has another shape than its parent.
 # - [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py) is the table of elementwise rules.
 #   Above each function stands its rule, or one for each argument, in your form `g, y, x`. An
-#   underscore, as in `_y`, says that the rule does not need it. (`raw(x)` is the array inside a
+#   underscore, as in `_y`, marks what the rule does not need. (`raw(x)` is the array inside a
 #   Tensor.)
 # - [`ops/reduce.py`](../tinyfractal/ops/reduce.py): `_spread` is `spread0` and `spread1` for any
-#   axes; `max` shares among equals, and `softmax` has the rule that you have just checked.
-# - [`ops/shape.py`](../tinyfractal/ops/shape.py): `_inverse` is our `argsort`; `getitem` and
-#   `scatter` are each other's rules, and `scatter` calls `add.at` only where a place may be named
-#   twice.
-# - [`ops/matmul.py`](../tinyfractal/ops/matmul.py) has the two rules of the matrix product. It also
-#   takes vectors, and stacks of matrices: `swapaxes(-1, -2)` transposes each matrix of a stack.
-# - [`engine/gradcheck.py`](../tinyfractal/engine/gradcheck.py) is the judge, with fixed random
-#   weights for `g`.
+#   axes.
+# - [`ops/shape.py`](../tinyfractal/ops/shape.py): `_inverse` is our `argsort`. `getitem` and
+#   `scatter` are each other's rules.
+# - [`ops/matmul.py`](../tinyfractal/ops/matmul.py) has the rules of the matrix product, for stacks
+#   of matrices too: `swapaxes(-1, -2)` transposes each of them.
 #
-# How a function and its rule are tied together, and how a call gets recorded, is chapter 4.
+# Chapter 4 ties a function to its rule.
 #
 # ## Exercises
 #
 # Fill in each cell in the place of `...` and run it. Solutions: `solutions/03_arrays.py`.
 #
-# **1. Running sums.** `y = np.cumsum(x, axis=1)` has in each place the sum of all numbers of the
-# row up to there. Write its rule. (Which outputs does `x[:, j]` count in? Its Jacobian is a
-# triangle.)
+# **1. Running sums.** `y = np.cumsum(x, axis=1)` has in each place the sum of its row up to there.
+# Write its rule. (In which outputs does `x[:, j]` count? Its Jacobian is a triangle.)
 
 
 # %%
@@ -714,8 +742,7 @@ check_cumsum(cumsum_rule)
 
 # %% [markdown]
 # **2. From shapes.** `y = ((x @ W) * z).sum(axis=1)` compares rows of `x` `(N, i)` with rows of `z`
-# `(N, j)` by way of a matrix `W` `(i, j)`, and gives `(N,)`. Write the rule for `W`, without a
-# loop.
+# `(N, j)` through a matrix `W` `(i, j)`, and gives `(N,)`. Write the rule for `W`, without a loop.
 
 
 # %%
@@ -725,8 +752,8 @@ def weight_rule(g, y, x, W, z): ...
 check_weight(weight_rule)
 
 # %% [markdown]
-# **3. Used twice.** `y = x / x.sum(axis=1, keepdims=True)` makes the rows of `x` add up to 1. `x`
-# is used twice, above and below the line. Write the rule.
+# **3. Used twice.** `y = x / x.sum(axis=1, keepdims=True)` makes the rows of `x` add up to 1. It
+# uses `x` twice, above and below the line. Write the rule.
 
 
 # %%

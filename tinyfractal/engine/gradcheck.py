@@ -53,7 +53,8 @@ def gradcheck(
 
     `f` takes as many Tensors as there are inputs (arrays or Tensors, made float64) and returns a
     Tensor of any shape; of an array every number is checked at once, by weighing them with
-    fixed random weights. `order=2` checks the gradient of the gradient, and so on.
+    fixed random weights (a single number is left as it is). `order=2` checks the gradient of the
+    gradient, and so on.
     Returns the worst difference (None if the inputs hold no number). Raises `GradientError` if
     any |analytic - numeric| > atol + rtol · |numeric|: it names input, element and both values.
     """
@@ -61,7 +62,7 @@ def gradcheck(
         return gradcheck(_gradient_of(f), *inputs, step=step, rtol=rtol, atol=atol, order=order - 1)
     xs = [Tensor(xp.array(asarray(raw(x)), dtype=xp.float64), True) for x in inputs]
     y = f(*xs)
-    weights = _weights(y)
+    weights = _weights(y) if y.size > 1 else 1.0  # one number is differentiated as it is
     if not xs or not y.requires_grad:
         raise GradientError("gradcheck: the value of f does not depend on its inputs")
     analytic = grad((y * weights).sum(), xs, allow_unused=True)
