@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_name, asked, exercise
 
 
 def differences(f: Callable, rule: Callable, place: int, *xs: Any) -> tuple[Any, Any]:
     """The gradient of Σ g f(*xs) for argument `place`: by the rule, and by central differences."""
     y = f(*xs)
     g = np.random.default_rng(7).uniform(0.5, 1.5, np.shape(y))
-    found = rule(g.copy(), y, *(x.copy() for x in xs))
+    found = asked(rule, g, y, *xs)
     truth = np.zeros_like(xs[place])
     for i in np.ndindex(truth.shape):
         sides = []
@@ -26,10 +26,7 @@ def differences(f: Callable, rule: Callable, place: int, *xs: Any) -> tuple[Any,
 
 def compare(found: Any, truth: Any, name: str, hint: str) -> None:
     """Raise unless both are the same, up to the error of central differences."""
-    if np.shape(found) != truth.shape:
-        raise NotYet(
-            f"The gradient of {name} has the shape {np.shape(found)}; {name} has {truth.shape}."
-        )
+    found = as_array(found, f"The gradient of {name}", truth.shape)
     if not np.allclose(found, truth, rtol=1e-5, atol=1e-7):
         i = np.unravel_index(np.argmax(abs(found - truth)), truth.shape)
         where = tuple(map(int, i))
@@ -79,8 +76,7 @@ def check_normalise(rule: Callable) -> str:
 @exercise
 def check_suspect(suspect: str) -> str:
     """The name of the wrong rule."""
-    if suspect not in ("flip", "repeat", "tile", "roll", "norm"):
-        raise NotYet("Answer with one of the five names, in quotes.")
+    suspect = as_name(suspect, ("flip", "repeat", "tile", "roll", "norm"))
     if suspect != "tile":
         raise NotYet(f"{suspect} agrees with its central differences. Judge all five.")
     return "A tiled array has its copies one after the other, not side by side."

@@ -9,7 +9,7 @@ import numpy as np
 import tinyfractal as tf
 from tinyfractal import nn
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_list, as_number, as_whole, asked, exercise
 
 
 @exercise
@@ -22,7 +22,10 @@ def check_collapse(collapse: Callable) -> str:
         layer.load_state_dict({"weight": weight, "bias": bias[0]})
         x = rng.normal(size=(3, 4)).astype(np.float32)
         truth = tf.RecursiveBlock(layer, depth)(tf.Tensor(tf.backend.asarray(x))).numpy()
-        one_weight, one_bias = collapse(layer.weight.numpy(), layer.bias.numpy(), depth)
+        pair = asked(collapse, layer.weight.numpy().copy(), layer.bias.numpy().copy(), depth)
+        pair = as_list(pair, "The answer", 2)
+        one_weight = as_array(pair[0], "The weight", (4, 4))
+        one_bias = as_array(pair[1], "The bias", (4,))
         if np.allclose(x @ one_weight + one_bias, truth, atol=1e-4):
             continue
         right = np.allclose(x @ one_weight - (x @ one_weight)[:1], truth - truth[:1], atol=1e-4)
@@ -45,7 +48,7 @@ def check_paired_error(paired_error: Callable) -> str:
         b = 0.89 + 0.05 * seed_effect + 0.01 * rng.normal(size=n)
         differences = [float(x - y) for x, y in zip(a, b)]
         truth = statistics.stdev(differences) / n**0.5
-        found = float(paired_error(a, b))
+        found = as_number(asked(paired_error, a, b), "The standard error")
         if not np.isclose(found, truth, rtol=1e-6):
             hint = (
                 "That is the spread of one difference, and the mean of n is steadier"
@@ -59,9 +62,10 @@ def check_paired_error(paired_error: Callable) -> str:
 @exercise
 def check_seeds_needed(seeds_needed: Callable) -> str:
     """Against trying 2, 3, 4, …"""
-    for spread, d in ((3.1, 2.0), (0.5, 2.0), (1.0, 0.25), (2.0, 1.1)):
+    # with (1, 1.5) and four seeds, d is exactly three standard errors: not more
+    for spread, d in ((3.1, 2.0), (0.5, 2.0), (1.0, 0.25), (2.0, 1.1), (1.0, 1.5)):
         truth = next(n for n in itertools.count(2) if d > 3 * spread / n**0.5)
-        found = seeds_needed(spread, d)
+        found = as_whole(asked(seeds_needed, spread, d), "The number of seeds")
         if found != truth:
             side = "too few" if found < truth else "more than needed"
             raise NotYet(
@@ -85,7 +89,7 @@ def check_sign_flip(sign_flip: Callable) -> str:
         signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
         means = abs((signs * differences).mean(axis=1))
         truth = (means >= abs(differences.mean()) - 1e-12).mean()
-        found = float(sign_flip(differences))
+        found = as_number(asked(sign_flip, differences), "The share")
         if not np.isclose(found, truth):
             shown = np.round(differences, 2).tolist()
             raise NotYet(

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from . import NotYet, exercise
+from . import NotYet, as_list, as_number, as_whole, asked, exercise
 
 
 class Number:
@@ -40,17 +40,19 @@ def check_sigmoid(sigmoid: Callable, value: type) -> str:
         y = sigmoid(leaf)
         if not isinstance(y, value):
             raise NotYet(f"It returned a {type(y).__name__}; return a Value, like `Value.tanh`.")
-        if not math.isclose(y.data, truth(x), rel_tol=1e-9):
-            raise NotYet(f"At {x} its value is {y.data:.6g}, and it should be {truth(x):.6g}.")
+        found = as_number(y.data, "Its value")
+        if not math.isclose(found, truth(x), rel_tol=1e-9):
+            raise NotYet(f"At {x} its value is {found:.6g}, and it should be {truth(x):.6g}.")
         if len(y.parents) != 1 or y.parents[0] is not leaf:
             raise NotYet("Its one parent should be the argument: one node, no operators of Value.")
-        if not isinstance(y.slopes, (tuple, list)):
+        if not hasattr(y.slopes, "__len__"):
             raise NotYet("Its slopes should be a tuple: with one slope, write (slope,).")
+        (found,) = (as_number(s, "The slope") for s in as_list(y.slopes, "The slopes", 1))
         slope = (truth(x + 1e-6) - truth(x - 1e-6)) / 2e-6
-        if len(y.slopes) != 1 or not math.isclose(y.slopes[0], slope, rel_tol=1e-6):
+        if not math.isclose(found, slope, rel_tol=1e-6):
             raise NotYet(
-                f"At {x} the slopes are {tuple(y.slopes)}, and nudging gives {slope:.6g}. Express "
-                "the derivative by the value y, as tanh does."
+                f"At {x} the slope is {found:.6g}, and nudging gives {slope:.6g}. Express the "
+                "derivative by the value y, as tanh does."
             )
     return "A node that you save is one that need not be walked through."
 
@@ -63,15 +65,16 @@ def check_visits(visits: Callable) -> str:
         return 1 if times == 0 else 1 + count(times - 1) + count(times - 1)
 
     for times in (0, 1, 2, 5, 10):
-        if visits(times) != count(times):
+        found = as_whole(asked(visits, times), "The number of calls")
+        if found != count(times):
             raise NotYet(
-                f"For {times} doublings it says {visits(times)}, and counting gives {count(times)}."
+                f"For {times} doublings it says {found}, and counting gives {count(times)}."
                 " How many calls arrive at the result, at its parent, at the parent of that?"
             )
     many = 1
     for _ in range(200):
         many = 1 + 2 * many
-    if visits(200) != many:
+    if as_whole(asked(visits, 200, calls=10_000), "The number of calls") != many:
         raise NotYet("Right for small graphs. For 200 doublings, use whole numbers: no floats.")
     return "A hundred doublings would keep every computer there is busy."
 
@@ -104,7 +107,7 @@ def check_order(my_order: Callable) -> str:
     square = Number(3.0)
     graphs = [Number(9.0, (square, square), (3.0, 3.0)), *map(random_graph, range(30))]
     for root in graphs:
-        found = list(my_order(root))
+        found = as_list(my_order(root), "The order")
         if found[:1] != [root]:
             raise NotYet("The first in the list should be the root: nobody uses it.")
         if len(set(found)) != len(found):
@@ -127,12 +130,12 @@ def check_order(my_order: Callable) -> str:
         if made == 4000:
             Compared.comparisons = 0
             try:
-                my_order(chain)
+                as_list(my_order(chain), "The order")
             except RecursionError:
                 raise NotYet("Right for small graphs; but no function may call itself.") from None
             if Compared.comparisons > 10 * made:
                 raise NotYet("Right, but slow: `in` looks through a list, and finds in a dict.")
-    if len(my_order(chain)) != 100_001:
+    if len(as_list(my_order(chain), "The order")) != 100_001:
         raise NotYet("In a chain of 100,000 operations some nodes are missing.")
     return "And a chain of 100,000 operations is no trouble."
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_list, as_number, asked, exercise
 
 
 @exercise
@@ -19,10 +19,10 @@ def check_recall_precision(recall_precision: Callable) -> str:
         matrix = np.zeros((classes, classes), int)
         for truth, answer in zip(labels, said):
             matrix[truth, answer] += 1
-        recall, precision = (np.asarray(x, float) for x in recall_precision(matrix.copy()))
-        for name, found in (("recall", recall), ("precision", precision)):
-            if found.shape != (classes,):
-                raise NotYet(f"The {name} should have one number for each of {classes} classes.")
+        pair = as_list(asked(recall_precision, matrix), "The answer", 2)
+        recall = as_array(pair[0], "The recall", (classes,))
+        # of a class that was never said there is no precision, and 0 / 0 is as good as any
+        precision = as_array(pair[1], "The precision", (classes,), finite=False)
         for k in range(classes):
             there = [answer == k for truth, answer in zip(labels, said) if truth == k]
             claimed = [truth == k for truth, answer in zip(labels, said) if answer == k]
@@ -45,9 +45,8 @@ def check_balanced_weights(balanced_weights: Callable) -> str:
     rng = np.random.default_rng(1)
     for counts in ((90, 10), (804, 71, 69), (1, 2, 3, 94)):
         labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-        weights = np.asarray(balanced_weights(labels, len(counts)), float)
-        if weights.shape != (len(counts),):
-            raise NotYet(f"There should be one weight for each of {len(counts)} classes.")
+        weights = asked(balanced_weights, labels, len(counts))
+        weights = as_array(weights, "The answer, one weight a class,", (len(counts),))
         pulls = [sum(weights[label] for label in labels if label == k) for k in range(len(counts))]
         if not np.allclose(pulls, pulls[0]):
             raise NotYet(
@@ -69,6 +68,8 @@ def check_expected_calibration_error(expected_calibration_error: Callable) -> st
     rng = np.random.default_rng(2)
     for bins, size in ((10, 400), (5, 60), (2, 9)):
         sure = rng.uniform(0.34, 1, size=size)
+        sure[0] = 1.0  # two edges
+        sure[1:4] = 0.5 if bins % 2 == 0 else 1.0
         right = rng.random(size) < 0.67  # too modest below that, too sure above
         total = 0.0
         for b in range(bins):
@@ -77,13 +78,14 @@ def check_expected_calibration_error(expected_calibration_error: Callable) -> st
                 hits = sum(bool(right[n]) for n in inside) / len(inside)
                 claim = sum(sure[n] for n in inside) / len(inside)
                 total += len(inside) / size * abs(hits - claim)
-        found = float(expected_calibration_error(sure.copy(), right.copy(), bins))
+        found = as_number(asked(expected_calibration_error, sure, right, bins), "The error")
         if np.isclose(found, abs(right.mean() - sure.mean())) and not np.isclose(found, total):
             raise NotYet("In one bin the two sides may cancel. Each bin has a gap of its own.")
         if not np.isclose(found, total):
             raise NotYet(
                 f"With {bins} bins and {size} answers it is {total:.4f}, you have {found:.4f}. A "
-                "bin counts as much as there are answers in it; an empty one counts nothing."
+                "bin counts as much as there are answers in it; an empty one counts nothing. And "
+                "an answer on an edge, such as 1, belongs to the bin on its left."
             )
     return "0 for a network that keeps its word."
 
@@ -103,7 +105,9 @@ def check_error_by_group(error_by_group: Callable) -> str:
         truth = means.std() / np.sqrt(groups)
         single = right.std() / np.sqrt(len(right))
         order = rng.permutation(len(right))
-        found = float(error_by_group(right[order], names[order], np.random.default_rng(4)))
+        draws = np.random.default_rng(4)
+        found = asked(error_by_group, right[order], names[order], draws)
+        found = as_number(found, "The standard error")
         if abs(found - truth) < 0.12 * truth:
             continue
         if abs(found - single) < 0.12 * single:
@@ -130,9 +134,7 @@ def check_undo_weights(undo_weights: Callable) -> str:
         truth, learned = likelihood * share, likelihood * share * weights
         truth /= truth.sum(axis=1, keepdims=True)
         learned /= learned.sum(axis=1, keepdims=True)
-        found = np.asarray(undo_weights(learned.copy(), weights.copy()), float)
-        if found.shape != learned.shape:
-            raise NotYet(f"The result should have the shape of the probabilities, {learned.shape}.")
+        found = as_array(asked(undo_weights, learned, weights), "The result", learned.shape)
         if not np.allclose(found.sum(axis=1), 1):
             raise NotYet("Each row should add up to 1 again: what do you divide it by?")
         if np.allclose(found, truth):

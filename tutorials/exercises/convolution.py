@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_list, as_whole, asked, exercise
 
 
 @exercise
 def check_shift(mover: np.ndarray) -> str:
     """A kernel that moves an image to the right, tried on a random image, pixel by pixel."""
-    kernel = np.asarray(mover, float)
+    kernel = as_array(mover, "The kernel")
+    if kernel.shape == (3, 3, 1, 1):  # as a layer has it
+        kernel = kernel[..., 0, 0]
     if kernel.shape != (3, 3):
         raise NotYet(f"A kernel (3, 3) is asked for, and this has the shape {kernel.shape}.")
     image = np.random.default_rng(0).random((6, 7))
@@ -42,20 +44,20 @@ def check_same_padding(same_padding: Callable) -> str:
                 total = 0
                 while len(range(0, H + total - k + 1, stride)) < places:
                     total += 1
-                found = same_padding(H, k, stride)
                 case = f"H = {H}, k = {k}, stride = {stride}"
-                if not isinstance(found, tuple) or len(found) != 2:
-                    raise NotYet(f"Return a pair (before, after), not {found!r}.")
-                before, after = found
-                if min(found) < 0:
-                    raise NotYet(f"For {case} it gives {found}: zeros cannot be taken away.")
+                pair = as_list(asked(same_padding, H, k, stride), "(before, after)", 2)
+                before, after = (as_whole(n, "A number of zeros") for n in pair)
+                if min(before, after) < 0:
+                    raise NotYet(
+                        f"For {case} it gives {(before, after)}: zeros cannot be taken away."
+                    )
                 if before + after != total:
                     raise NotYet(
                         f"For {case} there are {places} places, which need {total} zeros, not "
                         f"{before + after}. Where does the last window begin, and where end?"
                     )
                 if (before, after) != (total // 2, total - total // 2):
-                    raise NotYet(f"For {case} you divide {total} zeros into {found}.")
+                    raise NotYet(f"For {case} you divide {total} zeros into {(before, after)}.")
     return "With stride 2 the padding depends on whether H is even."
 
 
@@ -79,9 +81,8 @@ def check_strided(strided_input_gradient: Callable) -> str:
         x, w = rng.normal(size=shape), rng.normal(size=(*k, shape[3], 2))
         out = [(shape[1 + a] - k[a]) // s + 1 for a in (0, 1)]
         g = rng.normal(size=(shape[0], *out, 2))
-        found = np.asarray(strided_input_gradient(g.copy(), w.copy(), s, shape))
-        if found.shape != shape:
-            raise NotYet(f"It should have the shape of x, {shape}, and has {found.shape}.")
+        found = asked(strided_input_gradient, g, w, s, shape)
+        found = as_array(found, "The gradient of x", shape)
         for index in np.ndindex(*shape):
             step = np.zeros(shape)
             step[index] = 1e-4
@@ -114,7 +115,7 @@ def check_receptive_field(receptive_field: Callable) -> str:
         for kernel, stride in reversed(layers):
             seen = {i * stride + u for i in seen for u in range(kernel)}
         truth = max(seen) - min(seen) + 1
-        found = receptive_field(list(layers))
+        found = as_whole(asked(receptive_field, layers), "The receptive field")
         if found != truth:
             raise NotYet(
                 f"For {layers} it gives {found}, and following the pixels back gives {truth}. How "

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_list, as_number, asked, exercise
 
 
 @exercise
@@ -12,7 +12,7 @@ def check_leaky(leaky_std: Callable) -> str:
     """Send random rows through leaky ReLU layers with these weights and watch their size."""
     rng = np.random.default_rng(0)
     for width, slope in ((100, 0.0), (200, 0.3), (50, 1.0)):
-        std = float(leaky_std(width, slope))
+        std = as_number(asked(leaky_std, width, slope), "The deviation")
         if not std > 0:
             raise NotYet(f"For fan_in {width} and slope {slope} it gives {std}.")
         growth = []
@@ -36,19 +36,18 @@ def check_layer_norm(layer_norm_gradient: Callable) -> str:
     rng = np.random.default_rng(1)
     x, weight, g = rng.normal(2, 3, (4, 6)), rng.normal(1, 0.5, 6), rng.normal(size=(4, 6))
 
-    def loss(x: np.ndarray) -> float:
+    def loss(x: np.ndarray, eps: float) -> float:
         center = x - x.mean(axis=1, keepdims=True)
-        x_hat = center / np.sqrt((center**2).mean(axis=1, keepdims=True) + 1e-5)
+        x_hat = center / np.sqrt((center**2).mean(axis=1, keepdims=True) + eps)
         return float((g * (weight * x_hat)).sum())
 
-    found = np.asarray(layer_norm_gradient(g.copy(), x.copy(), weight.copy()))
-    if found.shape != x.shape:
-        raise NotYet(f"The gradient of x must have its shape {x.shape}, yours has {found.shape}.")
-    for place in np.ndindex(x.shape):
+    def judge(found: np.ndarray, place: tuple[int, ...], eps: float) -> None:
         step = np.zeros_like(x)
         step[place] = 1e-5
-        truth = (loss(x + step) - loss(x - step)) / 2e-5
+        truth = (loss(x + step, eps) - loss(x - step, eps)) / 2e-5
         if abs(found[place] - truth) > 1e-6:
+            if eps > 1e-5:
+                raise NotYet(f"It is right for eps = 1e-5, and not for {eps}: is your eps used?")
             rows = abs(found.mean(axis=1)).max()
             more = (
                 f" The mean of your gradient over a row is up to {rows:.2g}; it should be 0, since "
@@ -60,6 +59,12 @@ def check_layer_norm(layer_norm_gradient: Callable) -> str:
                 f"At x[{place[0]}, {place[1]}] yours is {found[place]:.6g}, and nudging x gives "
                 f"{truth:.6g}.{more}"
             )
+
+    for given in ((), (0.5,)):
+        answer = asked(layer_norm_gradient, g, x, weight, *given)
+        found = as_array(answer, "The gradient of x", x.shape)
+        for place in np.ndindex(x.shape):
+            judge(found, place, *(given or (1e-5,)))
     return "It agrees with central differences in all 24 numbers."
 
 
@@ -70,17 +75,19 @@ def check_fold(fold: Callable) -> str:
     x, W = rng.normal(size=(7, 5)), rng.normal(size=(5, 3))
     weight, bias, mean = rng.normal(1, 0.5, 3), rng.normal(size=3), rng.normal(size=3)
     variance = rng.uniform(0.2, 4, 3)
-    truth = (x @ W - mean) / np.sqrt(variance + 1e-5) * weight + bias
-    new_weight, new_bias = fold(W, weight, bias, mean, variance)
-    if np.shape(new_weight) != W.shape or np.shape(new_bias) != (3,):
-        raise NotYet(
-            f"The new weight must be {W.shape} and the new bias (3,); yours are "
-            f"{np.shape(new_weight)} and {np.shape(new_bias)}."
-        )
-    found = x @ new_weight + new_bias
-    if np.allclose(found, truth, atol=1e-9):
+    for eps in (1e-5, 0.5):
+        given = () if eps == 1e-5 else (eps,)
+        truth = (x @ W - mean) / np.sqrt(variance + eps) * weight + bias
+        pair = as_list(asked(fold, W, weight, bias, mean, variance, *given), "The answer", 2)
+        new_weight = as_array(pair[0], "The new weight", W.shape)
+        new_bias = as_array(pair[1], "The new bias", (3,))
+        gap = x @ new_weight + new_bias - truth
+        if not np.allclose(gap, 0, atol=1e-9):
+            break
+    else:
         return "One layer less to compute, and the same answers."
-    gap = found - truth
+    if eps == 0.5:
+        raise NotYet("It is right for eps = 1e-5, and not for 0.5: is your eps used?")
     if np.allclose(gap, gap[0]):
         raise NotYet(
             "All rows are off by the same numbers: the weight is right, the bias is not. What does "
@@ -95,7 +102,7 @@ def check_branch(branch_scale: Callable) -> str:
     rng = np.random.default_rng(3)
     width = 64
     for depth in (10, 100, 1000):
-        scale = float(branch_scale(depth))
+        scale = as_number(asked(branch_scale, depth), "The scale")
         x = rng.normal(size=(8, width))
         before = (x**2).mean()
         for _ in range(depth):

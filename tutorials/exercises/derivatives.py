@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_name, as_number, asked, exercise
 
 
 @exercise
@@ -13,8 +13,9 @@ def check_step(step: float) -> str:
     def error(h: float) -> float:
         return abs((math.exp(3 + h) - math.exp(3 - h)) / (2 * h) - math.exp(3))
 
-    if not step > 0:
-        raise NotYet("A step is a number above 0.")
+    step = as_number(step, "The step")
+    if not 0 < step < 1:
+        raise NotYet("A step is a small number above 0.")
     typical = [
         sorted(error(h * (1 + i / 100)) for i in range(100))[50]
         for h in [10 ** (k / 4) for k in range(-32, -8)]
@@ -34,12 +35,14 @@ def check_second(second_difference: Callable) -> str:
         ("sin", math.sin, 1.0, -math.sin(1.0)),
         ("x³", lambda x: x**3, 2.0, 12.0),
     ):
-        found = second_difference(f, x, 1e-3)
-        if not math.isclose(found, truth, rel_tol=1e-4):
-            raise NotYet(
-                f"For {name} at {x} it gives {found:.6g}, and that should be {truth:.6g}. Take the "
-                "slope between x - h and x, the slope between x and x + h: how fast do they differ?"
-            )
+        for h in (1e-3, 1e-2):
+            found = as_number(asked(second_difference, f, x, h), "The second difference")
+            if not math.isclose(found, truth, rel_tol=1e-4):
+                raise NotYet(
+                    f"For {name} at {x} with h = {h} it gives {found:.6g}, and that should be "
+                    f"{truth:.6g}. Take the slope between x - h and x, the slope between x and "
+                    "x + h: how fast do they differ?"
+                )
     return "Three evaluations for one number: a matrix of second derivatives is dear this way."
 
 
@@ -47,22 +50,27 @@ def check_second(second_difference: Callable) -> str:
 def check_chain(my_gradient: Callable) -> str:
     """dy/da, dy/db, dy/dc of y = (a b + c)² a."""
 
-    def y(v: list[float]) -> float:
+    def y(v: list[complex]) -> complex:
         a, b, c = v
         return (a * b + c) ** 2 * a
 
     for point in ([1.0, 2.0, 3.0], [-0.5, 1.5, 0.25]):
-        found = my_gradient(*point)
+        found = as_array(asked(my_gradient, *point), "The gradient", (3,))
         for i, name in enumerate("abc"):
-            up, down = list(point), list(point)
-            up[i] += 1e-6
-            down[i] -= 1e-6
-            truth = (y(up) - y(down)) / 2e-6
+            # a nudge along the imaginary axis: nothing is subtracted, so nothing is lost
+            nudged: list[complex] = [*point]
+            nudged[i] += 1e-30j
+            truth = y(nudged).imag / 1e-30
             if not math.isclose(found[i], truth, rel_tol=1e-6, abs_tol=1e-6):
                 extra = " a is used twice: add what comes by each way." if name == "a" else ""
                 raise NotYet(
                     f"At {tuple(point)} your dy/d{name} is {found[i]:.6g}, and nudging {name} "
                     f"gives {truth:.6g}.{extra}"
+                )
+            if not math.isclose(found[i], truth, rel_tol=1e-13, abs_tol=1e-14):
+                raise NotYet(
+                    f"At {tuple(point)} your dy/d{name} is off by {abs(found[i] - truth):.0e}: so "
+                    "are differences. The chain rule is exact."
                 )
     return "Where two ways meet, derivatives add: remember this for chapter 2."
 
@@ -70,8 +78,7 @@ def check_chain(my_gradient: Callable) -> str:
 @exercise
 def check_suspect(suspect: str) -> str:
     """The name of the wrong derivative."""
-    if suspect not in ("log", "sqrt", "tan", "logistic"):
-        raise NotYet("Answer with one of the four names, in quotes.")
+    suspect = as_name(suspect, ("log", "sqrt", "tan", "logistic"))
     if suspect != "logistic":
         raise NotYet(f"{suspect} agrees with its central difference. Print all four beside theirs.")
     return "The denominator has lost its square."

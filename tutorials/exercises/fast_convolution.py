@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import NotYet, exercise
+from . import NotYet, as_list, as_whole, asked, exercise
 
 
 class Watched:
@@ -65,10 +65,10 @@ def check_by_hand(filter_3_2: Callable) -> str:
         d = [Watched(value, "number of the data", count) for value in rng.normal(size=4)]
         w = [Watched(value, "weight", count) for value in rng.normal(size=2)]
         truth = [d[i].value * w[0].value + d[i + 1].value * w[1].value for i in range(3)]
-        found = filter_3_2(d, w)
-        if len(found) != 3:
-            raise NotYet(f"There should be three outputs, and there are {len(found)}.")
-        values = [getattr(y, "value", y) for y in found]
+        found = as_list(asked(filter_3_2, d, w), "The answer", 3)
+        if not all(isinstance(y, Watched) and y.kind == "product" for y in found):
+            raise NotYet("Each output should be made of d and w, by sums and products alone.")
+        values = [y.value for y in found]
         for i in range(3):
             if not np.isclose(values[i], truth[i]):
                 raise NotYet(
@@ -96,7 +96,7 @@ def check_products(count_products: Callable) -> str:
     ):
         tiles = sum(1 for _ in range(0, H, m) for _ in range(0, W, m))
         truth = sum(C * D for _ in range(tiles) for _ in np.ndindex(m + r - 1, m + r - 1))
-        found = count_products(H, W, C, D, m, r)
+        found = as_whole(asked(count_products, H, W, C, D, m, r), "The number of products")
         if found != truth:
             whole = (
                 f"There are {tiles} tiles. How many pixels does one have, and who is multiplied "
@@ -131,9 +131,9 @@ def check_lines(lines_that_fit: Callable) -> str:
         truth = 1
         while touched(truth + 1) <= cache:
             truth += 1
-        found = lines_that_fit(cache, W, C, D)
-        if found != truth or isinstance(found, float):
-            if not isinstance(found, int) or found < 1:
+        found = as_whole(asked(lines_that_fit, cache, W, C, D), "The number of lines")
+        if found != truth:
+            if found < 1:
                 raise NotYet(f"For (cache, W, C, D) = {(cache, W, C, D)} it gives {found!r} lines.")
             too = "more than" if found > truth else "less than need be:"
             raise NotYet(

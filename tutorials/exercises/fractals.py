@@ -9,7 +9,7 @@ import tinyfractal as tf
 from tinyfractal.draw.layout import layout_block
 from tinyfractal.recurse import measured_depth
 
-from . import NotYet, exercise
+from . import NotYet, as_list, as_whole, asked, exercise
 
 
 @exercise
@@ -27,7 +27,7 @@ def check_paths(my_paths: Callable) -> str:
         truth = 1
         for _ in range(blocks):
             truth = sum(ways(columns, truth))
-        found = my_paths(columns, blocks)
+        found = as_whole(asked(my_paths, columns, blocks), "The number of paths")
         if found != truth:
             extra = (
                 "First get one block right: p₁ = 1, and then the recurrence."
@@ -46,7 +46,7 @@ def check_joins(my_joins: Callable) -> str:
     """Joins of two branches or more in f_C."""
     for columns in range(1, 8):
         truth = sum(box.size > 1 for box in layout_block(columns).of("join"))
-        found = my_joins(columns)
+        found = as_whole(asked(my_joins, columns), "The number of joins")
         if found != truth:
             extra = "How does the number grow with C? Watch the last joins of the two copies."
             if columns == 1:
@@ -65,12 +65,12 @@ def check_thrice(branches_thrice: Callable) -> str:
         return f"conv({z}) ⊕ {formula(C - 1, formula(C - 1, formula(C - 1, z)))}"
 
     for C in (1, 2, 3):
-        parts = branches_thrice(C, "z", lambda z: f"conv({z})", " ⊕ ".join)
-        if not isinstance(parts, list) or len(parts) != C:
-            number = len(parts) if isinstance(parts, list) else type(parts).__name__
+        parts = asked(branches_thrice, C, "z", lambda z: f"conv({z})", " ⊕ ".join)
+        parts = as_list(parts, f"What g{C} returns")
+        if len(parts) != C:
             raise NotYet(
-                f"g{C} should end in a list of {C} open branches, yours has {number}. Which of the "
-                "three copies must stay open?"
+                f"g{C} should end in a list of {C} open branches, yours has {len(parts)}. Which of "
+                "the three copies must stay open?"
             )
         if " ⊕ ".join(parts) != formula(C, "z"):
             raise NotYet(
@@ -78,7 +78,7 @@ def check_thrice(branches_thrice: Callable) -> str:
                 f"    {' ⊕ '.join(parts)}"
             )
     calls: list[int] = []
-    branches_thrice(4, 0, calls.append, lambda parts: None)
+    asked(branches_thrice, 4, 0, calls.append, lambda parts: list(parts) and None)
     if len(calls) != 40:
         raise NotYet(
             f"The text is right, but for C = 4 conv was called {len(calls)} times instead of 40. "
@@ -92,7 +92,9 @@ def check_design(my_net: Any) -> str:
     """A deep FractalNet for the digits with few parameters."""
     if not isinstance(my_net, tf.FractalNet):
         raise NotYet("Answer with a network: tf.FractalNet(...).")
+    training = my_net.training
     y = my_net.eval()(tf.Tensor(np.zeros((2, 8, 8, 1), np.float32)))
+    my_net.train(training)
     depth, count = measured_depth(y, kinds=("conv2d",)), my_net.count_parameters()
     if y.shape != (2, 10):
         raise NotYet(f"Two images should give logits (2, 10), yours gives {y.shape}.")

@@ -9,7 +9,7 @@ import numpy as np
 import tinyfractal as tf
 from tinyfractal.recurse import measured_depth
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_flags, as_number, asked, exercise
 
 
 def masks(k: int, p: float) -> Iterator[tuple[tuple[bool, ...], float]]:
@@ -37,7 +37,7 @@ def check_unbroken(unbroken: Callable) -> str:
         return 1.0 if len(alive) == 1 else closed(len(alive) - 1, p) * left_open(alive[1:], p)
 
     for C, p in ((1, 0.3), (2, 0.15), (3, 0.15), (4, 0.15), (4, 0.6)):
-        found, truth = unbroken(C, p), closed(C, p)
+        found, truth = as_number(asked(unbroken, C, p), "The probability"), closed(C, p)
         if not math.isclose(found, truth, rel_tol=1e-9):
             extra = (
                 "One column, one branch: it always lives."
@@ -58,9 +58,7 @@ def check_sum(sum_weights: Callable) -> str:
     for k, p in ((1, 0.2), (2, 0.15), (3, 0.5)):
         average = np.zeros(k)
         for alive in itertools.product((False, True), repeat=k):
-            weights = np.asarray(sum_weights(alive, p), float)
-            if weights.shape != (k,):
-                raise NotYet(f"For {k} branches it should return {k} weights, got {weights}.")
+            weights = as_array(asked(sum_weights, alive, p), f"For {k} branches, the answer", (k,))
             if weights[~np.array(alive)].any():
                 raise NotYet(f"For alive = {alive} a dropped branch has a weight: {weights}.")
             average += math.prod(1 - p if lives else p for lives in alive) * weights
@@ -76,6 +74,7 @@ def check_sum(sum_weights: Callable) -> str:
 @exercise
 def check_third(third: float) -> str:
     """The p that computes a third of f_4: by drawing 40,000 blocks at once."""
+    third = as_number(third, "The probability")
     if not 0 <= third <= 1:
         raise NotYet("A probability is between 0 and 1.")
     rng = np.random.default_rng(0)
@@ -107,17 +106,20 @@ def check_keep(keep_up_to: Callable) -> str:
     """A network that ends in the middle: depth, convolutions, and equality with a smaller net."""
     z = tf.Tensor(np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32))
     for columns, deepest in ((1, 0), (2, 0), (3, 1), (4, 2), (3, 2), (4, 0)):
-        keep = keep_up_to(deepest, columns)
+        keep = asked(keep_up_to, deepest, columns)
         if not callable(keep):
             raise NotYet("Return a function: it will be called with k, the size of a join.")
-        answers = {k: np.asarray(keep(k)) for k in range(columns - deepest, columns + 1)}
-        for k, alive in answers.items():
-            if alive.shape != (k,) or alive.dtype != bool:
-                raise NotYet(f"keep({k}) should be {k} booleans in an array, got {alive!r}.")
+
+        def flags(k: int, keep: Callable = keep) -> np.ndarray:
+            return as_flags(keep(k), f"keep({k})", (k,))
+
+        answers = {k: flags(k) for k in range(columns - deepest, columns + 1)}
         block = tf.FractalBlock(columns, 3, 3).eval()
         where = f"For columns 0 to {deepest} of {columns}: keep({columns}) is {answers[columns]}"
         try:
-            y = block(z, lambda k, keep=keep: np.asarray(keep(k)))
+            y = block(z, flags)
+        except NotYet:
+            raise
         except Exception as error:
             raise NotYet(
                 f"{where}, and the block stopped with {type(error).__name__}: {error}. The k "

@@ -3,10 +3,11 @@
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_list, as_number, asked, exercise
 
 
 @exercise
@@ -17,7 +18,7 @@ def check_loudness_at(loudness_at: Callable) -> str:
     tones = {200: (0.5, 0.3), 1000: (0.2, 2.0), 1020: (0.1, 4.0), 2500: (0.05, 1.0)}
     mixed = sum(a * np.sin(2 * np.pi * f * t + phase) for f, (a, phase) in tones.items())
     for hertz, (truth, phase) in [*tones.items(), (600, (0.0, 0.0))]:
-        found = float(loudness_at(mixed.copy(), rate, hertz))
+        found = as_number(asked(loudness_at, mixed, rate, hertz), "The loudness")
         if not math.isclose(found, truth, abs_tol=1e-3):
             alone = truth * abs(math.sin(phase)), truth * abs(math.cos(phase))
             if truth and min(abs(found - part) for part in alone) < 1e-3:
@@ -36,7 +37,7 @@ def check_loudness_at(loudness_at: Callable) -> str:
 def check_mel_corners(mel_corners: Callable) -> str:
     """Equal steps on the mel scale, measured step by step."""
     for low, high, bands in ((60, 4000, 32), (100, 3000, 5), (0, 8000, 1)):
-        found = np.asarray(mel_corners(low, high, bands), float)
+        found = as_array(asked(mel_corners, low, high, bands), "The corners")
         if found.shape != (bands + 2,):
             raise NotYet(
                 f"{bands} triangles that overlap by half have {bands + 2} corners, you give an "
@@ -63,7 +64,7 @@ def check_brightness(brightness: Callable) -> str:
         10.0 ** rng.uniform(-14, -3, (6, 9)),
         np.array([[1e-12, 1e-13]]),
     ):
-        found = np.asarray(brightness(power.copy()), float)
+        found = as_array(asked(brightness, power), "The picture", power.shape)
         loudest = max(power.ravel())
         for i, j in np.ndindex(power.shape):
             below = 10 * math.log10(loudest / power[i, j])
@@ -78,8 +79,10 @@ def check_brightness(brightness: Callable) -> str:
                     f"A power that is {below:.1f} dB below the loudest should be {truth:.0f}, "
                     f"yours is {found[i, j]:.0f}. {hint}."
                 )
-    if np.any(np.asarray(brightness(np.zeros((2, 3)))) != 0):
-        raise NotYet("Silence, where every power is 0, should be black: no NaN, no warning.")
+    with np.errstate(all="ignore"):
+        silent = asked(brightness, np.zeros((2, 3)))
+    if (as_array(silent, "Silence", (2, 3), finite=False) != 0).any():
+        raise NotYet("Silence, where every power is 0, should be black: no NaN.")
     return "However loud a recording is, its picture is as bright."
 
 
@@ -89,14 +92,14 @@ def check_leave_one_out(leave_one_out: Callable) -> str:
     rng = np.random.default_rng(0)
     for names in ("a b c", "ann bob eve dan zoe"):
         speakers = rng.choice(names.split(), size=60)
-        parts = list(leave_one_out(speakers))
+        parts = as_list(asked(leave_one_out, speakers), "The answer")
         if len(parts) != len(set(speakers.tolist())):
             raise NotYet(
                 f"{len(set(speakers.tolist()))} speakers make as many pairs, got {len(parts)}."
             )
         tested = np.zeros(60, int)
-        for learn, test in parts:
-            learn, test = np.arange(60)[learn], np.arange(60)[test]
+        for part in parts:
+            learn, test = (_positions(p) for p in as_list(part, "A part, (learn, test),", 2))
             both = set(speakers[learn].tolist()) & set(speakers[test].tolist())
             if both:
                 raise NotYet(f"{min(both)} is on both sides.")
@@ -108,3 +111,12 @@ def check_leave_one_out(leave_one_out: Callable) -> str:
         if (tested != 1).any():
             raise NotYet("Every recording should be tested exactly once.")
     return "Six trainings instead of one: that is what an honest number costs."
+
+
+def _positions(value: Any) -> np.ndarray:
+    """Which of the 60 recordings, given as positions or as 60 booleans."""
+    found = np.asarray(as_list(value, "One side of a part"))
+    if found.dtype.kind not in "bui":
+        as_array(found, "One side of a part")
+        found = found.astype(int)
+    return np.arange(60)[found]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_flags, as_number, as_whole, asked, exercise
 
 
 @exercise
@@ -18,9 +18,7 @@ def check_hold_out(hold_out: Callable) -> str:
     tracks = rng.permutation(tracks)  # the frames of a track need not lie side by side
     chosen = []
     for seed in range(5):
-        held = np.asarray(hold_out(tracks, 0.25, seed))
-        if held.dtype != bool or held.shape != tracks.shape:
-            raise NotYet(f"One bool for each of the {len(tracks)} images is needed.")
+        held = as_flags(asked(hold_out, tracks, 0.25, seed), "The answer", tracks.shape)
         split = [track for track in set(tracks) if len(set(held[tracks == track])) > 1]
         if split:
             raise NotYet(
@@ -30,6 +28,9 @@ def check_hold_out(hold_out: Callable) -> str:
         if not 0.1 < held.mean() < 0.4:
             raise NotYet(f"A quarter was asked for, and {held.mean():.0%} are held out.")
         chosen.append(frozenset(tracks[held]))
+    half = as_flags(asked(hold_out, tracks, 0.5, 0), "The answer", tracks.shape).mean()
+    if not 0.35 < half < 0.65:
+        raise NotYet(f"A half was asked for, and {half:.0%} are held out. Use the fraction.")
     if len(set(chosen)) == 1:
         raise NotYet("Five seeds hold out the same tracks. Use the seed.")
     return "What the network is tested on, it has never seen from anywhere."
@@ -44,9 +45,7 @@ def check_together(together: Callable) -> str:
         # With every class equally frequent, P(frame | class) is proportional to P(class | frame).
         weights = [np.prod([p[f, k] for f in range(frames)]) for k in range(classes)]
         truth = np.array(weights) / sum(weights)
-        found = np.asarray(together(p), float)
-        if found.shape != (classes,):
-            raise NotYet(f"{classes} probabilities are needed, one for each class.")
+        found = as_array(asked(together, p), "The answer", (classes,))
         if not np.allclose(found, truth, atol=1e-6):
             hint = (
                 "That is the mean. A frame that rules a class out should have a veto"
@@ -55,7 +54,9 @@ def check_together(together: Callable) -> str:
             )
             raise NotYet(f"Of {np.round(p, 2).tolist()} you make {np.round(found, 3)}. {hint}.")
     many = np.full((2000, 3), (0.25, 0.45, 0.3))
-    if not np.allclose(together(many), [0, 1, 0]):
+    with np.errstate(all="ignore"):
+        found = as_array(asked(together, many), "The answer", (3,), finite=False)
+    if not np.allclose(found, [0, 1, 0]):
         raise NotYet("2,000 frames multiply to 0 in floats. Add logarithms instead.")
     return "If the frames were independent. They are not: the mud on the sign is on all of them."
 
@@ -74,7 +75,8 @@ def check_track_error(track_error: Callable) -> str:
         drawn = rng.integers(0, tracks, size=(4000, tracks))
         truth = means[drawn].mean(axis=1).std()
         order = rng.permutation(tracks * frames)
-        found = float(track_error(right.ravel()[order], groups[order]))
+        found = asked(track_error, right.ravel()[order], groups[order])
+        found = as_number(found, "The standard error")
         if not np.isclose(found, truth, rtol=0.07):
             single = right.std(ddof=1) / np.sqrt(right.size)
             hint = (
@@ -97,7 +99,8 @@ def check_choose(choose: Callable) -> str:
     for signs, rate in itertools.product((1, 5, 12, 30, 49, 60, 200), (10, 25, 50)):
         fitting = [c for c in range(4) if signs * ms[c] <= 1000 / rate]
         truth = max(fitting, key=lambda c: accuracies[c]) if fitting else None
-        found = choose(ms, accuracies, signs, rate)
+        found = asked(choose, ms, accuracies, signs, rate)
+        found = None if found is None else as_whole(found, "The column")
         if found != truth:
             why = (
                 "It does not fit into the time"

@@ -6,7 +6,7 @@ import numpy as np
 
 import tinyfractal as tf
 
-from . import NotYet, exercise
+from . import NotYet, as_array, as_list, as_whole, asked, exercise
 
 
 @exercise
@@ -15,9 +15,7 @@ def check_standardize(my_standardize: Callable) -> str:
     rng = np.random.default_rng(0)
     training = rng.normal((1, 5), (0.5, 2), size=(40, 4, 4, 2)).astype(np.float32)
     images = rng.normal((2, 5), (0.5, 1), size=(30, 4, 4, 2)).astype(np.float32)
-    found = np.asarray(my_standardize(training.copy(), images.copy()))
-    if found.shape != images.shape:
-        raise NotYet(f"The result should have the shape of images, {images.shape}.")
+    found = as_array(asked(my_standardize, training, images), "The result", images.shape)
     for c in range(2):
         channel, seen = images[..., c], training[..., c]
         if np.allclose(found[..., c], (channel - seen.mean()) / seen.std(), atol=1e-3):
@@ -41,12 +39,12 @@ def check_shift_image(shift_image: Callable) -> str:
             for j in range(5):
                 if 0 <= i - down < 4 and 0 <= j - right < 5:
                     truth[i, j] = image[i - down, j - right]
-        found = np.asarray(shift_image(image.copy(), down, right))
-        if found.shape != image.shape or not np.array_equal(found, truth):
-            shape = f" (its shape is {found.shape})" if found.shape != image.shape else ""
+        case = f"With down={down}, right={right}"
+        found = as_array(asked(shift_image, image, down, right), f"{case}, the image", image.shape)
+        if not np.array_equal(found, truth):
             raise NotYet(
-                f"With down={down}, right={right} it is not right{shape}. Draw the two pictures: "
-                "which rows of the image are still there, and where do they go?"
+                f"{case} it is not right. Draw the two pictures: which rows of the image are still "
+                "there, and where do they go?"
             )
     return "The library pads once and takes a window for each image."
 
@@ -58,7 +56,8 @@ def check_column_parameters(column_parameters: Callable) -> str:
         net = tf.FractalNet(in_channels, classes, columns=4, channels=channels)
         for c in range(4):
             truth = net.column(c).count_parameters()
-            found = column_parameters(c, channels, in_channels, classes)
+            found = asked(column_parameters, c, channels, in_channels, classes)
+            found = as_whole(found, "The number of parameters")
             if found != truth:
                 raise NotYet(
                     f"Column {c} of channels={channels} has {truth:,} parameters, you count "
@@ -76,7 +75,11 @@ def check_early_exit(early_exit: Callable) -> str:
         logits = rng.normal(0, 1.5, size=(columns, 50, 4))
         exponentials = np.exp(logits)
         probabilities = list(exponentials / exponentials.sum(axis=2, keepdims=True))
-        classes, who = (np.asarray(v) for v in early_exit(probabilities, threshold))
+        if threshold < 1:  # one image is exactly as sure as it has to be
+            threshold = float(probabilities[0][0].max())
+        pair = as_list(asked(early_exit, probabilities, threshold), "The answer", 2)
+        classes = as_array(pair[0], "The classes", (50,)).astype(int)
+        who = as_array(pair[1], "Which column gave each", (50,)).astype(int)
         for n in range(50):
             column = next(
                 (c for c in range(columns) if max(probabilities[c][n]) >= threshold), columns - 1
@@ -84,7 +87,7 @@ def check_early_exit(early_exit: Callable) -> str:
             if who[n] != column:
                 tops = [round(float(max(p[n])), 2) for p in probabilities]
                 raise NotYet(
-                    f"At threshold {threshold}, an image whose columns are sure to {tops} is "
+                    f"At threshold {threshold:.2f}, an image whose columns are sure to {tops} is "
                     f"answered by column {column}, you say {who[n]}."
                 )
             if classes[n] != list(probabilities[column][n]).index(max(probabilities[column][n])):

@@ -16,6 +16,8 @@ assert check_step(1e-5)
 # "The smaller the better" forgets rounding; √ε is the best step of the *forward* difference.
 assert not check_step(1e-12)
 assert not check_step(1e-8)
+assert not check_step(float("inf"))  # every comparison with what comes of it is False
+assert check_step([1e-5])  # a list with one number in it will do
 
 # %% [markdown]
 # **2. Twice.** The slope right of $x$ minus the slope left of $x$, divided by the way between their
@@ -37,6 +39,13 @@ def too_wide(f, x, h):
 
 
 assert not check_second(too_wide)
+
+
+def for_one_step_only(f, x, h):
+    return (f(x + h) - 2 * f(x) + f(x - h)) / 1e-6  # h², as long as h is 0.001
+
+
+assert not check_second(for_one_step_only)
 
 # %% [markdown]
 # **3. Your own chain.** Name the steps: $u = ab + c$, $v = u^2$, $y = v a$. Then walk back.
@@ -61,6 +70,26 @@ def one_way_only(a, b, c):
 
 
 assert not check_chain(one_way_only)
+
+
+def by_nudging(a, b, c):
+    def y(a, b, c):
+        return (a * b + c) ** 2 * a
+
+    h = 1e-5
+    yield (y(a + h, b, c) - y(a - h, b, c)) / (2 * h)  # close, but the chain rule is exact
+    yield (y(a, b + h, c) - y(a, b - h, c)) / (2 * h)
+    yield (y(a, b, c + h) - y(a, b, c - h)) / (2 * h)
+
+
+assert not check_chain(by_nudging)
+
+
+def one_by_one(a, b, c):  # three numbers, in whatever form
+    yield from my_gradient(a, b, c)
+
+
+assert check_chain(one_by_one)
 
 # %% [markdown]
 # **4. The suspect.** Compare each with `central_difference(f, 0.7, 1e-5)`: the logistic function's

@@ -69,6 +69,13 @@ def as_float(times):
 assert not check_visits(ways_to_the_leaf)
 assert not check_visits(as_float)
 
+
+def by_walking(times):
+    return 1 if times == 0 else 1 + by_walking(times - 1) + by_walking(times - 1)
+
+
+assert not check_visits(by_walking)  # right, and for 200 doublings it never ends
+
 # %% [markdown]
 # **3. No recursion.** The first loop meets each node once and counts the uses of its parents. The
 # second lists whoever has no use left to wait for.
@@ -145,6 +152,13 @@ def each_parent_once(root):
 assert not check_order(as_met)
 assert not check_order(by_recursion)
 assert not check_order(each_parent_once)
+
+
+def as_they_come(root):
+    yield from my_order(root)
+
+
+assert check_order(as_they_come)
 
 # %% [markdown]
 # **4. Walk twice.** The gradients of this walk are kept in a dictionary that is new each time; only

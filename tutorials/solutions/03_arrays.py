@@ -33,6 +33,16 @@ def everything(g, y, x):
 assert not check_cumsum(from_the_left)
 assert not check_cumsum(everything)
 
+
+def in_place(g, y, x):
+    flipped = g[:, ::-1]
+    np.cumsum(flipped, axis=1, out=flipped)  # a view: this overwrites g, which others still need
+    return g
+
+
+assert not check_cumsum(in_place)
+assert check_cumsum(lambda g, y, x: cumsum_rule(g, y, x).tolist())  # a list of lists will do
+
 # %% [markdown]
 # **2. From shapes.** Name the steps: `u = x @ W` `(N, j)`, `v = u * z` `(N, j)`,
 # `y = v.sum(axis=1)`. Back: `g` is spread to `(N, j)`, times `z` is the gradient of `u`, and the

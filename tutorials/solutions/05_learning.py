@@ -41,6 +41,16 @@ assert not check_logsumexp(overflows)
 assert not check_logsumexp(one_shift_for_all)
 assert not check_logsumexp(forgets_to_add_it_again)
 
+
+def in_place(z):
+    m = z.max(axis=1)
+    z -= m[:, None]  # whoever gave z still needs it
+    return m + np.log(np.exp(z).sum(axis=1))
+
+
+assert not check_logsumexp(in_place)
+assert check_logsumexp(lambda z: (row for row in logsumexp(z)))
+
 # %% [markdown]
 # **2. Not quite sure.** $-\sum_k q_k \log p_k = \log \sum_j e^{z_j} - \sum_k q_k z_k$, since the
 # $q_k$ add up to 1. The first term has the derivative $p_k$, the second $-q_k$: it is $p - q$.
@@ -85,6 +95,8 @@ assert not check_rate(2 / 16)  # the steepest direction is not quite b's: 2ab tu
 assert not check_rate(
     1 / steepest
 )  # there a step goes right to the bottom; the limit is twice that
+
+assert check_rate(np.array([2 / steepest]))
 
 # %% [markdown]
 # **4. Look ahead.** The look ahead uses the old $v$.

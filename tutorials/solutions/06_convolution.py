@@ -23,6 +23,7 @@ assert check_shift(np.array([[0, 0, 0], [1, 0, 0], [0, 0, 0]]))
 
 assert not check_shift(np.array([[0, 0, 0], [0, 0, 1], [0, 0, 0]]))  # moves it to the left
 assert not check_shift(np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0]]) / 3)  # moves it and blurs it
+assert check_shift([(0, 0, 0), (1, 0, 0), (0, 0, 0)])
 
 # %% [markdown]
 # **2. Same.** There are $\lceil H / s \rceil$ places. The last window begins
@@ -57,6 +58,9 @@ def odd_one_first(H, k, stride):
 assert not check_same_padding(only_for_stride_one)
 assert not check_same_padding(may_be_negative)
 assert not check_same_padding(odd_one_first)
+
+assert check_same_padding(lambda H, k, stride: list(same_padding(H, k, stride)))
+assert check_same_padding(lambda H, k, stride: np.array(same_padding(H, k, stride)))
 
 # %% [markdown]
 # **3. Backward through a stride.** The loops of the chapter, with the window where it was forward.
@@ -99,6 +103,13 @@ def flips_too(g, w, stride, shape):
 assert not check_strided(forgets_the_stride)
 assert not check_strided(does_not_add)
 assert not check_strided(flips_too)
+
+
+def nothing_but_nan(g, w, stride, shape):
+    return np.full(shape, np.nan)  # no comparison with a NaN is true, so none can fail
+
+
+assert not check_strided(nothing_but_nan)
 
 # %% [markdown]
 # **4. How far does it see?** Go from first to last and keep two numbers: how wide one output sees,

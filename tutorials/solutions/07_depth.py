@@ -58,6 +58,10 @@ def as_if_constant(g, x, weight, eps=1e-5):
 
 assert not check_layer_norm(weight_outside)
 assert not check_layer_norm(as_if_constant)
+# No comparison with a NaN is true, and so none shows a difference.
+assert not check_layer_norm(lambda g, x, weight, eps=1e-5: x * np.nan)
+# Takes eps, and does not use it.
+assert not check_layer_norm(lambda g, x, weight, eps=1e-5: layer_norm_gradient(g, x, weight))
 
 # %% [markdown]
 # **3. Batch norm for nothing.** With $s = \gamma / \sqrt{v + \varepsilon}$, one number for each
@@ -85,6 +89,15 @@ def variance_for_deviation(W, weight, bias, running_mean, running_var, eps=1e-5)
 
 assert not check_fold(mean_left_out)
 assert not check_fold(variance_for_deviation)
+
+
+def in_place(W, weight, bias, running_mean, running_var, eps=1e-5):
+    W *= weight / np.sqrt(running_var + eps)  # the network's own weights are gone
+    return W, bias - running_mean * weight / np.sqrt(running_var + eps)
+
+
+assert not check_fold(in_place)
+assert check_fold(lambda *given: list(fold(*given)))
 
 # %% [markdown]
 # **4. Skips without batch norm.** A layer multiplies the mean square by $1 + \text{scale}^2$. With

@@ -58,6 +58,7 @@ def nested_joins(C):
 
 
 assert not check_joins(nested_joins)
+assert check_joins(lambda C: float(my_joins(C)))  # 4.0 joins are 4
 
 # %% [markdown]
 # **3. Another rule.** Two copies are closed by a join, because another copy follows; the third is
@@ -97,6 +98,7 @@ def without_second(C, z, conv, join):
 
 
 assert not check_thrice(without_second)
+assert check_thrice(lambda *given: tuple(branches_thrice(*given)))
 
 # %% [markdown]
 # **4. A design.** Depth is $B \cdot 2^{C-1}$. An image of $8 \times 8$ pixels can be halved three

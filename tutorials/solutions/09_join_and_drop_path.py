@@ -73,6 +73,7 @@ def by_number(alive, p):
 
 
 assert not check_sum(by_number)
+assert check_sum(lambda alive, p: np.array(alive) / (1 - p))
 
 # %% [markdown]
 # **3. A third.** `expected(4, p)` of the chapter, here once more, falls as $p$ grows. So halve the
@@ -105,6 +106,7 @@ print(f"p = {middle:.3f}")
 assert check_third(round(middle, 2))
 
 assert not check_third(0.67)  # would be right if nothing were ever rescued
+assert check_third(np.array(middle))
 
 # %% [markdown]
 # **4. A `keep` of your own.** The $k$ deepest of `columns` columns have the numbers
@@ -131,3 +133,7 @@ def only_the_deepest(deepest, columns):
 
 
 assert not check_keep(only_the_deepest)
+
+# A list of booleans, or of zeros and ones, says the same.
+assert check_keep(lambda deepest, columns: lambda k: keep_up_to(deepest, columns)(k).tolist())
+assert check_keep(lambda deepest, columns: lambda k: 1 * keep_up_to(deepest, columns)(k))

@@ -39,6 +39,15 @@ def all_channels_together(training_images, images):
 assert not check_standardize(with_its_own)
 assert not check_standardize(all_channels_together)
 
+
+def in_place(training_images, images):
+    images -= training_images.mean(axis=(0, 1, 2))  # the second call standardizes twice
+    images /= training_images.std(axis=(0, 1, 2))
+    return images
+
+
+assert not check_standardize(in_place)
+
 # %% [markdown]
 # **2. Shift.** Put the image into the middle of a larger one of zeros, and take a window of its own
 # size that lies as much further up and left as the image is to move down and right.
@@ -65,6 +74,7 @@ def other_way(image, down, right):
 
 assert not check_shift_image(around_the_edge)
 assert not check_shift_image(other_way)
+assert check_shift_image(lambda *given: shift_image(*given).tolist())
 
 # %% [markdown]
 # **3. How large is a column?** Column $c$ has $2^c$ convolutions in each block. The first sees the
@@ -125,3 +135,11 @@ def answer_of_the_deepest(probabilities, threshold):
 
 assert not check_early_exit(surest_of_all)
 assert not check_early_exit(answer_of_the_deepest)
+
+
+def surer_than(probabilities, threshold):
+    return early_exit(probabilities, np.nextafter(threshold, 2))  # "at least" includes it
+
+
+assert not check_early_exit(surer_than)
+assert check_early_exit(lambda *given: (part.tolist() for part in early_exit(*given)))

@@ -68,6 +68,7 @@ def spread_only(a, b):
 
 assert not check_paired_error(unpaired_error)
 assert not check_paired_error(spread_only)
+assert check_paired_error(lambda a, b: np.array([paired_error(a, b)]))
 
 # %% [markdown]
 # **3. How many seeds?** $d > 3 s / \sqrt n$ means $n > (3 s / d)^2$: take the next whole number.
@@ -86,6 +87,13 @@ def not_squared(spread, d):
 
 
 assert not check_seeds_needed(not_squared)
+
+
+def three_errors_exactly(spread, d):
+    return max(2, math.ceil((3 * spread / d) ** 2))  # 4 where 4 seeds give just three errors
+
+
+assert not check_seeds_needed(three_errors_exactly)
 
 # %% [markdown]
 # **4. A test without a bell curve.** `itertools.product` goes through the signs. With five seeds

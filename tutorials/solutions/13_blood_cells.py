@@ -40,6 +40,7 @@ def share_of_all(matrix):
 
 assert not check_recall_precision(the_other_way_round)
 assert not check_recall_precision(share_of_all)
+assert check_recall_precision(lambda matrix: np.array(recall_precision(matrix)))
 
 # %% [markdown]
 # **2. Balanced weights.** All cells of class $k$ together are to pull with $N/K$, and there are
@@ -66,6 +67,7 @@ def one_minus_the_share(labels, classes):
 
 assert not check_balanced_weights(only_in_proportion)
 assert not check_balanced_weights(one_minus_the_share)
+assert check_balanced_weights(lambda *given: list(balanced_weights(*given)))
 
 # %% [markdown]
 # **3. Expected calibration error.** The number of the bin, from 0, is how many of its right edges
@@ -98,6 +100,18 @@ def every_bin_alike(sure, right, bins):
 
 assert not check_expected_calibration_error(in_a_single_bin)
 assert not check_expected_calibration_error(every_bin_alike)
+
+
+def with_the_left_edge(sure, right, bins):
+    error = 0.0
+    for b in range(bins):
+        inside = np.floor(sure * bins) == b  # an answer that is sure to 1 is in no bin
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
+    return error
+
+
+assert not check_expected_calibration_error(with_the_left_edge)
 
 # %% [markdown]
 # **4. Photographs, not cells.** Draw the numbers of photographs; how often each was drawn is how
@@ -152,3 +166,12 @@ def once_more(probabilities, weights):
 
 assert not check_undo_weights(without_the_sum)
 assert not check_undo_weights(once_more)
+
+
+def in_place(probabilities, weights):
+    probabilities /= weights
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities  # right, and the caller's probabilities are gone
+
+
+assert not check_undo_weights(in_place)

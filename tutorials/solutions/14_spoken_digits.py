@@ -96,6 +96,8 @@ def darkest_is_black(power):
 
 assert not check_brightness(of_amplitudes)
 assert not check_brightness(darkest_is_black)
+assert not check_brightness(lambda power: power * np.nan)  # no comparison with a NaN is true
+assert check_brightness(lambda power: brightness(power).round().astype(np.uint8))
 
 # %% [markdown]
 # **4. Leave one out.** For each name: those who have it, and all others.
@@ -125,3 +127,10 @@ def only_their_own(speakers):
 
 assert not check_leave_one_out(folds)
 assert not check_leave_one_out(only_their_own)
+
+
+def as_flags(speakers):  # True where a recording belongs, in place of its position
+    return [(speakers != name, speakers == name) for name in np.unique(speakers)]
+
+
+assert check_leave_one_out(as_flags)

@@ -33,7 +33,13 @@ def frames(tracks, fraction, seed):
     return np.random.default_rng(seed).random(len(tracks)) < fraction  # draws among the images
 
 
+def always_a_quarter(tracks, fraction, seed):
+    return hold_out(tracks, 0.25, seed)
+
+
 assert not check_hold_out(frames)
+assert not check_hold_out(always_a_quarter)
+assert check_hold_out(lambda *given: hold_out(*given).tolist())
 
 # %% [markdown]
 # **2. Several frames, one answer.** By Bayes' rule, with all classes equally frequent, the
@@ -62,6 +68,7 @@ def product(p):
 
 assert not check_together(mean)
 assert not check_together(product)
+assert check_together(lambda p: tuple(together(p)))
 
 # %% [markdown]
 # **3. The error of an accuracy on tracks.** A track is one piece of news, so the standard error
@@ -102,3 +109,4 @@ def deepest(ms, accuracies, signs, rate):
 
 
 assert not check_choose(deepest)
+assert not check_choose(lambda *given: choose(*given) or 0)  # None is no column, 0 is one

@@ -46,6 +46,13 @@ assert not check_by_hand(plain)
 assert not check_by_hand(without_halves)
 assert not check_by_hand(wrong_sign)
 
+
+def one_by_one(d, w):
+    yield from filter_3_2(d, w)
+
+
+assert check_by_hand(one_by_one)
+
 # %% [markdown]
 # **2. Count.** A tile has $(m + r - 1)^2$ points, and at each the `C` numbers of the data meet the
 # `C` × `D` of the kernel.
@@ -105,3 +112,5 @@ def no_progress(cache, W, C, D):
 assert not check_lines(without_the_kernel)
 assert not check_lines(numbers_for_bytes)
 assert not check_lines(no_progress)
+assert not check_lines(lambda *given: float("nan"))
+assert check_lines(lambda *given: float(lines_that_fit(*given)))

@@ -61,6 +61,16 @@ def in_float64(numbers):
 
 assert not check_sum(in_float64)
 
+
+def in_float64_inside(numbers):
+    return np.float32(math.fsum(numbers))  # the last line hides it
+
+
+assert not check_sum(in_float64_inside)
+assert not check_sum(np.sum)  # by halves: good for most numbers, and it keeps nothing
+assert not check_sum(lambda numbers: np.float32("nan"))  # no error of a NaN is too large
+assert check_sum(lambda numbers: np.array(careful_sum(numbers)))
+
 # %% [markdown]
 # **2. Operations per byte.** Each of the $NHWD$ outputs is a sum of $k^2 C$ products.
 
@@ -115,6 +125,14 @@ def rounded_up(first, second):
 
 
 assert not check_break_even(rounded_up)
+
+
+def as_an_array(first, second):
+    found = break_even(first, second)
+    return found if found is None else np.array(found, float)
+
+
+assert check_break_even(as_an_array)
 
 # %% [markdown]
 # **4. Who follows the seed?** `tf.seed` sets the library's own generator, `tf.backend.rng()`. The
