@@ -107,11 +107,11 @@ def fit(
     By default there are as many epochs as the schedule has. `transform` and `augment` prepare the
     images (see `data.Loader`); `clip` limits the norm of the gradient; the loss of an image is
     multiplied by the entry of `class_weights` for its class (see `preflight.scaled`). After each
-    epoch the model is evaluated on `validation`, and `test` is left for you to `evaluate` on, once,
-    when every choice is made; without `validation` it is evaluated on `test`. Then
-    `on_epoch(record)` is called, and training ends early where it returns True. `seed` decides the
-    order of the images; what the model draws (dropout, drop-path) follows `tinyfractal.seed`. The
-    processes of a `group` share each batch of `batch_size`; the first of them writes.
+    epoch the model is evaluated on `validation`, and `test` is left for you to `evaluate` on, once, at
+    the end; without `validation` it is evaluated on `test`. Then `on_epoch(record)` is called, and
+    training ends early where it returns True. `seed` decides the order of the images; what the
+    model draws (dropout, drop-path) follows `tinyfractal.seed`. The processes of a `group` share
+    each batch of `batch_size`; the first of them writes.
 
     A `folder` gets checkpoint.npz and history.jsonl after each epoch, atomically; `resume` goes on
     from there. best.npz is the checkpoint of the highest accuracy on `validation`, else on `test`,
@@ -160,10 +160,8 @@ def _judged(
     model: Module, tests: dict[str, Dataset], transform: Callable | None, group: ProcessGroup
 ) -> dict[str, Any]:
     """Loss and accuracy of the model, and the accuracy of each column, on the images to judge by"""
-    part = judges(tests)
-    result, *columns = (
-        evaluate(net, tests[part], transform, group=group) for net in (model, *columns_of(model))
-    )
+    part, nets = judges(tests), (model, *columns_of(model))
+    result, *columns = (evaluate(net, tests[part], transform, group=group) for net in nets)
     return {
         f"{part}_loss": result.loss,
         f"{part}_accuracy": result.accuracy,
