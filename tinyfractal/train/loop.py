@@ -107,8 +107,8 @@ def fit(
     By default there are as many epochs as the schedule has. `transform` and `augment` prepare the
     images (see `data.Loader`); `clip` limits the norm of the gradient; the loss of an image is
     multiplied by the entry of `class_weights` for its class (see `preflight.scaled`). After each
-    epoch the model is evaluated on `validation`, and `test` is left for you to `evaluate` on, once, at
-    the end; without `validation` it is evaluated on `test`. Then `on_epoch(record)` is called, and
+    epoch the model is evaluated on `validation`, and `test` is left for you to `evaluate` on at the
+    end; without `validation` it is evaluated on `test`. Then `on_epoch(record)` is called, and
     training ends early where it returns True. `seed` decides the order of the images; what the
     model draws (dropout, drop-path) follows `tinyfractal.seed`. The processes of a `group` share
     each batch of `batch_size`; the first of them writes.
