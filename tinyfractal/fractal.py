@@ -125,7 +125,7 @@ class FractalNet(nn.Module):
     each with the same chance, through the whole network), otherwise *local* drop-path (each join
     drops each branch with probability `drop_path`, but never all). `per_sample=False` decides for
     the mini-batch as a whole, as the authors did. What is dropped is then not computed, which is
-    quicker, but the columns come out worse (the README has the measurement): batch norm's running
+    quicker, but the columns come out worse (CONTRIBUTING.md has the numbers): batch norm's running
     statistics mix unlike batches. `drop_path=0` switches both off. At test time nothing drops;
     `net(x, column=c)` runs column c.
     """
