@@ -8,11 +8,11 @@ joins that meet are one join, so a block of C columns ends in one mean of C bran
 
     column   0     1     2            depth of column c: 2^c
              │     │    conv          convolutions in all: 2^C - 1
-             │    conv   ⊕
+             │    conv   │            joins, from C = 2 on: 2^(C-2)
              │     │    conv
-            conv   └──⊕──┘            (C = 3; the middle join is where f₂ meets f₂)
-             │     │    conv
-             │    conv   ⊕
+            conv   └──⊕──┘            (C = 3: the first f₂ ends in the join in the middle;
+             │     │    conv          the second f₂ has left its own to the join at the end)
+             │    conv   │
              │     │    conv
              └─────⊕─────┘
 
