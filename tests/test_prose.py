@@ -29,11 +29,15 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "99.7": "stands above a picture",
     },
 }
-# Names that are neither ours nor NumPy's: commands, another chapter's class, files made elsewhere
+# Names that are neither ours nor NumPy's: commands, another chapter's class
 OTHERS = {
     *("nvidia", "smi", "gpu", "lab", "jupyter", "pip", "install", "python", "rm", "git", "clone"),
-    *("Value", "gpu_times", "json", "node_modules", "pyodide", "mish"),
-    *("NN_name", "py"),  # how the files of a chapter are named
+    *("Value", "node_modules", "pyodide", "mish"),
+}
+# Files that are made elsewhere, or stand for many
+NO_FILES = {
+    *("pictures/gpu_times.json", "history.jsonl", "best.npz", "checkpoint.npz"),
+    *("tutorials/NN_name.py", "tutorials/exercises/name.py", "tutorials/solutions/NN_name.py"),
 }
 
 
@@ -103,6 +107,8 @@ def stands(quoted, code):
     """Whether what stands between backticks exists: a file, or names that `code` or ours use."""
     if quoted.strip("/") in files() or re.fullmatch(r"\([A-Z\d_a-z, ]+\)|d_…|\w", quoted):
         return True  # a file; a shape, a kind of name, one letter of a formula
+    if re.fullmatch(r"[\w./]+\.(py|json|jsonl|npz|md|ipynb)", quoted):
+        return quoted in NO_FILES
     without_texts = re.sub(r"\"[^\"]*\"|'[^']*'|#.*|\.\.\.", "", quoted)
     words = re.findall(r"[A-Za-z_]\w*", without_texts)
     known = names_in(code) | names_of_the_project()
