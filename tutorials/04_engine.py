@@ -52,7 +52,7 @@ tf.explore(loss, title="What the engine kept")
 # ## One operation, one note
 #
 # A `Tensor` is an array with a history. `requires_grad=True` says: from here on, take notes. Each
-# operation then leaves a **node** behind. It is the `Value` of chapter 2 without the number: it
+# operation then leaves a **node** behind. It is the Value of chapter 2 without the number: it
 # knows which operation it was, its `primitive`, and where the arguments came from, its `parents`.
 
 # %%
@@ -66,7 +66,7 @@ for node in backward_order([y.node]):
     print(f"{node.primitive.__name__:4} made from {', '.join(names)}")
 
 # %% [markdown]
-# The same as a picture, leaves on top. `x` was used twice, so two lines leave it.
+# Here is the same as a picture, leaves on top. `x` was used twice, so two lines leave it.
 
 # %%
 tf.plot.plot_graph(y)
@@ -113,8 +113,9 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# A first try at the rule: a nudge of $x$ counts $\sigma(x)$ times. `gradcheck` compares it with
-# central differences, as you did in chapter 1.
+# A first try at the rule: a nudge of $x$ counts $\sigma(x)$ times. (A `tf` function given plain
+# arrays returns a plain array, so you may use it in the body.) `gradcheck` compares it with central
+# differences, as you did in chapter 1.
 
 
 # %%
@@ -150,7 +151,7 @@ print(x.grad)
 assert PRIMITIVES["swish"] is swish
 nested = tf.gradcheck(lambda x: swish(tf.exp(swish(x))), [-2.0, 0.0, 1.5])
 assert nested.excess < 1
-tf.gradcheck(swish, [-2.0, 0.0, 1.5], order=2)
+assert tf.gradcheck(swish, [-2.0, 0.0, 1.5], order=2).excess < 1
 
 # %% [markdown]
 # Now the table has one row more, and `swish` works everywhere, even inside itself. The loop did not
@@ -159,9 +160,9 @@ tf.gradcheck(swish, [-2.0, 0.0, 1.5], order=2)
 # ## What a rule costs
 #
 # A rule needs numbers from the way forward. The rule of `mul` needs the other factor, the rule of
-# `exp` its own output, the rule of `add` nothing. What is needed must wait in memory until
-# `backward` comes. How does the engine know? It reads the names: **an argument of a rule whose
-# name begins with an underscore is not kept.**
+# `exp` its own output, the rule of `add` nothing. What a rule needs must wait in memory until
+# `backward` comes. How does the engine know? It reads the names: **an argument of a rule whose name
+# begins with an underscore is not kept.**
 
 # %%
 for function in (tf.mul, tf.exp, tf.sin, tf.add):
@@ -185,8 +186,8 @@ assert (a * b).node.output is None and tf.exp(a).node.output is not None
 # ## Predict, then run
 #
 # We apply one function 20 times in a row to an array of one megabyte, and hold only the last
-# result. **How many megabytes are in use then?** The functions stand in the next cell. The two
-# rules you have not seen: `neg` has `-g`, and `tanh` has `g * (1 - y * y)`.
+# result. **How many megabytes are in use then?** The functions stand in the next cell. There are
+# two rules that you have not seen: `neg` has `-g`, and `tanh` has `g * (1 - y * y)`.
 
 # %%
 operations = {
@@ -410,7 +411,8 @@ check_rule(cube_root_rule)
 
 # %% [markdown]
 # **2. A primitive of your own.** Make $y = \sqrt{a^2 + b^2}$ a primitive that leaves one node.
-# Write the decorator, with a rule for each argument, and the body. `xp.sqrt` works on arrays.
+# Write the decorator, with a rule for each argument, and the body. `xp.sqrt` works on arrays. (`xp`
+# is NumPy, or CuPy on a GPU.)
 
 
 # %%

@@ -36,9 +36,9 @@ use_style()
 # %% [markdown]
 # ## Three piles of images
 #
-# The library contains 1,797 images of digits, 8 by 8 pixels each, here in three piles: the
-# **training set** to learn from, the **validation set** to compare attempts, and the **test set**,
-# which stays closed until the end. You will see why.
+# The library comes with 1,797 images of digits, 8 by 8 pixels each. We split them into three piles:
+# the **training set** to learn from, the **validation set** to compare attempts, and the **test
+# set**, which stays closed until the end. You will see why.
 
 # %%
 train, test = tf.data.load("digits")
@@ -58,7 +58,8 @@ plt.show()
 
 # %% [markdown]
 # Images are `(N, H, W, C)`: image, row, column, channel. Here each becomes a row of 64 numbers,
-# from 0 (white) to 1 (black). Nothing says which pixels are neighbours; chapter 6 will.
+# from 0 (white) to 1 (black). Nothing tells the network which pixels are neighbours; chapter 6
+# will.
 
 # %%
 x = train.images.reshape(len(train), 64)  # (N, 64)
@@ -70,7 +71,8 @@ x_val, y_val = validation.images.reshape(len(validation), 64), validation.labels
 #
 # How would you read digits without learning? Average all 3s, and subtract the average digit. That
 # is a **template**: red where a 3 has more ink than usual, blue where less. Lay it over an image,
-# multiply pixel by pixel, and add up. The sum is the image's score for "3".
+# multiply pixel by pixel, and add up. The sum is the image's score for "3". Do this for all ten
+# digits, and let the highest score win.
 
 # %%
 template = np.stack([x[y == k].mean(axis=0) for k in range(10)], axis=1) - x.mean(axis=0)[:, None]
@@ -242,12 +244,12 @@ print("central differences", (np.array(nudged) / 2e-5).round(6))
 assert np.allclose(np.array(nudged) / 2e-5, cross_entropy_gradient(z, answer)[0], atol=1e-9)
 
 # %% [markdown]
-# What the right class gains, the others lose, each in proportion to how likely the network thought
-# it was. And a confident mistake makes a large gradient.
+# A step against this gradient raises the right score and lowers the others, each in proportion to
+# how likely the network thought it was. And a confident mistake makes a large gradient.
 #
 # ## Learning by hand
 #
-# From the logits back to the weights, chapter 3 knows the way. With $g = \partial L / \partial z$,
+# Chapter 3 knows the way from the logits back to the weights. With $g = \partial L / \partial z$,
 # $\partial L / \partial W = x^T g$, and the gradient of $b$ is the sum of the rows of $g$.
 #
 # The loss grows fastest along the gradient. So go the other way, by the gradient times a small
@@ -387,11 +389,13 @@ assert steps_needed(descend(sgd(0.0201), steps=3000)) is None
 # $$v \leftarrow \beta v + g, \qquad w \leftarrow w - \text{lr} \cdot v$$
 #
 # Across the valley the gradients change sign from step to step and cancel. Along the valley they
-# agree and add up.
+# agree and add up: a gradient that stays the same is followed $1 / (1 - \beta)$ times as fast,
+# which is ten times for $\beta = 0.9$.
 #
 # **Adam** (Kingma & Ba 2015) divides a running mean of each gradient by the root of a running mean
-# of its square. So each number gets its own step size, however steep its direction. (Both means
-# start at 0; dividing by $1 - \beta^t$ corrects that.)
+# of its square. So each number gets its own step size, however steep its direction: the first step
+# of each has the length of the learning rate. (Both means start at 0; dividing by $1 - \beta^t$
+# corrects that.)
 
 
 # %%
@@ -415,7 +419,8 @@ def adam(lr, beta1=0.9, beta2=0.999):
 
 # %% [markdown]
 # **Watch the race.** Plain SGD bounces between the walls, then crawls. Momentum swings and speeds
-# up. Adam cuts across, as if the valley were not narrow.
+# up. Adam swings in longer waves: its first step goes as far along the valley as across, as if the
+# valley were not narrow.
 
 # %% tags=["thumbnail"] jupyter={"source_hidden": true}
 racers = {
@@ -451,7 +456,7 @@ animate(
     draw_race,
     frames=31,
     seconds=8,
-    alt="A narrow valley: SGD bounces and crawls, momentum swings, Adam cuts across.",
+    alt="A narrow valley: SGD bounces and crawls, momentum swings, Adam takes long waves.",
     colors=64,
 )
 
@@ -538,7 +543,8 @@ for name, data in (("training", train), ("validation", validation)):
 
 # %% [markdown]
 # That is the whole of training. `tf.train.fit` is the same loop. It measures after each epoch;
-# while you are still choosing, give it the validation set for that.
+# while you are still choosing, give it the validation set for that. (A schedule sets the learning
+# rate of each epoch. `ConstantLR` leaves it alone.)
 
 # %%
 tf.seed(0)
@@ -682,7 +688,7 @@ assert results[-1, :, 1].min() > 0.75
 # </details>
 #
 # **Weight decay** adds a multiple $d$ of each weight to its gradient, so that every weight shrinks
-# unless the images object. Smaller weights make smaller logits, and so less certainty.
+# unless the images hold it up. Smaller weights make smaller logits, and so less certainty.
 
 # %%
 decayed = {}
@@ -752,8 +758,8 @@ plt.show()
 # ## Predict, then run
 #
 # Why not choose on the test set, and save the trouble? Take 1,000 "networks" that roll a ten-sided
-# die for every image. Choose the best of them on 100 validation images. **What share of those has
-# it right? And of the other 187?**
+# die for every image. Choose the best of them on 100 validation images. **What share of these 100
+# does it get right? And of the other 187?**
 
 # %% jupyter={"outputs_hidden": true}
 rng = np.random.default_rng(0)
@@ -768,9 +774,9 @@ assert dice[champion, :100].mean() > 0.17 and dice[champion, 100:].mean() < 0.15
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Nearly twice what a die deserves; and on images that had no say in the choice, one in ten again.
-# The champion was lucky on 100 images, and we chose it *for its luck*. **The best of many tries
-# looks better than it is on the set that chose it.**
+# On the images that chose it, nearly twice as many as a die should. On the others, one in ten
+# again. The champion was lucky on 100 images, and we chose it *for its luck*. **The best of many
+# tries looks better than it is on the set that chose it.**
 #
 # </details>
 #
@@ -825,8 +831,9 @@ spread = np.sqrt(on_test.accuracy * (1 - on_test.accuracy) / len(test))
 print(f"validation {on_validation.accuracy:.1%}, test {on_test.accuracy:.1%} ± {spread:.1%}")
 
 # %% [markdown]
-# The ± is one standard error: the luck of these images. As you now expect of a champion, the test
-# number is the lower one. Here is all it got wrong, true digit and answer:
+# The ± is one standard error: how far luck with these images moves the number. As you now expect of
+# a champion, the test number is the lower one. Here is all it got wrong, white on black, with the
+# true digit and its answer:
 
 # %% jupyter={"source_hidden": true}
 said = tf.train.predict(net, test.images).argmax(axis=1)
@@ -857,7 +864,7 @@ tf.plot.plot_mistakes(test.images, test.labels, said, test.classes, limit=16)
 #
 # ## Exercises
 #
-# Fill in each cell in place of the `...` and run it. Solutions: `solutions/05_learning.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/05_learning.py`.
 #
 # **1. Log-sum-exp.** Write $\log \sum_j e^{z_j}$ for each row of `z` `(N, K)`, so that neither
 # logits of 1000 nor of −1000 break it. Return `(N,)`.
