@@ -196,7 +196,7 @@ assert np.allclose(*zip(*pairs))
 # %% [markdown]
 # ## Mistake 1: a node that is used twice
 #
-# So far each number was used once. Now take $y = a \cdot a$, where $dy/da = 2a$:
+# Until now each number was used once. Now take $y = a \cdot a$, where $dy/da = 2a$:
 
 # %%
 ((walked, nudged),) = compare(lambda a: mul(a, a), "a", (3.0,), lambda y: push_and_set(y, 1.0))
@@ -555,8 +555,9 @@ plt.show()
 # %% [markdown]
 # ## Mistake 3: the forgotten reset
 #
-# The walk *adds* to `grad`. So before each walk `train` sets every weight's `grad` back to 0, in
-# two lines that are easily forgotten. Look at the loss $(w - 3)^2$, whose gradient is $2(w - 3)$:
+# The walk *adds* to `grad`. That is why `train` sets every weight's `grad` back to 0 before each
+# walk, in two lines that are easily forgotten. Look at the loss $(w - 3)^2$, whose gradient is
+# $2(w - 3)$:
 
 # %%
 w = Value(0.0)

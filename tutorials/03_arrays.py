@@ -217,8 +217,8 @@ assert 4 * numbers**2 > 4e12 and 1 / share > 1e6
 
 # %% [markdown]
 # But you never wanted $J$. You want `g @ J`, and for a diagonal $J$ that is `g` times the diagonal.
-# So each operation gets a **gradient rule**, a function `rule(g, y, x)` that returns `g @ J`
-# without any $J$. It also gets the output `y`, which often helps.
+# Each operation gets a **gradient rule**, a function `rule(g, y, x)` that returns `g @ J` without
+# any $J$. It also gets the output `y`, which often helps.
 
 
 # %%
@@ -554,7 +554,7 @@ assert not judge("nonsense, random g", softmax, nonsense, x)
 assert judge("softmax, random g", softmax, proper, x)
 
 # %% [markdown]
-# With `g = 1` the judge looks at the sum of each row. That is always 1, so its gradient is 0, and
+# With `g = 1` the judge looks at the sum of each row. That sum is always 1, its gradient is 0, and
 # the nonsense is "right". Random numbers leave no place to hide. (The proper rule comes from the
 # quotient rule: $\partial y_i / \partial x_j$ is $y_i (1 - y_i)$ for $i = j$ and $-y_i y_j$
 # otherwise. Multiply by $g_i$ and add up.)
@@ -621,7 +621,7 @@ class Array:
 # %% [markdown]
 # Try it on the two moons again, with five hundred points and sixteen neurons. (The loss
 # $\log(1 + e^{-ts})$ is `softplus` of $-ts$, and the derivative of softplus is $1 - e^{-y}$.)
-# Before training, hold all of it to the judge and to tinyfractal:
+# Before training, check every gradient against nudging and against tinyfractal:
 
 
 # %% jupyter={"source_hidden": true}

@@ -179,13 +179,13 @@ assert isinstance(tf.exp(a).node.inputs[0], NotSaved) and (a + b).node.inputs ==
 assert (a * b).node.output is None and tf.exp(a).node.output is not None
 
 # %% [markdown]
-# So that is why the page could not show the value of `add`: no rule had asked for it. (The value of
+# That is why the page could not show the value of `add`: no rule had asked for it. (The value of
 # `mul` was not kept either, but both of its factors were still there, and the page multiplied them
 # again.)
 #
 # ## Predict, then run
 #
-# We apply one function 20 times in a row to an array of one megabyte, and hold only the last
+# We apply one function 20 times in a row to an array of one megabyte, and keep only the last
 # result. **How many megabytes are in use then?** The functions stand in the next cell. There are
 # two rules that you have not seen: `neg` has `-g`, and `tanh` has `g * (1 - y * y)`.
 
@@ -380,7 +380,9 @@ assert np.array_equal(x.grad.numpy(), [4, 8])  # the second gradient is added to
 #
 # ## Now read the source
 #
-# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor` and its `backward`.
+# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor` and its `backward`. A loss is
+#   one number and starts with a gradient of 1. If you call `backward` on an array, you pass the
+#   gradient to start from.
 # - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__` asks whether
 #   there is a Tensor among the arguments. If so, `on_tensors` computes and records; if not, it
 #   returns the value on arrays. So the rules, too, may be written with `tf` functions.

@@ -16,8 +16,8 @@
 # and the loop in [`train/loop.py`](../tinyfractal/train/loop.py).*
 #
 # Our first network begins as 650 zeros. It has no idea what a 7 looks like. Two hundred small
-# corrections later, it reads nine in ten handwritten digits that it has never seen. Each correction
-# is one subtraction: what was said, minus what was true.
+# corrections later, it reads more than nine in ten handwritten digits that it has never seen. Each
+# correction is one subtraction: what was said, minus what was true.
 
 # %% jupyter={"source_hidden": true}
 from functools import partial
@@ -181,8 +181,8 @@ print(log_softmax(np.array([[0.0, 1000.0]])))
 #
 # $$L = \frac{1}{N} \sum_n -\log p_{n, y_n}$$
 #
-# Sure and right costs 0. Sure and wrong costs without bound. With all weights 0, every class has
-# probability 1/10, and the loss is $\log 10$:
+# Being sure and right costs almost nothing. Being sure and wrong can cost any amount. With all
+# weights 0, every class has probability 1/10, and the loss is $\log 10$:
 
 # %%
 W, b = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
@@ -206,7 +206,7 @@ assert np.isclose(cross_entropy(linear(x, W, b), y), np.log(10), atol=1e-5)
 # ## What was said, minus what was true
 #
 # How does the loss of one image change with its logits? Here is the answer for our 3, with the
-# templates as weights. Left: $p$, what the network says. Middle: $y$, the truth as a **one-hot**
+# templates as weights. Left: $p$, what the network said. Middle: $y$, the truth as a **one-hot**
 # row, 1 at the right class and 0 elsewhere. Right: their difference, and that *is* the gradient.
 
 # %% jupyter={"source_hidden": true}
@@ -252,8 +252,8 @@ assert np.allclose(np.array(nudged) / 2e-5, cross_entropy_gradient(z, answer)[0]
 # Chapter 3 knows the way from the logits back to the weights. With $g = \partial L / \partial z$,
 # $\partial L / \partial W = x^T g$, and the gradient of $b$ is the sum of the rows of $g$.
 #
-# The loss grows fastest along the gradient. So go the other way, by the gradient times a small
-# number, the **learning rate**. This is **gradient descent**:
+# The loss grows fastest along the gradient. Go the other way, by the gradient times a small number,
+# the **learning rate**. This is **gradient descent**:
 
 # %%
 lr, seen = 0.5, []
@@ -319,8 +319,8 @@ assert np.allclose(b_tensor.grad.numpy(), g.sum(axis=0), atol=1e-5)
 # %% [markdown]
 # ## How large a step?
 #
-# Nobody can draw a loss of 650 weights. So study steps in a valley, 100 times steeper across than
-# along:
+# Nobody can draw a loss of 650 weights. Study steps in a valley instead, 100 times steeper across
+# than along:
 #
 # $$f(a, b) = \tfrac{1}{2}\,(a^2 + 100\, b^2), \qquad \nabla f = (a,\ 100\, b)$$
 
@@ -461,7 +461,7 @@ animate(
 )
 
 # %% [markdown]
-# Steps until the height stays below 0.01, with plain SGD at the best of 50 rates:
+# How many steps until the height stays below 0.01? Plain SGD gets the best of 50 rates:
 
 # %%
 rates = np.linspace(0.015, 0.0199, 50)
@@ -516,10 +516,10 @@ print(mlp(64), "has", mlp(64).count_parameters(), "numbers to learn")
 # %% [markdown]
 # ## The training loop
 #
-# The gradient of all training images is more exact than one small step needs. So take 100 of them,
-# a **mini-batch**, and step at once; then the next 100. One pass through all images, in random
-# order, is an **epoch**. This is the *stochastic* in stochastic gradient descent, **SGD**: for the
-# work of one exact step, you get twelve that are about right.
+# The gradient of all training images is more exact than one small step needs. Take only 100 of
+# them, a **mini-batch**, and step at once; then the next 100. One pass through all images, in
+# random order, is an **epoch**. This is the *stochastic* in stochastic gradient descent, **SGD**:
+# for the work of one exact step, you get twelve that are about right.
 
 
 # %%
@@ -542,7 +542,7 @@ for name, data in (("training", train), ("validation", validation)):
     print(f"{name:10}  loss {result.loss:.3f}   right {result.accuracy:.1%}")
 
 # %% [markdown]
-# That is the whole of training. `tf.train.fit` is the same loop. It measures after each epoch;
+# That is all there is to training. `tf.train.fit` is the same loop. It measures after each epoch;
 # while you are still choosing, give it the validation set for that. (A schedule sets the learning
 # rate of each epoch. `ConstantLR` leaves it alone.)
 
@@ -560,8 +560,8 @@ assert difference < 1e-2 and len(tf.data.Loader(train, 100)) == 12
 assert tf.train.evaluate(net, validation).accuracy > 0.93
 
 # %% [markdown]
-# Was the layer in between worth it? Several random starts each: the mean, and in brackets the worst
-# and the best.
+# Was the layer in between worth it? Train each from several random starts, and print the mean, with
+# the worst and the best in brackets.
 
 # %%
 SEEDS = range(smaller("seeds", 3, in_browser=1))
@@ -604,7 +604,7 @@ assert len(SEEDS) == 1 or difference < np.ptp(compared["MLP"][1])
 #
 # ## Learning by heart
 #
-# Give the network 50 images and much time. Both losses fall at first. Then only one does:
+# Give the network 50 images and plenty of time. Both losses fall at first. Then only one does:
 
 # %%
 order = np.random.default_rng(0).permutation(len(train))
@@ -638,7 +638,7 @@ assert curve[-1][1].loss > curve[best][1].loss + 0.02 and best < 150
 assert abs(curve[-1][1].accuracy - curve[best][1].accuracy) < 0.05
 
 # %% [markdown]
-# In the end all 50 are right. On new images the loss grows, though the mistakes do not. So each
+# In the end all 50 are right. On new images the loss grows, though the mistakes do not. Each
 # mistake costs more: the network grows surer of everything, including what it gets wrong. Learning
 # the examples at the expense of the rest is **overfitting**. Failing to learn even the examples is
 # **underfitting**.
@@ -752,8 +752,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# A bad rate costs far more than the choice between momentum and Adam. So never compare one
-# optimizer's best rate with another's first guess.
+# A bad rate costs far more than the choice between momentum and Adam. Never compare one optimizer's
+# best rate with another's first guess.
 #
 # ## Predict, then run
 #

@@ -361,9 +361,10 @@ assert tf.gradcheck(tf.conv2d, x[:1, :5, :5, :2], w[..., :2, :3]).excess < 1
 #
 # ## Padding and stride
 #
-# Each 3 × 3 convolution takes a pixel off each side. So put a border around first: **padding**.
-# With zeros such that the size stays the same, it is called `"same"`; no padding is `"valid"`.
-# Zeros pull the border down, as the mean of each window of an all-ones image shows:
+# Each 3 × 3 convolution takes a pixel off each side. To keep the size, put a border of zeros around
+# the image first. This is **padding**: `"same"` adds just enough zeros to keep the size, and
+# `"valid"` adds none. Zeros pull the border down, as the mean of each window of an all-ones image
+# shows:
 
 # %%
 ones = tf.Tensor(np.ones((1, 5, 5, 1)))
@@ -396,7 +397,8 @@ print("the formula holds for all", 3 * 4)
 # ## Pooling
 #
 # **Pooling** makes images smaller: each window becomes one number, its largest (max pooling) or its
-# mean (average pooling). For the usual window, 2 × 2 with stride 2, a `reshape` can do it:
+# mean (average pooling). For the usual window, 2 × 2 with stride 2, a `reshape` can do it. To see
+# the way back, we start `backward` with a gradient of our own, one number for each window:
 
 
 # %%
@@ -440,7 +442,8 @@ assert np.allclose(by_conv, x @ w1[0, 0])
 #
 # The kernels start at random and are learned, like any weights. Channels grow while the image
 # shrinks, and a linear layer decides. It competes with the MLP of chapter 5: equal epochs, several
-# random starts, and for each the learning rate that is best on the validation set.
+# random starts, and for each the learning rate that is best on the validation set. (The optimizer
+# is SGD with its default momentum of 0.9.)
 
 
 # %%
@@ -558,7 +561,7 @@ plt.show()
 
 # %% [markdown]
 # It is tempting to see edge detectors below. But some kernels above, which have learned nothing,
-# have two sides as well. So measure. How similar is each kernel to its own start (cosine: 1 is the
+# have two sides as well. Measure it. How similar is each kernel to its own start (cosine: 1 is the
 # same, 0 unrelated)? What share of it is an edge, upright or lying (2 of 9 dimensions, so about two
 # ninths in random kernels)? And how good is a network whose first layer stays at random?
 
