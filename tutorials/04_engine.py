@@ -439,6 +439,7 @@ check_held(bytes_kept)
 # **4. The leak.** Everyone writes it once: `total = total + loss` in a training loop, and memory
 # grows with every batch, since the total has all the graphs behind it. `losses` is a generator that
 # yields one loss after another. Return their mean, and let each graph go once the next is made.
+# (`loss.item()` is the number without its history.)
 
 
 # %%

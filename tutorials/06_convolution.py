@@ -289,7 +289,9 @@ assert np.shares_memory(windows(x, 3, 3), x) and np.allclose(conv(x, w), y)
 # $$\frac{\partial L}{\partial w_{u,v,c,o}} = \sum_{n,i,j} x_{n,\ i+u,\ j+v,\ c} \cdot g_{n,i,j,o}$$
 #
 # Compare this with the sum for $y$: it has $x$ at shifted places, times something, added up. It is
-# a convolution of $x$ with $g$ *as the kernel*, in which image and channel trade places.
+# a convolution of $x$ with $g$ *as the kernel*, in which image and channel trade places. (A bias is
+# added at every place of every image. By chapter 3, its gradient is $g$ summed over images, rows
+# and columns.)
 
 
 # %%
