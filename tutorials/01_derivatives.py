@@ -15,7 +15,7 @@
 #
 # A small network has a quarter of a million numbers to learn. For each of them it asks: *if this
 # number grew a little, would my error grow or shrink, and how fast?* By trying, that takes half a
-# million runs of the network. This chapter shows why one run is enough.
+# million runs of the network. This chapter shows why one run and one walk back are enough.
 #
 # The answer to the question is a **derivative**. You compute it in two ways: by trying, which is
 # always a little wrong, and by the chain rule, which is exact and nearly free.
@@ -85,7 +85,7 @@ for h in (0.1, 0.01, 0.001, 0.0001):
 #
 # ## A better nudge
 #
-# Now step to *both* sides. With the same $h$, the line is almost parallel to the tangent:
+# Step to *both* sides instead. With the same $h$, the line is almost parallel to the tangent:
 
 # %% jupyter={"source_hidden": true}
 _, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
@@ -315,7 +315,7 @@ for name, exact, nudged in zip("wxb", (d_w, d_x, d_b), by_nudging):
 #
 # A central difference runs the function twice **for each number**. The chain rule ran it once,
 # walked back once, and had all three derivatives: it worked out `d_z` once and used it three times.
-# In a network this matters:
+# In a network that matters:
 
 # %%
 net = tf.FractalNet(columns=3, channels=(32, 64))

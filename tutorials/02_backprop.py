@@ -15,9 +15,9 @@
 # `backpropagate` and `backward_order` in
 # [`engine/backward.py`](../tinyfractal/engine/backward.py).*
 #
-# `loss.backward()` looks like magic. It is sixty lines of Python, and in this chapter you write
-# them. On the way you make the three mistakes that almost everyone makes once, and see each of them
-# give a wrong gradient. At the end your own engine trains a network.
+# `loss.backward()` looks like magic. Its idea fits in sixty lines of Python, and in this chapter
+# you write them. On the way you make the three mistakes that almost everyone makes once, and see
+# each of them give a wrong gradient. At the end your own engine trains a network.
 
 # %%
 import inspect
@@ -471,6 +471,11 @@ def two_moons(count, rng, blur=0.15):
 
 points, moon = two_moons(60, np.random.default_rng(0))
 
+# %% jupyter={"source_hidden": true}
+angle = np.linspace(0, 2 * np.pi, 3600)  # no direction sees all of one moon before the other
+seen = points @ np.stack([np.cos(angle), np.sin(angle)])
+assert (seen[moon > 0].min(axis=0) < seen[moon < 0].max(axis=0)).all()
+
 # %% [markdown]
 # The network has eight neurons like ours, each with two weights for the two coordinates and a bias.
 # Their outputs, weighted and added up with one more bias, are the **score** of the point. Above 0
@@ -664,10 +669,10 @@ assert names == ["add", "tanh", "mul"]
 # %% [markdown]
 # ## What you now own
 #
-# An autograd engine that you wrote yourself, and the three rules that keep it right: where paths
-# meet, gradients add; a node passes on its gradient only after all its users have reported; and
-# each step starts from zero. PyTorch's `backward()` and tinyfractal's obey the same three. What
-# your engine lacks is speed: a Python object for every number is slow. Chapter 3 mends that.
+# You own an autograd engine that you wrote yourself, and the three rules that keep it right: where
+# paths meet, gradients add; a node passes on its gradient only after all its users have reported;
+# and each step starts from zero. PyTorch and tinyfractal take care of the first two, and leave the
+# third to you. What your engine still lacks is speed: that is the next chapter.
 #
 # ## Now read the source
 #
@@ -683,7 +688,7 @@ assert names == ["add", "tanh", "mul"]
 #   `grad`. So mistake 3 is still yours to make; the reset is `zero_grad` of the
 #   [optimizer](../tinyfractal/optim/optimizer.py).
 #
-# Chapter 3 explains `sum_to`, and chapter 4 the rest of the file.
+# Chapter 3 explains `sum_to`, chapters 4 and 16 the rest of the file.
 #
 # ## Exercises
 #
