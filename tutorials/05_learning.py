@@ -390,7 +390,8 @@ assert steps_needed(descend(sgd(0.0201), steps=3000)) is None
 #
 # Across the valley the gradients change sign from step to step and cancel. Along the valley they
 # agree and add up: a gradient that stays the same is followed $1 / (1 - \beta)$ times as fast,
-# which is ten times for $\beta = 0.9$.
+# which is ten times for $\beta = 0.9$. (With $\beta = 1$ nothing fades: that is the forgotten reset
+# of chapter 2.)
 #
 # **Adam** (Kingma & Ba 2015) divides a running mean of each gradient by the root of a running mean
 # of its square. So each number gets its own step size, however steep its direction: the first step
@@ -629,6 +630,7 @@ plt.plot([both[1].loss for both in curve], color=ORANGE, label="validation image
 plt.plot(best, curve[best][1].loss, "o", color=ORANGE)
 plt.annotate("lowest", (best, curve[best][1].loss - 0.12), ha="center")
 plt.ylim(0, 1.5)
+plt.title("Both fall at first, then only one")
 plt.xlabel("epoch")
 plt.ylabel("loss")
 plt.legend()
@@ -668,6 +670,7 @@ for part, color, label in ((0, BLUE, "50 training images"), (1, ORANGE, "validat
 plt.xticks(widths, widths)
 plt.xlabel("hidden units (each dot is one run)")
 plt.ylabel("accuracy")
+plt.title("More weights than images, and no worse")
 plt.ylim(0, 1.05)
 plt.legend()
 plt.show()
