@@ -249,7 +249,7 @@ assert np.allclose(np.array(nudged) / 2e-5, cross_entropy_gradient(z, answer)[0]
 #
 # ## Learning by hand
 #
-# Chapter 3 knows the way from the logits back to the weights. With $g = \partial L / \partial z$,
+# Chapter 3 showed the way from the logits back to the weights. With $g = \partial L / \partial z$,
 # $\partial L / \partial W = x^T g$, and the gradient of $b$ is the sum of the rows of $g$.
 #
 # The loss grows fastest along the gradient. Go the other way, by the gradient times a small number,

@@ -17,7 +17,7 @@
 #
 # A linear layer from an 8 × 8 image to a 6 × 6 one has 2,304 weights. A convolution does the same
 # with nine, and on an image of any size. It can, because a stroke is a stroke wherever it is: the
-# nine weights visit every place.
+# same nine weights serve every place.
 
 # %% jupyter={"source_hidden": true}
 import time
@@ -600,7 +600,7 @@ assert (
 assert (measured[:, 4] > 0.9).all() and (measured[:, 4] <= measured[:, 3]).all()
 
 # %% [markdown]
-# Most kernels stay close to their random start. Training makes them more edge-like in every run,
+# Most kernels still resemble their random start. Training makes them more edge-like in every run,
 # yet most of each is something else. And random kernels, left as they were, cost only a few points:
 # the layers above work with whatever features they get.
 #
