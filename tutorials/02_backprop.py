@@ -80,8 +80,8 @@ def tanh(a):
 # counts $b$ times, and a nudge of $b$ counts $a$ times: the slopes of `mul` are `(b.data, a.data)`.
 #
 # Build the neuron with them, and you get a **graph**. The numbers are its **nodes**, an edge leads
-# from each parent to what was made of it, and the slopes stand on the edges. The nodes at the left
-# ends, which were not computed, are the **leaves**.
+# from each parent to the number computed from it, and the slopes stand on the edges. The nodes at
+# the left ends, which were not computed, are the **leaves**.
 
 # %%
 w, x, b = Value(0.5, how="w"), Value(2.0, how="x"), Value(-0.3, how="b")
@@ -139,7 +139,7 @@ plt.show()
 # $$\frac{dy}{d\,\text{parent}} = \frac{dy}{d\,\text{node}} \cdot \text{slope}$$
 #
 # A node that knows its gradient can tell its parents theirs, they tell their parents, and so on to
-# the leaves. The result starts, with $dy/dy = 1$.
+# the leaves. The walk starts at the result, with $dy/dy = 1$.
 
 
 # %%
@@ -196,7 +196,7 @@ assert np.allclose(*zip(*pairs))
 # %% [markdown]
 # ## Mistake 1: a node that is used twice
 #
-# So far each number was used once. Now take $y = a \cdot a$, where $dy/da = 2a$:
+# Until now each number was used once. Now take $y = a \cdot a$, where $dy/da = 2a$:
 
 # %%
 ((walked, nudged),) = compare(lambda a: mul(a, a), "a", (3.0,), lambda y: push_and_set(y, 1.0))
@@ -366,8 +366,8 @@ animate(
 # ## The whole engine
 #
 # Here it is in one piece, with Python's operators, so that you can write `w * x + b`. Minus and
-# division are made of the others. The cell is long, but nothing in it is new. (For `2 + v` Python
-# calls `__radd__`.)
+# division are built from the others. The cell is long, but nothing in it is new. (For `2 + v`
+# Python calls `__radd__`.)
 
 
 # %%
@@ -455,8 +455,8 @@ assert np.allclose(*zip(*pairs))
 # %% [markdown]
 # ## A network of single numbers
 #
-# Now train something. The task is called "two moons": points on two half circles that reach into
-# each other, a little blurred. Which moon does a point belong to? No straight line separates them.
+# Now train something. The task is called "two moons": points on two interlocking half circles, a
+# little blurred. Which moon does a point belong to? No straight line separates them.
 
 
 # %%
@@ -540,8 +540,8 @@ print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}, {sum(right)} of {len(right)} p
 assert len(nodes) > 4000 and losses[-1] < losses[0] / 8 and sum(right) >= 58
 
 # %% [markdown]
-# The picture shows what the network now says at each place. The black line is its border, where the
-# score is 0.
+# The picture shows what the network now says about every point. The black line is its border, where
+# the score is 0.
 
 # %% tags=["thumbnail"] jupyter={"source_hidden": true}
 across, up = np.linspace(-1.6, 2.6, 50), np.linspace(-1.1, 1.6, 34)
@@ -560,8 +560,9 @@ plt.show()
 # %% [markdown]
 # ## Mistake 3: the forgotten reset
 #
-# The walk *adds* to `grad`. So before each walk `train` sets every weight's `grad` back to 0, in
-# two lines that are easily forgotten. Look at the loss $(w - 3)^2$, whose gradient is $2(w - 3)$:
+# The walk *adds* to `grad`. That is why `train` sets every weight's `grad` back to 0 before each
+# walk, in two lines that are easily forgotten. Look at the loss $(w - 3)^2$, whose gradient is
+# $2(w - 3)$:
 
 # %%
 w = Value(0.0)
@@ -691,7 +692,7 @@ assert names == ["add", "tanh", "mul"]
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/02_backprop.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/02_backprop.py`.
 #
 # **1. An operation of your own.** The **sigmoid**, chapter 1's logistic function, is
 # $\sigma(x) = 1 / (1 + e^{-x})$. With operators it takes several nodes. Make it one node with one
