@@ -14,10 +14,10 @@
 # *35 minutes. Afterwards you can read [`fractal.py`](../tinyfractal/fractal.py) (all but drop-path)
 # and [`recurse.py`](../tinyfractal/recurse.py).*
 #
-# A fern's leaf looks like the whole fern. You make such a fractal with a rule that is applied to
-# its own result. Apply one to a convolution, and you get the block that FractalNet is made of, in
-# five lines of code. The same lines then tell you how deep the block is, how many convolutions it
-# has and how many paths lead through it.
+# Each leaf of a fern looks like the whole fern. You make such a fractal with a rule that you apply
+# to its own result. Apply one to a convolution, and you get the block that FractalNet is made of,
+# in five lines of code. The same lines then tell you how deep the block is, how many convolutions
+# it has and how many paths lead through it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -184,8 +184,8 @@ for C in (1, 2, 3):
 # depth, without the $\oplus\ \mathrm{conv}(z)$, which makes the branches. And in the paper each
 # "conv" has weights of its own; in the article's code one layer serves everywhere.
 #
-# The library draws the blocks so. Look for the two blocks $f_3$ inside $f_4$, and the two $f_2$ in
-# each of them: the parts look like the whole.
+# This is how the library draws the blocks. Look for the two blocks $f_3$ inside $f_4$, and the two
+# $f_2$ in each of them: the parts look like the whole.
 
 # %% tags=["thumbnail"]
 plot.draw_recursion(4)
@@ -426,8 +426,8 @@ for C in range(1, 6):
 print("five blocks of three columns:", 5**5)
 
 # %% [markdown]
-# With every column the number is squared. Five blocks of three columns, the paper's network, have
-# $5^5 = 3125$ paths: between two blocks all come together.
+# With every column the number is squared, and one more. Five blocks of three columns, the paper's
+# network, have $5^5 = 3125$ paths: between two blocks all come together.
 #
 # ## Predict, then run
 #
@@ -480,7 +480,7 @@ assert typical[0] > 10 and np.isclose(typical[1], (2**5 - 1) / 5)
 # </details>
 #
 # 6.2 is 31 convolutions divided by 5 columns, and that is no accident: the sum of the branches'
-# mean lengths follows the recurrence of the number of convolutions. The last line checks it.
+# mean lengths follows the recurrence of the number of convolutions. The last line below checks it.
 
 # %%
 print("weight of the shortest path:", lengths(5, mean)[1])
@@ -556,9 +556,9 @@ axes.set_xlabel("test accuracy, % (one dot for each seed)")
 plt.show()
 
 # %% [markdown]
-# In the chain, sharing costs little or some points, depending on the seed, and saves more than two
-# thirds of the parameters. In the fractal it does badly with every seed, at least in so short a
-# training. (Chapter 12 tests the article's other promises.)
+# In the chain, sharing costs a few points on average, and none with one of the seeds. It saves more
+# than two thirds of the parameters. In the fractal it does badly with every seed, at least in so
+# short a training. (Chapter 12 tests the article's other promises.)
 #
 # And the paper's block is no better than the plain network here, with 1.7 times its parameters. At
 # depth 4 a plain network needs no help, as chapter 7 showed. What the block has instead is
