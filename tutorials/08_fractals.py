@@ -14,10 +14,10 @@
 # *35 minutes. Afterwards you can read [`fractal.py`](../tinyfractal/fractal.py) (all but drop-path)
 # and [`recurse.py`](../tinyfractal/recurse.py).*
 #
-# A fern's leaf looks like the whole fern. You make such a fractal with a rule that is applied to
-# its own result. Apply one to a convolution, and you get the block that FractalNet is made of, in
-# five lines of code. The same lines then tell you how deep the block is, how many convolutions it
-# has and how many paths lead through it.
+# Each leaf of a fern looks like the whole fern. You make such a fractal with a rule that you apply
+# to its own result. Apply one to a convolution, and you get the block that FractalNet is made of,
+# in five lines of code. The same lines then tell you how deep the block is, how many convolutions
+# it has and how many paths lead through it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -80,9 +80,8 @@ class Again(nn.Module):
 print(recurse.article_example())
 
 # %% [markdown]
-# The article promises constant parameters and growing depth. Count the first, measure the second:
-# `measured_depth` finds the path through the recorded graph with the most matrix products or
-# convolutions.
+# It promises constant parameters and growing depth. Count the first, measure the second:
+# `measured_depth` finds the path through the recorded graph with the most matrix products.
 
 # %%
 x = tf.Tensor(np.ones(10, np.float32))
@@ -93,9 +92,8 @@ for times in (1, 2, 4, 8, 16):
     assert depth == times and count == 110
 
 # %% [markdown]
-# Both are true. But this is a chain. Where are the branches that meet again, which the article
-# describes, and what is fractal about it? For that, go to the paper (Larsson, Maire & Shakhnarovich
-# 2016, arXiv 1605.07648).
+# Both are true. But this is a chain. Where are the article's branches that meet again, and what is
+# fractal about it? Ask the paper (Larsson, Maire & Shakhnarovich 2016, arXiv 1605.07648).
 #
 # ## A rule applied to its own result
 #
@@ -184,15 +182,13 @@ for C in (1, 2, 3):
 # depth, without the $\oplus\ \mathrm{conv}(z)$, which makes the branches. And in the paper each
 # "conv" has weights of its own; in the article's code one layer serves everywhere.
 #
-# The library draws the blocks so. Look for the two blocks $f_3$ inside $f_4$, and the two $f_2$ in
-# each of them: the parts look like the whole.
+# This is how the library draws the blocks. Look for the two blocks $f_3$ inside $f_4$, and the two
+# $f_2$ in each of them: the parts look like the whole.
 
 # %% tags=["thumbnail"]
 plot.draw_recursion(4)
 
 # %% [markdown]
-# A mathematician's fractal goes on forever. The paper's networks stop at one to six columns.
-#
 # ## Predict, then run
 #
 # The text for $f_3$ is `conv(z) ⊕ conv(m) ⊕ conv(conv(m))`, where `m` stands for $f_2(z)$, the join
@@ -327,8 +323,7 @@ class Fractal(nn.Module):
 
 
 # %% [markdown]
-# Is it the library's block? `ConvUnit` is the paper's "conv". Give both the same weights (they have
-# the same names, by the same recursion) and the same images:
+# Is it the library's block? Give both the same weights (they have the same names) and images:
 
 # %%
 tf.seed(0)
@@ -343,9 +338,9 @@ for C in range(1, 6):
 
 # %% [markdown]
 # **How many parameters?** Each convolution has $3 \cdot 3 \cdot c_\text{in} \cdot c_\text{out}$
-# weights and no bias, and its batch norm has $2 c_\text{out}$. Only the first convolution of each
-# column sees the block's input, so $C$ of them have $c_\text{in}$ channels to read; the other
-# $2^C - 1 - C$ have $c_\text{out}$:
+# weights, and its batch norm $2 c_\text{out}$. Only the first convolution of each column, so $C$ of
+# them, reads the $c_\text{in}$ channels of the block's input; the other $2^C - 1 - C$ read
+# $c_\text{out}$:
 #
 # $$9 \left( C\, c_\text{in} + (2^C - 1 - C)\, c_\text{out} \right) c_\text{out}
 # + 2\,(2^C - 1)\, c_\text{out}$$
@@ -363,9 +358,9 @@ for C in range(1, 6):
     assert counted == block_parameters(C, 3, 16)
 
 # %% [markdown]
-# A FractalNet is $B$ such blocks, with a $2 \times 2$ max pooling after each, and a linear layer at
-# the end. `fractal_parameters` adds it all up. `FractalNet.paper()` is the paper's network for
-# colour images (section 4.1):
+# A FractalNet is $B$ such blocks, with a $2 \times 2$ max pooling after each, and a linear layer.
+# `fractal_parameters` adds it all up. The paper's network for colour images is
+# `FractalNet.paper()`:
 
 # %%
 net = tf.FractalNet.paper().eval()
@@ -426,8 +421,8 @@ for C in range(1, 6):
 print("five blocks of three columns:", 5**5)
 
 # %% [markdown]
-# With every column the number is squared. Five blocks of three columns, the paper's network, have
-# $5^5 = 3125$ paths: between two blocks all come together.
+# With every column the number is squared, and one more. Five blocks of three columns, the paper's
+# network, have $5^5 = 3125$ paths: between two blocks all come together.
 #
 # ## Predict, then run
 #
@@ -435,9 +430,8 @@ print("five blocks of three columns:", 5**5)
 # reading tells. Let a polynomial flow through, in which the coefficient of $t^\ell$ is the number
 # of paths of length $\ell$. A convolution multiplies by $t$, and polynomials add up like numbers.
 #
-# The paths differ in **weight** too: at a join of $k$ each goes on with $1/k$. Take the mean of the
-# polynomials instead of the sum, and the coefficient is the weight of all paths of that length
-# together.
+# The paths differ in **weight** too: at a join of $k$ each goes on with $1/k$. With the mean in
+# place of the sum, the coefficient is the weight of all paths of that length together.
 
 # %% jupyter={"outputs_hidden": true}
 t = Polynomial([0, 1])
@@ -479,8 +473,8 @@ assert typical[0] > 10 and np.isclose(typical[1], (2**5 - 1) / 5)
 #
 # </details>
 #
-# 6.2 is 31 convolutions divided by 5 columns, and that is no accident: the sum of the branches'
-# mean lengths follows the recurrence of the number of convolutions. The last line checks it.
+# 6.2 is 31 convolutions divided by 5 columns, and that is no accident: the branches' mean lengths
+# add up to the number of convolutions. The last line below checks it.
 
 # %%
 print("weight of the shortest path:", lengths(5, mean)[1])
@@ -494,8 +488,8 @@ for C in range(1, 8):
 # Article and paper differ in two things: chain or fractal, and shared weights or own ones. That
 # makes four networks of depth 4. To share, `unit` returns the same module each time.
 #
-# The unit is convolution, layer norm, ReLU. Why not batch norm? It keeps *one* running mean, and a
-# layer that is used in four places would need four. Layer norm keeps none.
+# (The unit has layer norm in the place of batch norm, which keeps *one* running mean: a layer used
+# in four places would need four.)
 
 # %%
 WIDTH = 16
@@ -518,8 +512,8 @@ bodies = {
 }
 
 # %% [markdown]
-# Before it comes a convolution from 1 to 16 channels and a pooling, after it the classifier. All
-# four learn the digits with the same recipe, three seeds each.
+# With a convolution and a pooling before it and the classifier after it, all four learn the digits
+# by the same recipe, three seeds each.
 
 # %%
 train, test = tf.data.load_digits()
@@ -556,9 +550,9 @@ axes.set_xlabel("test accuracy, % (one dot for each seed)")
 plt.show()
 
 # %% [markdown]
-# In the chain, sharing costs little or some points, depending on the seed, and saves more than two
-# thirds of the parameters. In the fractal it does badly with every seed, at least in so short a
-# training. (Chapter 12 tests the article's other promises.)
+# In the chain, sharing costs a few points on average, and none with one of the seeds. It saves more
+# than two thirds of the parameters. In the fractal it does badly with every seed, at least in so
+# short a training. (Chapter 12 tests the article's other promises.)
 #
 # And the paper's block is no better than the plain network here, with 1.7 times its parameters. At
 # depth 4 a plain network needs no help, as chapter 7 showed. What the block has instead is
