@@ -16,11 +16,12 @@
 # [`ops/loss.py`](../tinyfractal/ops/loss.py).*
 #
 # A laboratory buys a program that counts blood cells. It is right about 93 cells in 100, says the
-# brochure, and that is true. It has also never found a platelet. Both can be true of one program,
-# and in this chapter you build it.
+# brochure, and that is true. It has also never found a platelet. Both can be true of one program.
+# In this chapter you train a network that comes close to it, and learn which questions would have
+# exposed it.
 #
-# The article names medical imaging as an application of FractalNet. So we look through a
-# microscope: 364 photographs of blood, in which somebody has drawn a box around each red cell
+# The article of chapter 12 names medical imaging as an application of FractalNet. So we look
+# through a microscope: 364 photographs of blood, with a box drawn by hand around each red cell
 # (RBC), each white cell (WBC) and each platelet.
 
 # %%
@@ -53,7 +54,7 @@ use_style()
 # ## From a photograph to cells
 #
 # The data set is called BCCD (8 MB). If you do not have it, the next cell tells you how to get it,
-# and the chapter shows the numbers of our own run.
+# and the chapter shows the numbers of our own run. Here is one of the photographs, with its boxes.
 
 # %%
 with warnings.catch_warnings(record=True) as told:
@@ -93,10 +94,10 @@ if train is not None:
 # The obvious way is to take each box and scale it to 32×32 pixels. But then a platelet is
 # *enlarged* until it fills the picture, and a white cell, five times as wide, is *shrunk* until it
 # fits. Their size is gone, and size is how you tell them apart. Worse, the box came from a person
-# who knew the answer. Nobody draws boxes on the next photograph.
+# who knew the answer. Nobody will draw boxes on the next photograph.
 #
 # So we cut the same 96×96 square around the centre of every box, and average each 3×3 pixels into
-# one. A red cell just fits. A platelet is a dot. Of a white cell you see the inside.
+# one. A red cell just fits. A platelet is a dot. A white cell fills the square.
 
 # %% tags=["thumbnail"] jupyter={"source_hidden": true}
 if train is not None:
@@ -138,12 +139,13 @@ assert round(100 * counts[:2].sum() / counts.sum()) == 93
 # <details><summary>The answer, in words</summary>
 #
 # Accuracy counts every cell alike, and 85 in 100 are red. So accuracy is little more than the
-# accuracy on red cells. The second program is the one from the brochure.
+# accuracy on red cells. The second program is the one from the brochure. The output shows it as
+# soon as it asks about each class by itself: the *recall* of platelets is zero.
 #
 # </details>
 #
-# Ask about each class instead. Let $M_{ij}$ be the number of cells of class $i$ that were called
-# $j$. This table is the **confusion matrix**. It answers two questions:
+# So ask about each class. Let $M_{ij}$ be the number of cells of class $i$ that were called $j$.
+# This table is the **confusion matrix**. It answers two questions:
 #
 # $$\text{recall}_k = \frac{M_{kk}}{\sum_j M_{kj}} \qquad\qquad
 #   \text{precision}_k = \frac{M_{kk}}{\sum_i M_{ik}}$$
@@ -153,20 +155,20 @@ assert round(100 * counts[:2].sum() / counts.sum()) == 93
 #
 # ## Why the network ignores a rare class
 #
-# Take a network that sees nothing: it has three logits, the same for every image. The gradient of
-# cross-entropy is $p - q$ (chapter 5), where $q$ is 1 at the label. Sum it over the training
+# Take a network that ignores its input: it gives the same three logits to every image. The gradient
+# of cross-entropy is $p - q$ (chapter 5), where $q$ is 1 at the label. Sum it over the training
 # images. Class $k$ pulls its logit up once for each of its $n_k$ cells, and all $N$ cells together
 # push it down by $p_k$ each:
 #
 # $$\frac{\partial L}{\partial z_k} = \frac{N p_k - n_k}{N}$$
 #
 # The pull stops at $p_k = n_k / N$. So before a network has learned anything about cells, it has
-# learned to say "85 % red" to each of them. It has to overcome that to get its first platelet
-# right.
+# learned to say "85 % red" to each of them. It has to overcome that before it gets its first
+# platelet right.
 #
 # **Class weights** change the balance. They multiply the loss of each image, and so its gradient,
-# by a number $w_k$ for its class. With the *balanced* weights $w_k = N / (K n_k)$, all classes
-# pull equally hard.
+# by a number $w_k$ for its class. With the *balanced* weights $w_k = N / (K n_k)$, for $K$ classes,
+# all classes pull equally hard.
 
 # %%
 n = np.array(kept["counts"]["train"])
@@ -194,13 +196,14 @@ assert np.allclose(pull(frequencies, None), 0) and np.allclose(pull(alike, balan
 # %% [markdown]
 # A positive gradient pushes a logit down. Without weights, the two rare classes sink from 1/3 to
 # their frequencies. With weights, they stay at 1/3: one platelet now counts as much as eleven red
-# cells. That is all a class weight does.
+# cells. To the loss, an image of weight $w$ is $w$ copies of that image. That is all a class weight
+# does.
 #
 # ## Predict, then run, again
 #
-# Now we train. First on few cells, those of 24 photographs: a FractalNet of four blocks and two
-# columns, five seeds without weights and five with them. **Will the weights find more platelets?
-# What will they do to the accuracy?**
+# Now we train, at first on the few cells of 24 photographs. We take a FractalNet of four blocks and
+# two columns, five seeds without weights and five with them. **Will the weights find more
+# platelets? What will they do to the accuracy?**
 #
 # A cell has no up and no left, so each training image is turned and mirrored into one of eight
 # positions and shifted by up to two pixels. The official test photographs are set aside. Of the
@@ -261,7 +264,12 @@ if train is not None:
     )
     few_answers = answers_of(few_rows)
     few = {label: platelets(p) for label, p in few_answers.items()}
+for name in ("no weights", "weights"):
+    accuracy, recall, precision = 100 * np.mean(few[name], axis=0)
+    print(f"{name:11} accuracy {accuracy:.1f} %", end="   ")
+    print(f"platelets: recall {recall:.1f} %, precision {precision:.1f} %")
 
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 figure, axes = plt.subplots(1, 2, figsize=(6.4, 2.2), sharey=True)
 for axis, name in zip(axes, ("no weights", "weights")):
     for seed, numbers in enumerate(few[name]):
@@ -271,10 +279,6 @@ for axis, name in zip(axes, ("no weights", "weights")):
 axes[0].set_ylabel("%")
 figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right center")
 plt.show()
-for name in ("no weights", "weights"):
-    accuracy, recall, precision = 100 * np.mean(few[name], axis=0)
-    print(f"{name:11} accuracy {accuracy:.1f} %", end="   ")
-    print(f"platelets: recall {recall:.1f} %, precision {precision:.1f} %")
 
 # %% jupyter={"source_hidden": true}
 alone = np.array(few["no weights"])
@@ -288,11 +292,12 @@ expect(np.std(few["weights"], axis=0)[1] > 1.5 * recalls.std(), "weights make se
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Here is the network from the title. Without weights, every seed is right about more than 90 cells
-# in 100, and the worst misses three platelets in four. With weights, recall is higher on average.
-# But look at the spread! One network finds nearly every platelet and calls red cells platelets by
-# the hundred. Another finds next to none. Each of 24 platelets now shouts as loudly as eleven red
-# cells, and what so few shout is mostly noise. Precision and accuracy fall.
+# Here is a network much like the one in the title. Without weights, every seed is right about more
+# than 90 cells in 100, and the worst misses three platelets in four. With weights, recall is higher
+# on average. But look at the spread! One network finds nearly every platelet and calls red cells
+# platelets by the hundred. Another finds next to none. Each of the few platelets now counts as much
+# as eleven red cells, so whatever is odd about a single one of them moves the whole network.
+# Precision and accuracy fall.
 #
 # **Weights move the line between the classes. They do not teach the network what a platelet looks
 # like.** Where the line should be is a choice between two mistakes, missing a platelet or
@@ -302,9 +307,9 @@ expect(np.std(few["weights"], axis=0)[1] > 1.5 * recalls.std(), "weights make se
 #
 # ## Train on all of them
 #
-# Now we use all photographs that are not held out, ten times as many cells. We train four kinds of
-# network with three seeds each: the FractalNet, a plain network and a ResNet of the same depth,
-# widened until their parameters agree within 1 %, all without weights. The fourth is the
+# Now we use all photographs that are not held out, ten times as many cells. We train four networks
+# with three seeds each. Three learn without weights: the FractalNet, and a plain network and a
+# ResNet of the same depth, widened until their parameters agree within 1 %. The fourth is the
 # FractalNet with weights.
 
 # %%
@@ -326,15 +331,16 @@ plt.ylim(90, 100.5)
 plt.show()
 
 # %% [markdown]
-# With enough examples the problem has almost gone, and the held-out photographs prefer the network
-# *without* weights. More examples do what weights cannot.
+# With enough examples the problem is almost gone, and on the held-out photographs the network
+# *without* weights does better. More examples do what weights cannot.
 #
-# How sure are these numbers? Chance enters twice. Another **seed** gives another network. And
+# How certain are these numbers? Chance enters twice. Another **seed** gives another network. And
 # another 72 **photographs** would give other numbers: ours show only 69 platelets. More training
 # cannot remove that second kind of chance, but you can measure it. Draw 72 photographs out of the
 # 72, some twice, some not at all. Measure again. Repeat 1,000 times. This is the **bootstrap**. We
 # draw photographs, not cells, because the cells of one photograph fail together: one blurred
-# photograph is one accident, not twelve.
+# photograph is one accident, not a dozen. The table gives the mean recall, ± its standard error
+# over three seeds, ± its standard error over photographs:
 
 
 # %% jupyter={"source_hidden": true}
@@ -435,14 +441,15 @@ expect(np.mean(found_by) < 0.95, "the mean recall of platelets is below 95 %")
 tf.plot.plot_confusion(np.array(found["FractalNet"]["confusion"]), classes)
 
 # %% [markdown]
-# Most mistakes are between red cells and platelets. A white cell is hardly ever taken for anything
-# else: it is large and violet. A platelet is a dot beside a red cell, or on top of one.
+# Each row is one true class, and the diagonal holds the right answers. Most mistakes are between
+# red cells and platelets. A white cell is hardly ever taken for anything else: it is large and
+# violet. A platelet is a dot beside a red cell, or on top of one.
 #
 # ## Does it know when it does not know?
 #
-# A doctor can work with "I am not sure", if the probabilities mean what they say: of the answers
-# given with 90 %, nine in ten should be right. That is **calibration**. Sort the answers by the
-# probability of the class that was chosen, into five bins, and count how many in each bin are
+# A doctor can work with "I am not sure", provided that the probabilities mean what they say. Of the
+# answers given with 90 %, nine in ten should be right. That is **calibration**. Sort the answers by
+# the probability of the class that was chosen, into five bins, and count how many in each bin are
 # right. A calibrated network lies on the dashed line:
 
 
@@ -486,8 +493,8 @@ for name in SHOWN:
 #
 # $$\text{ECE} = \sum_b \frac{n_b}{N}\, \bigl|\, \text{right}_b - \text{sure}_b \,\bigr|$$
 #
-# It is never exactly 0. Of ten answers given with 95 %, you cannot have nine and a half right. So
-# beside each value stands what a perfectly calibrated network would show, by simulation:
+# It is never exactly 0: of ten answers given with 95 %, nine and a half cannot be right. So beside
+# each value we print what a perfectly calibrated network would show, by simulation:
 
 # %%
 for name in SHOWN:
@@ -507,10 +514,11 @@ print("share of the cells that are there:", np.round(100 * counts / counts.sum()
 # weights made it believe in a world with as many platelets as red cells. **Weights may help a
 # decision. They spoil a probability.**
 #
-# But you know exactly what they did: they multiplied the odds of class $k$ by $w_k$. So divide by
-# it, $p_k' \propto p_k / w_k$, and scale the sum back to 1. That is the line "undone". The mean
-# probabilities are where they should be and most of the calibration error is gone, without
-# touching a weight of the network (exercise 5).
+# But you know exactly what they did. The network learned from a world with $w_k$ times as many
+# cells of class $k$, so its probability of class $k$ is too large by that factor. Divide by it,
+# $p_k' \propto p_k / w_k$, and scale the sum back to 1. That is the line "undone". The mean
+# probabilities are where they should be and most of the calibration error is gone, without touching
+# a weight of the network (exercise 5).
 
 # %%
 tilted, undone = (found[f"24 photographs, {name}"] for name in ("weights", "undone"))
@@ -531,13 +539,15 @@ for name, (accuracy, recall, precision) in means.items():
 
 # %% [markdown]
 # And the decisions? The last two lines show it: undoing the weights moves the line between the
-# classes back.
+# classes back, so far fewer cells are called platelets. It does not bring back the network that
+# learned without weights, which had a better recall and a better precision. You can divide the
+# weights out of the answer, but not out of what the network learned.
 #
 # ## The surest mistakes
 #
-# A percentage hides what the mistakes look like. So look at them: here are the cells that the
-# network of seed 0 got wrong, the surest first, with their surroundings. The network saw only the
-# frame.
+# A percentage hides what the mistakes look like. So look at them. Here are six cells that the
+# network of seed 0 got wrong, the surest first, with their surroundings: the label, then the
+# answer. The network saw only what is inside the frame.
 
 # %% jupyter={"source_hidden": true}
 if train is not None:
@@ -573,8 +583,8 @@ print("wrong with all three seeds:", found["FractalNet"]["wrong_by_all"])
 #
 # Nothing here is a medical device, and no number on this page says that it could become one.
 #
-# - **364 photographs, seemingly from one laboratory.** Another has another microscope and another
-#   violet. Expect the network to break there.
+# - **364 photographs, seemingly from one laboratory.** Another laboratory has another microscope
+#   and another violet. Expect the network to break there.
 # - **Nobody knows whose blood it is.** The files name no patients. If two photographs show the
 #   same blood, one may be for training and the other for testing, and all our numbers are too
 #   good.
@@ -583,8 +593,8 @@ print("wrong with all three seeds:", found["FractalNet"]["wrong_by_all"])
 # - **Nobody vouches for the labels.** Some boxes are missing, some are doubled, at least one name
 #   is wrong.
 # - **69 platelets.** A recall of 97 % on them may be 93 % or 100 % on the next.
-# - **No count and no diagnosis.** Which cells there are is the easy question. Whether they are ill
-#   is another, and for that we have no example.
+# - **No count and no diagnosis.** Naming a cell is the easy question. Whether it is ill is another,
+#   and for that we have no examples.
 #
 # ## Does the article's promise hold here?
 
@@ -610,17 +620,16 @@ expect(
 )
 
 # %% [markdown]
-# "Applications: medical imaging", says the article. A FractalNet does tell these cells apart. So
-# do the plain network and the ResNet of the same size, and after ten epochs they find two
-# platelets of 69 more than it does, which is within the error of the photographs. The architecture
-# did not decide whether platelets were found. The number of examples did, and what we cut out, and
-# what we asked at the end.
+# "Applications: medical imaging", says the article. A FractalNet does tell these cells apart. So do
+# the plain network and the ResNet of the same size, and after ten epochs they find two platelets of
+# 69 more than it does, which is within the error of the photographs. The architecture did not
+# decide whether platelets were found. The number of examples did, and the way we cut them out.
 #
 # ## What you now own
 #
-# You own four questions for any number that a classifier brings you. *What is it for each class?
-# Plus or minus what, over which unit? Do its probabilities mean what they say? What do its surest
-# mistakes look like?*
+# You own four questions to ask of any classifier's accuracy. *What is it for each class? Plus or
+# minus what, over which unit? Do its probabilities mean what they say? What do its surest mistakes
+# look like?*
 #
 # ## Now read the source
 #

@@ -115,8 +115,9 @@ plt.show()
 # %% [markdown]
 # ## Step 2: multiply by a wave
 #
-# How much of 480 Hz is in the piece? Multiply it by a wave of 480 Hz and add up. If the piece
-# swings along with the wave, most products are positive and the sum is large. If not, they cancel:
+# How much of 480 Hz is in the piece? Multiply it by a wave of 480 Hz and add up the products
+# (green). If the piece swings along with the wave, most of them are positive and the sum is large.
+# If not, they cancel:
 
 # %%
 t = np.arange(width) / RATE
@@ -134,10 +135,10 @@ plt.show()
 assert abs(sums[0]) > 5 * abs(sums[1])
 
 # %% [markdown]
-# Each wave here starts where it fits best. You need not search for that place: a cosine and a sine
-# together, $\cos - i \sin = e^{-2\pi i f t}$, find the loudness wherever the wave starts. One such
-# product for each frequency is the **Fourier transform** of the piece (here divided by the sum of
-# the window):
+# Each wave here starts where it fits best. You need not search for that place. A cosine and a sine
+# together, as one complex number $\cos - i \sin = e^{-2\pi i f t}$, find it for you: the absolute
+# value of the sum is the loudness, wherever the wave starts. One such product for each frequency is
+# the **Fourier transform** of the piece (here divided by the sum of the window):
 #
 # $$\hat x[f] = \frac{1}{\sum_t h[t]} \sum_t h[t]\, x[t]\, e^{-2\pi i f t}$$
 #
@@ -157,16 +158,16 @@ plt.ylabel("how much of it")
 plt.show()
 
 # %% [markdown]
-# The peaks stand side by side like the teeth of a comb, about 120 Hz apart. That is the buzz, and
-# it tells you who speaks. Some teeth are long and most are short. Those are the formants, and they
-# tell you *what* is said. (`np.fft.rfft`, the fast Fourier transform, gives the same numbers with
-# fewer multiplications.)
+# The peaks stand side by side like the teeth of a comb, about 120 Hz apart. That distance is the
+# buzz, and it tells you *who* speaks. Around two places the teeth are long. Those places are the
+# formants, and they tell you *what* is said. (`np.fft.rfft`, the fast Fourier transform, gives the
+# same numbers with fewer multiplications.)
 #
 # ## Step 3: slide it along
 #
-# Take a window every 10 ms, and multiply each by the same waves. You know this already: small
-# kernels slide over the data with a stride, the same everywhere, one output channel per kernel. It
-# is a **convolution**, so the library can do it:
+# Take a window every 10 ms, and multiply each by the same waves. You know this from chapter 6:
+# small kernels slide over the data with a stride, the same everywhere, one output channel per
+# kernel. It is a **convolution**, so the library can do it:
 
 # %%
 hop = 80  # 10 ms
@@ -182,7 +183,8 @@ assert power[:, :47].max() > 100 * power[:, 52:].max()  # the buzz, and the hiss
 
 # %% [markdown]
 # So the first layer of many networks that hear is a convolution whose weights nobody trained: they
-# are waves. Left, the power that comes out. Right, its logarithm:
+# are waves. Below is the power that comes out, the square of the loudness, and beside it the
+# logarithm of that power:
 
 # %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(1, 2, figsize=(6.8, 2.4))
@@ -202,8 +204,8 @@ plt.show()
 # On the left, nearly everything is black. The strongest tone of the buzz has a hundred times the
 # power of anything in the hiss. Yet you would hear the hiss clearly, because the ear hears
 # *ratios*. The logarithm turns ratios into differences. In **decibels**, ten times the power is 10
-# dB more. On the right, suddenly, there is the word. The two bright bands that move towards each
-# other are the tongue on its way from "ee" to "ah".
+# dB more. On the right you see the word. The two bright bands that move towards each other are the
+# tongue on its way from "ee" to "ah".
 #
 # ## Step 5: measure frequency as the ear does
 #
@@ -266,9 +268,9 @@ if train is not None:
 # %% [markdown]
 # Each picture has 24 mel bands and 24 frames, over exactly one second. Look down a column, then
 # along a row. Which are more alike: two people saying the same word, or one person saying two
-# words? Measure it with the **correlation** of two pictures, 1 where they are bright in the same
-# places. Measure also the simplest reader of all: find the most similar picture that you have, and
-# answer with its digit.
+# words? Measure it with the **correlation** of two pictures, which is 1 if they are bright in the
+# same places. Measure also the simplest reader of all: it finds the most similar picture that it
+# has, and answers with the digit of that one.
 
 
 # %%
@@ -304,16 +306,16 @@ assert abs(persons - words) < 0.02
 assert alikeness["nearest of anybody's"] > 0.9 and alikeness["nearest of other people's"] < 0.7
 
 # %% [markdown]
-# Two people saying the same word are no more alike than one person saying two words. A picture of
-# a voice shows *who* as loudly as *what*. Looking up the most similar picture works well if you
-# may look up the same person, and badly if not. Keep the last two numbers in mind.
+# Two people saying the same word are no more alike than one person saying two words. A picture of a
+# voice shows *who* as loudly as *what*. Looking up the most similar picture works well if the same
+# person is among the pictures, and badly if not. Keep the last two numbers in mind.
 #
 # ## Three networks
 #
-# The official test set has recordings 0 to 4 of everybody: *new recordings of known voices*. We
-# train on the others, except for a tenth, which we hold out for validation. The FractalNet has two
-# columns. The plain network and the ResNet are as deep as its longest path, and wider, so that all
-# three have the same number of weights:
+# The official test set holds recordings 0 to 4 of each person and digit: *new recordings of known
+# voices*. We train on the others, except for a tenth, which we hold out for validation. The
+# FractalNet has two columns. The plain network and the ResNet are as deep as its longest path, and
+# wider, so that all three have the same number of weights:
 
 # %%
 recipe = Recipe(data="fsdd", columns=2, channels=(12, 24, 48), epochs=10, batch_size=32, shift=0)
@@ -349,11 +351,11 @@ plt.show()
 # ## Predict, then run
 #
 # But nobody says "seven" to a network that has heard them say it 45 times before. So we train on
-# five people and test on the sixth, of whom the network has heard nothing. We do that for each of
-# the six, with three seeds. **Of 100 digits that a stranger says, how many will it get right?**
+# five people and test on the sixth, a voice that the network has never heard. We do that for each
+# of the six, with three seeds. **Of 100 digits that a stranger says, how many will it get right?**
 
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 def both(part, other):
     """Two Datasets as one."""
     fields = ("images", "labels", "groups")
@@ -413,10 +415,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# New recordings of the five: 98 or 99 in 100. The sixth person: 85 on average, and between 75 and
-# 92 depending on who it is. Both numbers are honest, and both come from the *same* networks. They
-# answer different questions. How well does it understand the people it learned from? And how well
-# does it understand anyone else? "Speech recognition" promises the second.
+# The network gets 98 or 99 of 100 new recordings of the five right. Of a stranger's it gets 85 on
+# average, and between 75 and 92 depending on who it is. Both numbers are honest, and both come from
+# the *same* networks. They answer different questions. How well does it understand the people it
+# learned from? How well does it understand anyone else? "Speech recognition" promises the second.
 #
 # Why do they differ? A picture of a voice shows who as loudly as what. A new recording of george
 # has 45 others of george to resemble. A stranger has none. Still, 85 is far above the 59 of the
@@ -429,8 +431,8 @@ plt.show()
 # men. The two whose accent nobody shares come last. Six people prove nothing, but this is the
 # first thing to look into.
 #
-# Mind the error bars. For one person, seeds differ by about three points; people differ by
-# fifteen. The uncertainty is not in the training. It is in having only six people. Three seeds on
+# Mind the error bars. For one person, seeds differ by about three points; people differ by fifteen.
+# So the uncertainty comes from having only six people, and hardly from the training. Three seeds on
 # the official split would never have shown you that.
 #
 # ## Invent other voices
@@ -453,6 +455,7 @@ def in_time_and_pitch(images, rng):
     return tf.data.mask_bands(images, rng, bands=3)
 
 
+# %% jupyter={"source_hidden": true}
 def picture_of(samples, shape):
     """The library's `decode_sound`, of samples that are in memory."""
     stream = io.BytesIO()
@@ -464,7 +467,6 @@ def picture_of(samples, shape):
     return tf.data.decode_sound(stream.getvalue(), shape)
 
 
-# %% jupyter={"source_hidden": true}
 one = picture_of(word, (24, 24, 1)) if train is None else train.images[0]
 several = in_time_and_pitch(np.repeat(one[np.newaxis], 6, axis=0), np.random.default_rng(5))
 figure, axes = plt.subplots(1, 7, figsize=(6.8, 1.3))
@@ -475,8 +477,9 @@ plt.show()
 
 # %% [markdown]
 # Does it help, and which of them? If we tried both on the sixth speaker and kept the better one,
-# the sixth would be a stranger no more. So we decide among *the five*: leave out two people, train
-# on the four others, and let each of the two decide for the other.
+# the sixth would no longer be a stranger. So we decide among *the five*. Leave out two people and
+# train on the four others. What helps on one of the two is what we take for the other: the line for
+# george shows how jackson was understood.
 
 # %%
 CANDIDATES = {"bare": None, "time and pitch": in_time_and_pitch, "time": in_time}
@@ -513,9 +516,9 @@ expect(gain_of["time"] > 0 > gain_of["time and pitch"], "time helps among the fi
 
 # %% [markdown]
 # Did you expect that? Changes in *time* seem to help a little. Changes in *pitch*, which seemed to
-# be exactly what is missing, make it worse. Do the arithmetic: two of 24 bands move a formant from
-# 500 Hz to 688, which is the way from a man to a child, and further than from one vowel to the
-# next. The step was too large.
+# be exactly what is missing, seem to hurt. Do the arithmetic: two of 24 bands move a formant from
+# 500 Hz to 688. That is as far as from a man to a child, and further than from one vowel to the
+# next. The step was probably too large.
 #
 # Now the sixth speaker once more (one seed, beside the bare network of the same seed):
 
@@ -535,22 +538,22 @@ for name in unknown:
 gains = [augmented[name] - unknown[name][0] for name in unknown]
 print(f"gain: {spread(gains)[0]:.1f} ± {spread(gains)[1]:.1f} points (over six speakers)")
 print(f"all six: {spread(list(augmented.values()))[0]:.1f} %")
-expect(spread(gains)[0] < 2 * spread(gains)[1], "no gain that one could be sure of")
+expect(spread(gains)[0] < 2 * spread(gains)[1], "no gain that is certain")
 
 # %% [markdown]
-# It does not help. What gained two points with four people to learn from loses three with five,
-# and the error bars say that neither is certain. If we had tried on the sixth speaker and reported
-# the better of the two, we would have a better number and know less. *These* changes of the
-# pictures do not stand in for a new person. More people would.
+# It does not help. What gained two points with four people to learn from loses three with five, and
+# the error bars say that neither is certain. Had we tried on the sixth speaker and reported the
+# better of the two, we would have a better number and know less. *These* changes of the pictures do
+# not stand in for a new person. More people would.
 #
 # ## What the article promises
 #
 # The article promises *speech recognition*. What we have is ten words, spoken one at a time, with
-# the silence cut off, by six men. Of those six the network understands 99 in 100 recordings, of a
-# seventh at the door perhaps 85. Writing down what somebody says is another matter. It takes words
-# without gaps, tens of thousands of them, thousands of voices, and a model that knows which word
-# can follow which. The fractal is not what makes it work: a plain network of the same size was as
-# good.
+# the silence cut off, by six men. The network understands 99 in 100 recordings of those six, and
+# perhaps 85 of a seventh man at the door. Writing down what somebody says is another matter. It
+# means words without gaps between them, tens of thousands of words, thousands of voices, and a
+# model of which word can follow which. The fractal is not what makes it work: a plain network of
+# the same size was as good.
 #
 # ## What you now own
 #
@@ -560,13 +563,12 @@ expect(spread(gains)[0] < 2 * spread(gains)[1], "no gain that one could be sure 
 #
 # ## Now read the source
 #
-# [`data/sound.py`](../tinyfractal/data/sound.py) is this chapter: `spectrogram` has your five
-# steps in ten lines, `mel_bands` the triangles. `decode_sound` decides what becomes of a word that
-# is too long or too short. `read_wav` takes apart a file that may be anything: note how many
-# sentences it has for what can be wrong. [`data/augment.py`](../tinyfractal/data/augment.py) has
-# `shift_time`, `shift_bands`, `mask_time` and `mask_bands`.
-# [`data/fsdd.py`](../tinyfractal/data/fsdd.py) knows who spoke, and `_check_parts` refuses a
-# speaker who is in one part only.
+# [`data/sound.py`](../tinyfractal/data/sound.py) is this chapter: `spectrogram` has your five steps
+# in ten lines, `mel_bands` the triangles. `decode_sound` decides what becomes of a word that is too
+# long or too short. `read_wav` takes apart a file that may be anything: count the error messages it
+# has ready. [`data/augment.py`](../tinyfractal/data/augment.py) has `shift_time`, `shift_bands`,
+# `mask_time` and `mask_bands`. [`data/fsdd.py`](../tinyfractal/data/fsdd.py) knows who spoke, and
+# `_check_parts` refuses a speaker who is in one part only.
 #
 # ## Exercises
 #

@@ -16,13 +16,13 @@
 # [`data/dataset.py`](../tinyfractal/data/dataset.py).*
 #
 # A car drives up to a stop sign, and its camera takes thirty pictures. Put a few of them aside,
-# train on the others, test on the few, and your network looks brilliant. It has met every sign of
-# the exam before.
+# train on the others, test on those few, and your network looks brilliant. No wonder: it has met
+# every sign of the exam before.
 #
-# "Autonomous vehicles" is the last of the article's applications. We take the part that a small
-# network can do, telling 43 kinds of German traffic signs apart, and ask how you can know that it
-# can: which pictures to test on, which column has time to answer while the car drives on, and what
-# the network makes of signs in the dark, far away, turned or noisy.
+# "Autonomous vehicles" is the last of the article's applications. We take a part that a small
+# network can do: tell 43 kinds of German traffic signs apart. How can you be sure that it can? You
+# will choose the pictures to test on, find out which column has time to answer while the car drives
+# on, and see what becomes of signs in the dark, far away, turned or noisy.
 
 # %%
 import hashlib
@@ -62,7 +62,7 @@ plt.rcParams["image.interpolation"] = "nearest"  # each pixel as a square
 # each training sign and every third test image.
 #
 # The first run with the data trains fifteen networks, which takes about an hour and a quarter.
-# Later runs only read them. Without the data, you see what we recorded.
+# Later runs only read them. Without the data, you see what we recorded. Here is every other class:
 
 # %% jupyter={"source_hidden": true}
 try:
@@ -124,9 +124,9 @@ if here:
 # ## Two things before the network
 #
 # **The same light for all.** Some pictures are almost black, others almost white. What a sign says
-# does not depend on that. So we move each picture to mean 128 and standard deviation 50, the test
-# pictures too, and use nothing but the picture itself. Your eye does something similar when you
-# drive into a tunnel.
+# does not depend on that. So we shift and stretch each picture to mean 128 and standard deviation
+# 50. We may do the same to the test pictures, because it needs nothing but the picture itself. Your
+# eye does something similar when you drive into a tunnel.
 
 
 # %%
@@ -263,27 +263,26 @@ expect(
 #
 # Tracks are right, or nearly. By frames, the network promises one mistake in thirty, and on new
 # signs it makes twice as many. The frames measure how well it knows *the signs it learned from*, a
-# second earlier or later. On the road it will meet others.
+# second earlier or later. On the road it will meet other signs.
 #
 # </details>
 #
 # When training already knows a part of the exam, that is **leakage**. It does not make the network
-# worse: on the test pictures both ways are about equal. It spoils your judgement, and every choice
-# that you base on it. Twins hide everywhere: several pictures of one patient, sentences of one
-# speaker, yesterday's price and today's. So ask of any score: *what does the exam share with the
-# lessons?*
+# worse: on the test pictures both ways are about equal. It makes your estimate worse, and every
+# choice that you base on it. Twins hide everywhere: several pictures of one patient, sentences of
+# one speaker, yesterday's price and today's. So ask of any score: *what does the exam share with
+# the lessons?*
 #
-# Half a point is left between the held-out tracks and the test. It may be chance: what we hold out
-# is 261 signs rather than 783 pictures, and a muddy sign is wrong in all its pictures (exercise
-# 3). And we chose epochs, size and learning rate on those very tracks. That is leakage too, a
-# small one.
+# Half a point is left between the held-out tracks and the test. It may be chance. The 783 held-out
+# pictures show only 261 signs, and a muddy sign is wrong in all its pictures (exercise 3). And we
+# chose epochs, size and learning rate on those very tracks. That is leakage too, a small one.
 #
 # ## Three networks of the same size
 #
 # The plain network and the ResNet are widened until they have as many weights as the FractalNet of
-# two columns, within 1 %. The FractalNet learns with a gentler drop-path than the paper's, because
-# with the paper's numbers it did not get far in so few epochs. It still learns more slowly, and
-# gets 30 epochs where the others get 15.
+# two columns, within 1 %. The FractalNet learns with less drop-path than in the paper (chapter 9),
+# because with the paper's numbers it did not get far in so few epochs. It still learns more slowly,
+# so it gets 30 epochs where the others get 15.
 
 # %%
 print(applications.table(rows))
@@ -296,14 +295,15 @@ plt.show()
 
 # %% [markdown]
 # All three are within two points of each other. The FractalNet is a little ahead, but it learned
-# for twice as long, and nobody searched for the best training of each: nothing is decided between
-# them. What sets the FractalNet apart are the two rows below its own, two more networks for free.
+# for twice as long, and nobody searched for the best training of each. So this table does not say
+# which is best. What only the FractalNet has are the two rows below its own: two more networks for
+# free.
 #
 # ## Now learn from everything
 #
 # The held-out signs have done their work: network, epochs and augmentation are chosen. So a last
-# training may use them too, a quarter more signs, and run half as long again. **How many of its
-# mistakes will go?**
+# training may use them too, which is a quarter more signs, and run half as long again. **How many
+# of the mistakes will that cure?**
 
 # %%
 if here:
@@ -326,9 +326,9 @@ print(f"\nof its mistakes {1 - mistakes['now'] / mistakes['before']:.0%} are gon
 expect(mistakes["now"] < 0.8 * mistakes["before"], "a quarter of the mistakes is gone")
 
 # %% [markdown]
-# A quarter of them. Hold out while you choose; learn from everything once you have chosen. You
-# give up the means to notice a mistake in that last training. The test set says how good it is,
-# once.
+# A quarter of them. Hold out while you choose; learn from everything once you have chosen. The
+# price: in that last training you can no longer notice when something goes wrong. Only the test
+# set, looked at once, says how good it is.
 #
 # ## Beside people
 
@@ -348,8 +348,8 @@ expect(
 # People read 98.84 % of the test pictures correctly. The winner of the competition in 2011, a
 # committee of large convolutional networks (Cireşan, Meier, Masci & Schmidhuber), read 99.46 %. Be
 # careful with the comparison: ours are tested on every third picture, at 24×24 pixels, and learned
-# from a tenth of the training pictures. Still, three points look like little and are not. Count
-# mistakes: people make a quarter of those of our best network.
+# from a tenth of the training pictures. Still, three points are more than they look. Count
+# mistakes: people make about a quarter as many as our best network.
 #
 # ## While the car drives on
 #
@@ -404,17 +404,18 @@ plt.ylabel("test accuracy, %")
 plt.show()
 
 # %% [markdown]
-# A picture of a street shows a few signs. The machine that made this page has time for the whole
-# network on all of them; a machine a tenth as fast would have time for column 0, or for fewer
-# signs. For a single sign, most of the time goes into Python's calls rather than arithmetic
-# (chapter 17), so ten signs in one batch take far less than ten times as long. But a car has to
-# *find* the signs first, in pictures of a million pixels, and that is more work than naming them.
+# A picture of a street shows a few signs. The last column of the table says how many signs each
+# network can read before the next picture comes. With few signs you can afford the whole network.
+# With many, or on a slower machine, the whole network comes too late and column 0 still answers.
+# For a single sign, most of the time goes into Python's calls rather than arithmetic (chapter 18),
+# so ten signs in one batch take far less than ten times as long. But a car has to *find* the signs
+# first, in pictures of a million pixels, and that is more work than naming them.
 #
 # ## Dark, far, turned, noisy
 #
-# The test pictures are more or less sharp and upright. What if they are not? Here are four kinds
-# of damage, each getting worse. **Which one does the network mind least? And does it notice, that
-# is, does it become less sure?**
+# The test pictures are more or less sharp and upright. What if they are not? Here are four kinds of
+# damage, each growing step by step. **Which one does the network mind least? And does it notice,
+# that is, does it become less sure?**
 
 
 # %%
@@ -459,8 +460,10 @@ if here:
     plt.show()
 
 # %% [markdown]
-# That is what the camera sees; the network still gets it in the same light for all. We damage
-# every fourth test picture, and ask the three FractalNets and their columns.
+# That is what the camera sees. The network still gets every picture in the same light for all. We
+# damage every fourth test picture, and ask the three FractalNets and their columns. A curve that
+# stays high is robust. Where the dashed line lies above the black one, the network is surer than it
+# should be.
 
 
 # %% jupyter={"source_hidden": true}
@@ -527,21 +530,22 @@ plt.show()
 
 # %% [markdown]
 # It minds the **dark** least. With a twentieth of the light it loses about three points: the same
-# light for all gives back what was there. Only what was rounded away is gone. With a fiftieth of
-# the light, white is the number 5, and six numbers are left from black to white.
+# light for all brings the picture back. Only what was rounded away is gone. With a fiftieth of the
+# light, white is the number 5, and six numbers are left from black to white.
 #
 # **Turned** by up to 10 degrees, which training showed it, it loses almost nothing; at 45, a
-# quarter of the answers. **Small** signs it has hardly met, and **noise** never. You read the
-# fifth picture of the noise row without effort; the network reads fewer than half. A network is as
-# robust as its training was rough. Depth does not help: the deep columns fall as far as the
-# shallow one.
+# quarter of the answers. It has hardly met **small** signs, and **noise** never. You read the fifth
+# picture of the noise row without effort; the network reads fewer than half. A network is as robust
+# as its training was rough. Depth does not help: the deep columns fall as far as the shallow one.
 #
-# And the dashed line: it does become less sure, but far too slowly. In the worst noise it is right
-# one time in five, and two thirds sure.
+# And the dashed line? The network does become less sure, but far too slowly. In the worst noise it
+# is right one time in five, and two thirds sure.
 #
 # ## Sure, and wrong
 #
-# The largest of the 43 probabilities is the network's **confidence**. What is it worth?
+# The largest of the 43 probabilities is the network's **confidence**. What is it worth? The table
+# sorts all test answers by it. The pictures under the table are the surest mistakes of one network,
+# and below each is a sign of the kind that it was taken for.
 
 
 # %% jupyter={"source_hidden": true}
@@ -604,7 +608,7 @@ if here:
     plt.show()
 
 # %% jupyter={"source_hidden": true}
-if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this chapter
+if here and os.environ.get("TINYFRACTAL_RECORD"):  # to record it anew
     applications.record(
         "traffic_signs", rows, by_frames=[{**row, "folder": None} for row in by_frames],
         all_signs=[{**row, "folder": None, "history": []} for row in final],
@@ -612,10 +616,11 @@ if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this cha
     )  # fmt: skip
 
 # %% [markdown]
-# On the test pictures, confidence is calibrated (chapter 13). Where it is 80 to 95 % sure, it is
-# right about 87 % of the time; the answers above 99.9 % are all right. The few wrong ones above 99
-# % are what such a number announces: 99.7 % sure means wrong three times in a thousand. A car that
-# reads thousands of signs has to reckon with them, and a 30 read as a 70 is not a small mistake.
+# On the test pictures, confidence is calibrated (chapter 13). Where the network is 80 to 95 % sure,
+# it is right about 87 % of the time, and the answers above 99.9 % are all right. The few wrong ones
+# above 99 % are what such a number announces: 99.7 % sure means wrong three times in a thousand. A
+# car that reads thousands of signs has to reckon with them, and a 30 read as a 70 is not a small
+# mistake.
 #
 # But this holds for pictures *like those it learned from*. In the noise above it was two thirds
 # sure and mostly wrong. Where there is nothing but noise, no sign at all, it is still more than
@@ -628,22 +633,21 @@ if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this cha
 # "Autonomous vehicles" is a larger thing:
 #
 # - Here somebody has already cut out the sign, and there always is one. Finding it in the rain,
-#   behind a branch, is the harder half.
+#   behind a branch, is harder.
 # - There are 43 answers, and "none of these" is not among them. A sticker, an advertisement or a
 #   sign from France gets one of the 43 names, perhaps with great confidence.
-# - Reading a sign is not driving. It does not tell you for whom the sign stands there, who else is
-#   on the road, and what to do now.
+# - Reading a sign is not driving. It does not tell you whom the sign is for, who else is on the
+#   road, or what to do now.
 # - One mistake in some dozens of signs is one in every village. Thirty pictures of one sign are
 #   thirty chances, but not thirty independent ones.
 #
-# FractalNet's part in it is the choice of depth: one training, several networks, from quick to
-# accurate.
+# What FractalNet adds is a choice of depth: one training, several networks, from quick to accurate.
 #
 # ## What you now own
 #
 # You own a reader of traffic signs that names most signs it has never seen. You own an estimate of
-# its accuracy that you can trust, because no sign of the exam was in the lessons. And you own the
-# curves that show where it stops, and the knowledge that it will not tell you so itself.
+# its accuracy that you can trust, because no sign of the exam was in the lessons. And you have seen
+# where it fails, and that it will not tell you so itself.
 #
 # ## Now read the source
 #
@@ -659,8 +663,9 @@ if here and os.environ.get("TINYFRACTAL_RECORD"):  # for whoever writes this cha
 #
 # Fill in each cell in the place of `...` and run it. Solutions: `solutions/15_traffic_signs.py`.
 #
-# **1. Whole tracks.** `tracks` names the track of each picture, an array of texts. Return an array
-# of bools, True for what is held out: about `fraction` of the pictures, never a part of a track.
+# **1. Whole tracks.** `tracks` names the track of each picture, an array of strings. Return an
+# array of bools, True for what is held out: about `fraction` of the pictures, never a part of a
+# track.
 
 
 # %%
@@ -684,7 +689,7 @@ check_together(together)
 # %% [markdown]
 # **3. The error of an accuracy on tracks.** `right` says for each picture whether the answer was
 # right, `tracks` which track it is from. All tracks have the same number of pictures. Return the
-# standard error of the accuracy, with signs as the things drawn, not pictures.
+# standard error of the accuracy, where the things drawn at random are signs, not pictures.
 
 
 # %%
@@ -695,9 +700,9 @@ check_track_error(track_error)
 
 # %% [markdown]
 # **4. As deep as time allows.** The camera takes `rate` pictures a second, and each shows `signs`
-# signs. Column $c$ takes `ms[c]` milliseconds for one sign and is right in `accuracies[c]` of the
-# cases. Return the number of the most accurate column that is done with all signs before the next
-# picture, or None.
+# signs. Column $c$ takes `ms[c]` milliseconds for one sign and has the accuracy `accuracies[c]`.
+# Return the number of the most accurate column that is done with all signs before the next picture,
+# or None.
 
 
 # %%
