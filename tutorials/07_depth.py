@@ -712,7 +712,7 @@ assert at_60[plain, 32] > 1.5 and best[plain, 32] > 0.3 and worst[plain, 32] < 1
 at_100 = {key: np.median(found[:, 9]) for key, found in runs.items()}
 assert all(np.median(runs[name, 32][:, 14]) < final[plain, 32] for name in ("ResNet", "fractal"))
 assert all(at_100[name, 32] < at_100[name, 4] + 0.1 for name in ("ResNet", "fractal"))
-assert best["plain, He", 32] > 0.3 and max(final["ResNet", 32], final["fractal", 32]) < 0.15
+assert final["plain, He", 32] > 0.3 and max(final["ResNet", 32], final["fractal", 32]) < 0.15
 tried = {(r["network"], r["lr"]): r["losses"][-1] for r in kept["rows"] if r["seed"] == 5}
 for name, rate in (("plain, He", 0.001), (plain, 0.01)):
     assert min(rates := {lr: t for (n, lr), t in tried.items() if n == name}, key=rates.get) == rate
