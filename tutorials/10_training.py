@@ -349,6 +349,9 @@ for block, axes in enumerate(panels):
     axes.set_ylim(0, 1)
 panels[0].set_ylabel("correlation of two columns")
 plt.show()
+_, without_it, with_it = (np.array(found).mean(axis=0) for found in alike.values())
+assert with_it[0] > without_it[0] + 0.2
+assert without_it[1] > with_it[1]  # the other way round
 
 # %% [markdown]
 # In block 1 drop-path has made the columns alike. In block 2 it is the other way round: there the
