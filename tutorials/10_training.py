@@ -11,18 +11,18 @@
 # %% [markdown]
 # # 10. What happens while a FractalNet learns?
 #
-# *35 minutes. Afterwards you can read [`train/loop.py`](../tinyfractal/train/loop.py),
+# *25 minutes. Afterwards you can read [`train/loop.py`](../tinyfractal/train/loop.py),
 # [`recipe.py`](../tinyfractal/recipe.py),
 # [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py),
 # [`data/loader.py`](../tinyfractal/data/loader.py) and
 # [`data/augment.py`](../tinyfractal/data/augment.py).*
 #
-# All the parts are there: the engine, the layers, the fractal block, the join and drop-path. Now we
-# train a FractalNet on real digits, from the first look at the data to the last mistake. On the way
-# we watch each column by itself: when does it learn, and from whom? At the end we stop a run in the
-# middle and go on as if nothing had happened, to the last bit.
+# You press Enter, and seconds later a heap of random numbers reads handwriting. What went on in
+# there? A FractalNet lets you look: it is four networks in one, and you can watch each of them
+# learn, epoch by epoch.
 
 # %%
+import json
 import tempfile
 from dataclasses import replace
 
@@ -40,52 +40,51 @@ from exercises.training import (
     check_shift_image,
     check_standardize,
 )
-from figures import use_style
+from figures import BLUE, GRAY, GREEN, ORANGE, PURPLE, animate, use_style
 from smaller import smaller
 
 use_style()
+COLORS = {"column 0": GREEN, "column 1": BLUE, "column 2": PURPLE, "whole network": ORANGE}
 
 # %% [markdown]
-# ## Look at the data first
+# ## Three piles of digits
 #
-# 1,797 digits, written by hand, 8×8 pixels of one channel each. A fifth of every class is put aside
-# for testing: the network never learns from these, so they tell how it does on new digits.
+# As in chapter 5: the network learns from the **training** images, you make your choices by the
+# **validation** images, and the **test** images stay in the drawer until every choice is made.
 
 # %%
-train, test = tf.data.load_digits()
-print("train:", train.images.shape, train.images.dtype, "   test:", test.images.shape)
-print("pixels from", train.images.min(), "to", train.images.max())
-print("training images of each class:", np.unique(train.labels, return_counts=True)[1])
-assert len(train) + len(test) == 1797 and train.images.shape[1:] == (8, 8, 1)
+data, test = tf.data.load_digits()
+train, validation = data.split(0.1)
+for name, pile in {"train": train, "validation": validation, "test": test}.items():
+    print(f"{name:11}{len(pile):6,} images", "of each class:", np.bincount(pile.labels))
 
 # %% [markdown]
 # ## Preparing an image
 #
-# Two things are done to an image before the network sees it. **Standardization** moves the pixels
-# to mean 0 and standard deviation 1, $\hat x = (x - \mu) / \sigma$. The numbers $\mu$ and $\sigma$
-# are measured on the training images only and used for all. A network must not know anything of the
-# test images beforehand, not even how bright they are.
+# **Standardization** moves the pixels to mean 0 and standard deviation 1:
+# $\hat x = (x - \mu) / \sigma$. Both numbers are measured on the training images and used for all
+# three piles: a network must know nothing of the test images, not even how bright they are.
 
 # %%
 standardize = tf.data.Standardize.fit(train.images)
-print("measured:", standardize.mean, standardize.std)
+for name, pile in {"training": train, "test": test}.items():
+    print(f"{name} images afterwards: mean {standardize(pile.images).mean():+.4f}")
+
+# %% jupyter={"source_hidden": true}
 by_hand = (train.images - train.images.mean()) / train.images.std()
 assert np.allclose(standardize(train.images), by_hand, atol=1e-4)
-print(f"test images afterwards: mean {standardize(test.images).mean():.4f}, not exactly 0")
 
 # %% [markdown]
-# **Augmentation** changes each training image a little, in a new way each epoch, so that its class
-# stays the same: the network meets more variety than there is in the data. Here each digit moves by
-# up to one pixel along each axis. What would be wrong with the mirror, which the paper uses for
-# photographs? A mirrored cat is a cat. A mirrored 2 is nothing.
+# **Augmentation** changes each training image a little, differently in every epoch. Here each digit
+# moves by up to one pixel along each axis. Would you mirror them too, like photographs? A mirrored
+# cat is a cat; a mirrored 2 is nothing.
 
-# %%
-rng = np.random.default_rng(0)
+# %% jupyter={"source_hidden": true}
 two = np.repeat(train.images[2:3], 10, axis=0)  # one digit, ten times: (10, 8, 8, 1)
 figure, axes = plt.subplots(2, 1, figsize=(6, 1.9))
 for axis, title, pictures in (
     (axes[0], "the first ten", train.images[:10]),
-    (axes[1], "one digit, shifted ten times", tf.data.shift(two, rng, pixels=1)),
+    (axes[1], "one digit, shifted ten times", tf.data.shift(two, np.random.default_rng(0), 1)),
 ):
     axis.imshow(np.hstack(np.pad(pictures[..., 0], ((0, 0), (0, 0), (1, 1)))))
     axis.set_title(title, loc="left")
@@ -93,48 +92,42 @@ for axis, title, pictures in (
 plt.show()
 
 # %% [markdown]
-# The `Loader` does both, and cuts an epoch into mini-batches. Everything random in epoch $e$ comes
-# from one generator started from the pair (seed, $e$): ask for epoch 3 twice, and you get the same
-# batches in the same order, the same shifts included.
+# A `Loader` does both and cuts the epoch into mini-batches. Its chance starts from the pair (seed,
+# number of the epoch). Ask for epoch 3 twice, and you get the same batches with the same shifts:
 
 # %%
-loader = tf.data.Loader(
-    train, 64, shuffle=True, seed=0, transform=standardize, augment=tf.data.shift
-)
+loader = tf.data.Loader(train, 64, shuffle=True, transform=standardize, augment=tf.data.shift)
 batches = []
 for _ in range(2):
     loader.set_epoch(3)
     batches.append(next(iter(loader)))
-images, labels = batches[0]
+(images, labels), (same_images, same_labels) = batches
 print("a batch:", images.shape, images.dtype, labels.shape, "   batches in an epoch:", len(loader))
-assert (images == batches[1][0]).all() and (labels == batches[1][1]).all()
+assert (images == same_images).all() and (labels == same_labels).all()
 
 # %% [markdown]
 # ## The recipe
 #
-# Whatever decides a run is in one object, a `Recipe`: data, network, optimizer, schedule, seed. We
-# take its defaults with half the channels and about half the epochs, so that you need not wait.
+# A `Recipe` holds whatever decides a run. Take the defaults of `python -m tinyfractal train`, with
+# a quarter of the channels and half the epochs so that you need not wait.
 
 # %%
-width = smaller("channels", 16, in_browser=8)
-recipe = Recipe(channels=(width, 2 * width), epochs=12).for_data(train)
-for name, value in recipe.as_dict().items():
-    print(f"{name:16} {value}")
+recipe = Recipe(channels=(8, 16), epochs=12).for_data(train)
+for name in ("columns", "drop_path", "global_ratio", "optimizer", "lr", "momentum", "schedule"):
+    print(f"{name:13} {getattr(recipe, name)}")
 
 # %% [markdown]
-# SGD with Nesterov momentum and weight decay, a learning rate that falls along half a cosine, and
-# drop-path with the paper's 0.15, half local, half global. (The paper divides the rate by ten
-# whenever the remaining epochs have halved. That is `schedule="halving"`, and meant for 400
-# epochs.) The network has two blocks of three columns, so its columns have depths 2, 4 and 8:
+# Drop-path is the paper's: probability 0.15, half local, half global. Two blocks of three columns
+# make networks of depth 2, 4 and 8 that share weights:
 
 # %%
 tf.plot.draw_network(3, recipe.channels, input_shape=recipe.shape)
 
 # %% [markdown]
-# ## Train
+# ## Watch it learn
 #
-# `tf.train.fit` is the loop that you have written yourself in chapter 5. After each epoch it tests
-# the whole network, and each column as a network of its own, and adds a line to the history.
+# `tf.train.fit` is the loop of chapter 5. After each epoch it evaluates the whole network on the
+# validation images, and each column by itself. One run proves little, so make three.
 
 
 # %%
@@ -144,151 +137,156 @@ def run(recipe, **options):
     optimizer = recipe.build_optimizer(net)
     schedule = recipe.build_schedule(optimizer)
     history = tf.train.fit(
-        net,
-        train,
-        test,
-        optimizer,
-        schedule,
-        batch_size=recipe.batch_size,
-        transform=recipe.transform(),
-        augment=recipe.augment(),
-        seed=recipe.seed,
-        recipe=recipe.as_dict(),
-        quiet=True,
-        **options,
-    )
+        net, train, test, optimizer, schedule, validation=validation,
+        batch_size=recipe.batch_size, transform=recipe.transform(), augment=recipe.augment(),
+        seed=recipe.seed, recipe=recipe.as_dict(), quiet=True, **options,
+    )  # fmt: skip
     return net, history
 
 
-net, history = run(recipe)
-for line in history[::3] + history[-1:]:
-    columns = " ".join(f"{accuracy:6.1%}" for accuracy in line["columns"])
-    print(f"epoch {line['epoch']:2}  loss {line['train_loss']:.3f}", end="  ")
-    print(
-        f"train {line['train_accuracy']:.1%}  test {line['test_accuracy']:.1%}  columns {columns}"
-    )
-assert history[-1]["test_accuracy"] > 0.94
-
-# %%
-tf.plot.plot_history(history)
+seeds = range(smaller("seeds", 3, in_browser=1))
+runs = [run(replace(recipe, seed=seed)) for seed in seeds]
+net, history = runs[0]
+print({name: round(value, 3) for name, value in history[-1].items() if name != "columns"})
 
 # %% [markdown]
-# One thing looks wrong: the network does *better* on the test images than on the training images.
-# It is not the images. In training, drop-path takes paths away and the digits are shifted. In
-# testing, all paths are there and the digits are where they should be. Measured in the same way,
-# the training images are the easier ones, or equal, as it should be:
+# Here are the four networks, epoch by epoch. Thin lines are the seeds, thick ones their mean. Which
+# network leads, and which one stays behind until when?
+
+
+# %% jupyter={"source_hidden": true}
+def accuracies(history):
+    """Validation accuracy in per cent by epoch: (epochs, 4), the columns and the whole network."""
+    return 100 * np.array([[*e["columns"], e["validation_accuracy"]] for e in history])
+
+
+curves = np.array([accuracies(history) for _, history in runs])  # (seeds, epochs, 4)
+figure, axes = plt.subplots(figsize=(6.2, 3.4))
+epochs, lines = np.arange(1, recipe.epochs + 1), []
+for k, (name, color) in enumerate(COLORS.items()):
+    (mean,) = axes.plot([], [], "o-", ms=4, color=color, label=name)
+    lines.append((mean, curves[:, :, k].mean(axis=0)))
+    lines += [(axes.plot([], [], color=color, lw=0.7, alpha=0.5)[0], one) for one in curves[..., k]]
+axes.set(xlim=(0.5, recipe.epochs + 0.5), ylim=(0, 103), xlabel="epoch")
+axes.set_ylabel("validation accuracy, %")
+axes.legend(loc="lower right")
+axes.set_title("epoch 12", loc="left")
+figure.canvas.draw()
+figure.set_layout_engine("none")
+
+
+def draw(frame):
+    axes.set_title(f"epoch {frame + 1}", loc="left")
+    for line, values in lines:
+        line.set_data(epochs[: frame + 1], values[: frame + 1])
+
+
+animate(
+    figure, draw, recipe.epochs, seconds=8,
+    alt="Validation accuracy by epoch: the whole network leads, the deepest column comes late.",
+)  # fmt: skip
+
+# %%
+for name, rows in {"epochs 1 to 4": curves[:, :4], "the last epoch": curves[:, -1:]}.items():
+    means = zip(COLORS, rows.mean(axis=(0, 1)))
+    print(f"{name:15}", "   ".join(f"{part} {mean:5.1f} %" for part, mean in means))
+
+# %% jupyter={"source_hidden": true}
+assert curves[:, :4, 2].mean() < curves[:, :4, :2].mean(axis=(0, 1)).min()
+
+# %% [markdown]
+# The whole network leads. The deepest column lags behind the other two for half of the training,
+# then passes them. Do they teach it? That is the question of chapter 11.
+#
+# One number further up looks wrong: the network did better on new images than on those it learned
+# from. But in training, drop-path takes paths away and the digits are shifted. Measured alike, the
+# training images are no harder than the others:
 
 # %%
 transform = recipe.transform()
-on_train, on_test = (tf.train.evaluate(net, data, transform) for data in (train, test))
-print(f"while training: {history[-1]['train_accuracy']:.1%}")
-print(
-    f"afterwards:     {on_train.accuracy:.1%} on the training images, {on_test.accuracy:.1%} on new"
-)
-assert on_train.accuracy > history[-1]["train_accuracy"]
+print(f"training images, while training: {history[-1]['train_accuracy']:.1%}")
+for name, pile in {"training": train, "validation": validation}.items():
+    print(f"{name} images, afterwards: {tf.train.evaluate(net, pile, transform).accuracy:.1%}")
+
+# %% jupyter={"source_hidden": true}
+assert tf.train.evaluate(net, train, transform).accuracy > history[-1]["train_accuracy"]
 
 # %% [markdown]
 # ## Predict, then run
 #
 # The trained network contains three plain ones: `net.column(c)` is column $c$ alone, the same
-# layers with the same weights. **Which will be the best on the test images: the whole, the
-# shallowest or the deepest column? And how much does the shallowest pay for being the quickest?**
+# layers with the same weights. **Which answers best: the whole network, the shallowest column or
+# the deepest? And how much quicker is the shallowest?**
+
 
 # %% jupyter={"outputs_hidden": true}
-networks = {"whole network": net} | {f"column {c}": net.column(c) for c in range(3)}
-answers = {}
-for name, network in networks.items():
-    tries = [tf.train.evaluate(network, test, transform) for _ in range(3)]
-    answers[name] = tries[0].accuracy, 1000 * min(result.seconds for result in tries)
-    print(
-        f"{name:14} {network.count_parameters():7,} parameters   "
-        f"{answers[name][0]:.1%}   {answers[name][1]:.3f} ms per image"
-    )
-assert min(accuracy for accuracy, _ in answers.values()) > 0.85
+def parts(net):
+    """The columns, and the whole network."""
+    return dict(zip(COLORS, [*tf.train.columns_of(net), net]))
 
-# %% [markdown]
-# The same numbers in a picture:
 
-# %% jupyter={"outputs_hidden": true}
-for name, (accuracy, ms) in answers.items():
-    plt.plot(ms, 100 * accuracy, "o", color="tab:orange" if name == "whole network" else "tab:blue")
-    plt.annotate(name, (ms, 100 * accuracy), (6, -3), textcoords="offset points")
-plt.margins(0.15)
-plt.xlabel("milliseconds per image")
-plt.ylabel("test accuracy, %")
+def milliseconds(part):
+    """Per image; the quickest of five tries, the others were disturbed."""
+    return 1000 * min(tf.train.evaluate(part, validation, transform).seconds for _ in range(5))
+
+
+time_of = {name: milliseconds(part) for name, part in parts(net).items()}
+last = dict(zip(COLORS, curves[:, -1].T))  # {name: accuracies of the seeds}
+for name, part in parts(net).items():
+    print(f"{name:14}{part.count_parameters():7,} parameters  {time_of[name]:.3f} ms", end="  ")
+    print(f"mean {last[name].mean():.1f} %, seeds from {last[name].min():.1f} to "
+          f"{last[name].max():.1f} %")  # fmt: skip
+
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
+figure, axes = plt.subplots(figsize=(5.4, 3))
+for name, color in COLORS.items():
+    axes.plot([time_of[name]] * len(seeds), last[name], "o", ms=4, color=color, alpha=0.6)
+    axes.plot(time_of[name], last[name].mean(), "_", ms=18, mew=2, color=color)
+    axes.annotate(name, (time_of[name], last[name].mean()), (12, -3), textcoords="offset points")
+axes.margins(0.25)
+axes.set(xlabel="milliseconds per image", ylabel="validation accuracy, %")
+axes.set_title("quick or good: choose after training", loc="left")
 plt.show()
 
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Each column works alone, and it was trained for that: under global drop-path it had to answer by
-# itself. This is what the paper calls the **anytime** property. Where time is short, ask column 0.
-# Where there is more of it, ask a deeper one.
+# Under global drop-path each column had to answer by itself, so each works alone. The deepest does
+# as well as the whole network, within the spread of the seeds. The shallowest has a tenth of the
+# parameters and gives up about four points. The paper calls this the **anytime** property: take
+# the column that you have time for.
 #
 # </details>
 #
-# ## Who learns first?
+# ## What drop-path did
 #
-# In the curves further up it is hard to see who leads. We need columns that differ more, so we
-# train a second network of *four* columns, with depths 2, 4, 8 and 16, and fewer channels. Beside
-# it stands a plain network of the depth of column 3, trained alone by the same recipe.
+# Take drop-path away and train again, from the same seeds, for as many epochs:
 
 # %%
-width = smaller("channels", 12, in_browser=6)
-deeper = replace(recipe, columns=4, channels=(width, 2 * width))
-deep_net, deep_history = run(deeper)
-plain, plain_history = run(replace(deeper, model="plain"))
-assert plain.count_parameters() == deep_net.column(3).count_parameters()
+without = [run(replace(recipe, seed=seed, drop_path=0.0)) for seed in seeds]
+ends = {"with drop-path": curves[:, -1]}
+ends["without drop-path"] = np.array([accuracies(history)[-1] for _, history in without])
+print(f"{'':18}" + "".join(f"{name:>16}" for name in COLORS))
+for name, found in ends.items():
+    print(f"{name:18}" + "".join(f"{a.mean():8.1f} ± {np.ptp(a) / 2:3.1f} %" for a in found.T))
 
-# %% tags=["thumbnail"]
-epochs = [line["epoch"] for line in deep_history]
-for c, color in enumerate(("tab:cyan", "tab:blue", "tab:purple", "tab:red")):
-    accuracies = [100 * line["columns"][c] for line in deep_history]
-    plt.plot(epochs, accuracies, "o-", ms=4, color=color, label=f"column {c}, depth {2 * 2**c}")
-alone = [100 * line["test_accuracy"] for line in plain_history]
-plt.plot(epochs, alone, "--", color="0.4", label="plain, depth 16, alone")
-plt.xlabel("epoch")
-plt.ylabel("test accuracy, %")
-plt.xlim(right=16.5)  # room for the legend
-plt.xticks(epochs[1::2])
-plt.legend()
-plt.show()
-
-# %%
-by_column = np.array([line["columns"] for line in deep_history])  # (epochs, 4)
-early, late = by_column[:5].mean(axis=0), by_column[-2:].mean(axis=0)
-print("columns, mean of the first five epochs:", early.round(3))
-print("columns, mean of the last two epochs:  ", late.round(3))
-print("plain:", np.round([np.mean(alone[:5]), np.mean(alone[-2:])], 1), "%")
-assert early[3] < early[:2].min() - 0.1
-assert late[:2].min() > 0.6 and late[3] > early[3] + 0.05
-assert np.mean(alone[:5]) > 100 * early[3]
+# %% jupyter={"source_hidden": true}
+assert (ends["without drop-path"][:, :3] < ends["with drop-path"][:, :3].min()).all()
 
 # %% [markdown]
-# The shallow columns learn first. The deepest knows next to nothing for several epochs. It begins
-# to pick up when the shallow ones are good already. The paper sees the same in a network of 40
-# layers (section 4, on introspection), and sees a student and its teacher in it. Where columns
-# meet, their mean goes on. When drop-path takes the shallow branch away, the deep one must stand in
-# with something similar, and that is a small task of its own: *give what that one convolution would
-# have given*.
-#
-# Our measurement also says where not to expect too much. The plain network of depth 16, alone, has
-# no trouble with these digits, and it learns *faster* than column 3 does: all its weights are
-# trained with every image, and with batch norm 16 layers are not many. In the paper a plain network
-# of 40 layers, trained alone, never makes fast progress. That is where a teacher helps. (And is a
-# FractalNet *better* than a plain network or a ResNet? A few curves cannot say. It is the question
-# of the next chapter.)
+# Without drop-path a column alone is useless, although it is part of a better network: the columns
+# learned to be right only together. With drop-path each can stand alone, and the whole network pays
+# about four points. Does it ever gain? Chapter 9 measured where.
 #
 # ## Look inside
 #
-# If the columns stand in for each other, then what they bring to a join should be alike. Is it?
-# `block.branches` gives exactly that, the inputs of the join before the mean is taken, each as a
-# function that is called for it:
+# If columns can stand in for each other, what they bring to a join should be alike. Is it?
+# `block.branches` gives the inputs of the last join, each as a function that you call:
 
 
 # %%
 def at_the_joins(net, images):
-    """For each block the outputs of its columns, (columns, N, H, W, C), at the last join."""
+    """For each block the outputs of its columns at the last join, (columns, N, H, W, C)."""
     inputs = []
     with tf.train.inference(net):
         x = tf.Tensor(tf.backend.asarray(transform(images)))
@@ -299,19 +297,18 @@ def at_the_joins(net, images):
     return inputs
 
 
-first, second = at_the_joins(net, test.images)
+first, second = at_the_joins(net, validation.images)
 print("what arrives at the joins:", first.shape, second.shape)
 
 # %% [markdown]
-# One test digit, in the first block. Each small picture is one channel, 8×8. The rows are the three
-# columns and their mean, which is what leaves the block:
+# One digit in the first block. Each small picture is one channel. The rows are the three columns
+# and their mean, which is what leaves the block. Do the rows resemble each other?
 
-# %%
-channels = first.mean(axis=(0, 1, 2, 3)).argsort()[::-1][:8]  # the most active ones
-pictures = np.concatenate([first[:, 0], first[:, 0].mean(axis=0, keepdims=True)])  # (4, 8, 8, 16)
+# %% jupyter={"source_hidden": true}
+pictures = np.concatenate([first[:, 0], first[:, 0].mean(axis=0, keepdims=True)])  # (4, 8, 8, 8)
 figure, axes = plt.subplots(4, 8, figsize=(5.6, 3.0))
 for picture, line, name in zip(pictures, axes, ("column 0", "column 1", "column 2", "join")):
-    for channel, axis in zip(channels, line):
+    for channel, axis in enumerate(line):
         axis.imshow(picture[:, :, channel], vmin=0)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="0.85")
@@ -319,63 +316,93 @@ for picture, line, name in zip(pictures, axes, ("column 0", "column 1", "column 
 plt.show()
 
 # %% [markdown]
-# To measure how alike two columns are, we take the **correlation** of their outputs over all
-# images, places and channels: 1 where they rise and fall together, 0 where they have nothing to do
-# with each other. Three networks: before training, after it, and one that was trained without
-# drop-path.
+# To put a number on it, take the **correlation** of two columns over all images, places and
+# channels: 1 where they rise and fall together, 0 where they have nothing in common.
+
 
 # %%
-untrained = recipe.build_model()
-no_drop_path, no_drop_path_history = run(replace(recipe, drop_path=0.0, epochs=6))
-
-
 def correlations(net):
-    """One (columns, columns) matrix of correlations for each block."""
-    return [np.corrcoef(block.reshape(3, -1)) for block in at_the_joins(net, test.images)]
+    """The mean correlation of two columns, for each block."""
+    blocks = at_the_joins(net, validation.images)
+    matrices = [np.corrcoef(block.reshape(net.columns, -1)) for block in blocks]
+    return [matrix[np.triu_indices(net.columns, 1)].mean() for matrix in matrices]
 
 
 alike = {
-    "untrained": correlations(untrained),
-    "with drop-path": correlations(net),
-    "without drop-path": correlations(no_drop_path),
+    "untrained": [correlations(replace(recipe, seed=seed).build_model()) for seed in seeds],
+    "without drop-path": [correlations(net) for net, _ in without],
+    "with drop-path": [correlations(net) for net, _ in runs],
 }
+for name, found in alike.items():
+    print(f"{name:18}", "   ".join(f"block {b + 1}: {np.round(values, 2)}"
+                                   for b, values in enumerate(np.transpose(found))))  # fmt: skip
 
-# %%
-figure, axes = plt.subplots(1, 3, figsize=(6.4, 2.3))
-for axis, (name, (matrix, _)) in zip(axes, alike.items()):
-    axis.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
-    axis.grid(False)
-    for (i, j), value in np.ndenumerate(matrix):
-        color = "white" if value > 0.6 else "black"
-        axis.text(j, i, f"{value:.2f}", ha="center", va="center", color=color)
-    axis.set(title=name, xticks=range(3), yticks=range(3), xlabel="column")
-axes[0].set_ylabel("column")
+# %% tags=["thumbnail"] jupyter={"source_hidden": true}
+figure, panels = plt.subplots(1, 2, figsize=(6.4, 2.6), sharey=True)
+for block, axes in enumerate(panels):
+    for k, (color, found) in enumerate(zip((GRAY, BLUE, ORANGE), alike.values())):
+        values = np.array(found)[:, block]
+        axes.bar(k, values.mean(), 0.6, color=color, alpha=0.35)
+        axes.plot([k] * len(values), values, "o", ms=4, color=color)
+    axes.set_xticks(range(3), ["untrained", "without\ndrop-path", "with\ndrop-path"])
+    axes.set_title(f"block {block + 1}", loc="left")
+    axes.set_ylim(0, 1)
+panels[0].set_ylabel("correlation of two columns")
 plt.show()
-
-# %%
-pairs = np.triu_indices(3, 1)  # (0, 1), (0, 2), (1, 2)
-for name, blocks in alike.items():
-    means = [matrix[pairs].mean() for matrix in blocks]
-    print(f"{name:18} mean correlation: block 1 {means[0]:5.2f}   block 2 {means[1]:5.2f}")
-trained, other = (
-    alike["with drop-path"][0][pairs].mean(),
-    alike["without drop-path"][0][pairs].mean(),
-)
-print("columns alone, without drop-path:", np.round(no_drop_path_history[-1]["columns"], 3))
-assert trained > other + 0.1 and trained > alike["untrained"][0][pairs].mean() + 0.1
-assert all(matrices[1][pairs].mean() > 0.25 for name, matrices in alike.items() if "path" in name)
-assert max(no_drop_path_history[-1]["columns"]) < min(history[-1]["columns"])
+_, without_it, with_it = (np.array(found).mean(axis=0) for found in alike.values())
+assert with_it[0] > without_it[0] + 0.2
+assert without_it[1] > with_it[1]  # the other way round
 
 # %% [markdown]
-# In the first block (the pictures), columns that were trained with drop-path have grown alike, and
-# those trained without it have not: nothing asked them to. In the second block both are alike,
-# since its outputs are near the answer, and all columns work towards the same ten classes. Being
-# alike in one block is not enough to stand alone, as the last line says: by themselves, the columns
-# of the network without drop-path do much worse than the others.
+# In block 1 drop-path has made the columns alike. In block 2 it is the other way round: there the
+# columns *without* drop-path are the more alike, and they are the ones that cannot stand alone. So
+# two columns may rise and fall together, and still one cannot replace the other.
 #
-# ## Look at the mistakes
+# ## Four columns
 #
-# A percentage hides what kind of mistakes they are. Here they are (true → said):
+# With four columns the deepest has 16 layers. These runs are recorded (`tutorials/drop_path.py`):
+# three seeds, twelve epochs each, mean ± standard error on validation images. Beside them stands a
+# plain network of 16 layers, trained alone by the same recipe.
+
+# %%
+with open("records/drop_path.json") as file:
+    rows = json.load(file)["rows"]
+four = [row for row in rows if row["columns"] == 4]
+kinds = {
+    "plain, depth 16": [row for row in four if row["model"] == "plain"],
+    "without drop-path": [row for row in four if row.get("drop_path") == 0],
+    "with drop-path": [row for row in four if row.get("drop_path") == 0.15],
+}
+print(f"{'':18}{'whole network':>16}   columns 0 to 3")
+for name, some in kinds.items():
+    found = 100 * np.array([row["validation"] for row in some])  # (seeds, 5): whole, columns
+    whole, *columns = (f"{a.mean():5.1f} ± {a.std(ddof=1) / len(a) ** 0.5:.1f}" for a in found.T)
+    print(f"{name:18}{whole:>14} %   {'   '.join(columns)}")
+
+# %% jupyter={"source_hidden": true}
+ends = {name: np.mean([row["validation"] for row in some], axis=0) for name, some in kinds.items()}
+assert ends["with drop-path"][0] < min(ends["plain, depth 16"][0], *ends["with drop-path"][1:3])
+assert ends["without drop-path"][0] == max(whole for whole, *_ in ends.values())
+assert (
+    len(four) == 9 and ends["with drop-path"][4] < 0.6 and max(ends["without drop-path"][1:]) < 0.4
+)
+
+# %% [markdown]
+# With drop-path the whole network is the worst, behind even its own shallow columns. Its deepest
+# column has barely begun to learn, yet it has the same weight in the mean. Without drop-path the
+# whole is the best, and its columns are useless alone. Chapter 11 follows such columns for longer.
+#
+# ## Open the drawer
+#
+# Every choice is made: the recipe, the epochs, which network to use. Now the test images come out,
+# once:
+
+# %%
+for name, part in parts(net).items():
+    print(f"{name:14} {tf.train.evaluate(part, test, transform).accuracy:.1%} of the test images")
+
+# %% [markdown]
+# Here are the mistakes of the whole network, true class and answer:
 
 # %%
 probabilities = tf.train.predict(net, test.images, transform)  # (359, 10)
@@ -383,28 +410,26 @@ said = probabilities.argmax(axis=1)
 tf.plot.plot_mistakes(test.images, test.labels, said, test.classes)
 
 # %% [markdown]
-# Some of these you would have to guess as well, at 8×8 pixels. Does the network know when it is
-# guessing? The probability that it gives to its own answer should be lower where it is wrong:
+# You would have to guess at some of these as well. Does the network know when it guesses?
 
 # %%
-sure = probabilities.max(axis=1)
-right = said == test.labels
-print(f"mean probability of its answer: {sure[right].mean():.2f} where right", end=", ")
-print(f"{sure[~right].mean():.2f} where wrong")
+sure, right = probabilities.max(axis=1), said == test.labels
+print(f"mean probability of its answer: {sure[right].mean():.2f} where it is right", end=", ")
+print(f"{sure[~right].mean():.2f} where it is wrong")
+
+# %% jupyter={"source_hidden": true}
 assert sure[right].mean() > sure[~right].mean() + 0.1
 
 # %% [markdown]
 # ## The same run again, bit for bit
 #
-# A result that cannot be repeated cannot be examined. All chance comes from two seeds: that of the
-# model (first weights, drop-path) and that of the loader (order, shifts), and the recipe sets both.
-# A smaller network for one epoch, twice:
+# You cannot examine a result that you cannot repeat. All chance comes from two seeds, the model's
+# and the loader's, and the recipe sets both. Train a smaller network for one epoch, twice:
 
 # %%
-small = replace(recipe, columns=2, channels=(8, 16), epochs=1)
-runs = [run(small) for _ in range(2)]
-(one, _), (two, _) = runs
-print("losses:", [line["train_loss"] for _, (line,) in runs])
+small = replace(recipe, columns=2, epochs=1)
+(one, history_one), (two, history_two) = run(small), run(small)
+print("losses:", history_one[0]["train_loss"], history_two[0]["train_loss"])
 
 
 def same_bits(a, b):
@@ -413,17 +438,20 @@ def same_bits(a, b):
     return a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)
 
 
-assert same_bits(one, two)
-assert not same_bits(one, run(replace(small, seed=1))[0])
+print("the same bits:", same_bits(one, two))
+print("with another seed:", same_bits(one, run(replace(small, seed=1))[0]))
+
+# %% jupyter={"source_hidden": true}
+assert same_bits(one, two) and history_one[0]["train_loss"] == history_two[0]["train_loss"]
 
 # %% [markdown]
-# (On the same machine. Another processor, or another number of threads, may add the same numbers in
-# another order, and the last digit of a float32 depends on that.)
+# That holds on one machine. Another one, or another number of threads, may add the same numbers in
+# another order, and the last digit of a float32 depends on the order.
 #
 # ## Stop and go on
 #
-# With a `folder`, `fit` writes a **checkpoint** after each epoch: all that is needed to go on. What
-# is that? The weights are not enough. Let us look into the file, after two of three epochs:
+# Give `fit` a `folder`, and it writes a **checkpoint** after each epoch: everything that it takes
+# to go on. The weights alone are not enough. Look into the file after two of three epochs:
 
 # %%
 small = replace(small, epochs=3)
@@ -438,31 +466,35 @@ for name in ("schedule", "random"):
 print("history:", len(state["history"]), "epochs;   recipe:", len(state["recipe"]), "settings")
 
 # %% [markdown]
-# The running statistics of batch norm, the momentum of every weight, the place in the schedule, the
-# state of the random generator. Leave one out, and the run goes on, but differently. With all of
-# them, a run that was interrupted ends where the uninterrupted one does:
+# Batch norm's running statistics, the momentum of every weight, the place in the schedule, the
+# random generator: leave one out, and the run goes on differently. With all of them, an interrupted
+# run ends where the uninterrupted one does:
 
 # %%
 straight, _ = run(small)
 resumed, resumed_history = run(small, folder=folder.name, resume=True)
 print("epochs in the history of the resumed run:", [line["epoch"] for line in resumed_history])
-assert len(resumed_history) == 3
-assert same_bits(straight, resumed)
+print("the same bits:", same_bits(straight, resumed))
 folder.cleanup()
 
+# %% jupyter={"source_hidden": true}
+assert len(resumed_history) == 3 and same_bits(straight, resumed)
+
 # %% [markdown]
+# ## What you now own
+#
+# You can take a training run apart: what happens to an image, what a recipe decides, which pile of
+# images a number is about. You know what drop-path gives to the columns and what it takes from the
+# whole. And you can stop a run, go on, and show that not a bit differs.
+#
 # ## Now read the source
 #
-# [`train/loop.py`](../tinyfractal/train/loop.py) is the loop of chapter 5 with what a long run
-# needs around it. Read `train_epoch` first, then `evaluate`, then `fit`. Note how `inference` puts
-# every layer back into the mode it was in, and that loss and accuracy are added up on the device,
-# so that a GPU need not be waited for. [`recipe.py`](../tinyfractal/recipe.py) is the list that we
-# printed, and how to build things from it.
-# [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py) writes a file under another name and
-# renames it when it is complete: who pulls the plug finds the old file or the new one, never half a
-# file. [`data/loader.py`](../tinyfractal/data/loader.py) gives the batches, in a thread of its own
-# if you like; [`data/augment.py`](../tinyfractal/data/augment.py) shifts a whole batch at once, by
-# indexing, where your solution of exercise 2 shifts one image.
+# In [`train/loop.py`](../tinyfractal/train/loop.py) read `train_epoch` first, then `fit`.
+# [`recipe.py`](../tinyfractal/recipe.py) holds the settings that you printed, and builds things
+# from them. [`train/checkpoint.py`](../tinyfractal/train/checkpoint.py) writes a file under another
+# name and renames it when it is complete: if the power fails, you find the old file or the new one,
+# never half of one. [`data/loader.py`](../tinyfractal/data/loader.py) gives the batches;
+# [`data/augment.py`](../tinyfractal/data/augment.py) shifts a whole batch at once, by indexing.
 #
 # ## Exercises
 #

@@ -28,8 +28,8 @@ BASE = Recipe(channels=(8, 16))  # columns of depth 2, 4 and 8
 BOTH = ({"drop_path": 0.0}, {"drop_path": 0.15})
 FOUR = tuple({"columns": 4, **how} for how in (*BOTH, {"model": "plain"}))
 SETTINGS = [  # training images (None: all of them), pixels of shift, epochs, the networks, seeds
-    (None, 1, 12, BOTH, 5), (100, 0, 100, BOTH, 5), (None, 1, 12, FOUR, 3), (300, 0, 50, BOTH, 5),
-    (None, 1, 48, BOTH, 3),
+    (None, 1, 12, BOTH, 5), (100, 0, 100, BOTH, 5), (None, 1, 12, FOUR, 3), (None, 1, 36, BOTH, 3),
+    (300, 0, 50, BOTH, 5),
 ]  # fmt: skip
 
 
