@@ -302,7 +302,8 @@ assert all(abs(a - b) < 0.03 for pairs in accuracies.values() for a, b in pairs)
 # Why? A relu makes a *decision*. Above zero it passes the gradient on, below zero it does not.
 # Somewhere in the run an input lies so close to zero that a few roundings push it across. The
 # output hardly notices, since relu is near zero on both sides. The gradient does: a whole
-# contribution is there or not. From that step on they are two different runs.
+# contribution is there or not. From that step on they are two different runs. (Max pooling makes
+# decisions too. That is why this network takes averages.)
 #
 # But look at the accuracies. The two of a pair lie within three percentage points of each other.
 # Neither run is better: they differ by chance.
@@ -588,7 +589,7 @@ plt.show()
 
 # %% [markdown]
 # These images are tiny, 8 by 8. At 32 by 32 there is sixteen times the work for the same overhead,
-# so by this count the lines cross sixteen times sooner. Hence the rule: **a GPU is for large
+# so by this count the lines cross sixteen times sooner. The rule is short: **a GPU is for large
 # arrays**. Large batches, large images, many channels. A small network on small images is better
 # off on the CPU.
 #
