@@ -55,7 +55,9 @@ ROOMS = {
     "init": (init, ["fans", "xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]),
     "zoo": (zoo, ["PlainNet", "ResidualUnit", "ResNet"]),
     "data": (data, data.__all__),
-    "train": (train, ["fit", "evaluate", "predict", "restore", "columns_of", "inference"]),
+    "train": (
+        train, ["fit", "evaluate", "predict", "restore", "columns_of", "inference", "update_bn"],
+    ),
     "backend": (tf.backend, ["use", "using", "seed", "asarray", "asnumpy", "set_random_state"]),
     "plot": (plot, ["draw_block", "draw_network", "draw_recursion", "plot_history"]),
     "explore": (tf.explore, ["explore"]),

@@ -350,7 +350,7 @@ def test_the_size_of_a_recipe_is_known_without_building_it(kind, columns):
 def test_a_recipe_of_an_older_version_gets_the_defaults_and_of_a_newer_one_is_refused():
     old = Recipe(lr=0.3).as_dict()
     del old["validation"], old["depth"]
-    assert Recipe.from_dict(old) == Recipe(lr=0.3)
+    assert Recipe.from_dict(old) == Recipe(lr=0.3, validation=0.0)  # it trained on all images
     with pytest.raises(CheckpointError, match="unknown entries warmup; was it written by a newer"):
         Recipe.from_dict({**old, "warmup": 3})
 

@@ -84,7 +84,7 @@ def run(capsys, *arguments):
 def test_train_prints_a_line_for_each_epoch_and_a_table(capsys, monkeypatch):
     monkeypatch.setattr(cli.train, "_draw_curves", draw_curves)
     lines = run(capsys, "train", *TINY, "--epochs", 2, "--out", "run", "--seed", 3)
-    assert lines[0] == "digits: 1,438 training and 359 test images of 8×8×1"
+    assert lines[0] == "digits: 1,293 training, 145 validation and 359 test images of 8×8×1"
     assert lines[1] == (
         "fractal network: depth 4, 1,102 parameters; 2 epochs, seed 3, "
         f"{backend.current()}; writing to run"
@@ -108,7 +108,7 @@ def test_train_prints_a_line_for_each_epoch_and_a_table(capsys, monkeypatch):
 
 
 def test_the_table_says_what_the_history_says(capsys):
-    lines = run(capsys, "train", *TINY, "--out", "run")
+    lines = run(capsys, "train", *TINY, "--out", "run", "--validation", 0)
     epoch = next(line for line in lines if line.startswith("epoch 1/1"))
     whole, columns = re.search(r"test (\S+) %  columns (\S+ \S+)", epoch).groups()
     shown = [

@@ -65,7 +65,7 @@ def trained(capsys):
 
 
 def test_a_folder_is_learned_tested_and_asked_about(trained, capsys):
-    assert "photos: 20 training and 4 test images of 8×8×3" in trained
+    assert "photos: 18 training, 2 validation and 4 test images of 8×8×3" in trained
     assert whole(trained) == 100
     assert load_checkpoint("run/checkpoint.npz")["recipe"]["classes"] == ["blue", "red"]
     out, err = say(capsys, "evaluate", "run")
@@ -106,15 +106,15 @@ def test_the_folder_it_was_trained_on_tests_what_was_held_out_wherever_it_lies(t
 
 def test_what_was_trained_on_is_counted(trained, capsys):
     shutil.copytree("photos", "moved")
-    shutil.copy("photos/red/0.png", "moved/red/copy.png")  # now it is another folder
+    shutil.copy("photos/red/0.png", "moved/red/twin.png")  # now it is another folder
     out, _ = say(capsys, "evaluate", "run", "--data", "moved")
-    assert "moved: 25 files, 2" in out
+    assert re.search(r"moved: 25 files, (18|19) of them", out)
     assert " of them TRAINED ON" in out
     coloured("parts/train", 6, seed=5)
     coloured("parts/test", 3, seed=6)
     say(capsys, "train", "--data", "parts", "--size", 8, *TINY.split(), "--out", "run2")
     out, _ = say(capsys, "evaluate", "run2", "--data", "parts/train")
-    assert "train: 12 files, 12 of them TRAINED ON" in out
+    assert "train: 12 files, 10 of them TRAINED ON" in out  # two chose the best epoch
     out, _ = say(capsys, "evaluate", "run2", "--data", "parts/test")
     assert "test: 6 files, none of them trained on" in out
 
@@ -143,6 +143,21 @@ def test_validation_images_are_not_tested_on(capsys):
     assert err == ""
 
 
+def test_too_few_images_to_hold_out_some(capsys):
+    coloured("photos", count=4)
+    options = ["--size", 8, *TINY.split(), "--out", "run"]
+    out, err = say(capsys, "train", "--data", "photos", *options)
+    assert "photos: 6 training and 2 test images" in out
+    assert "train: 6 images are too few to hold out some; each epoch is judged on the test" in err
+    assert load_checkpoint("run/checkpoint.npz")["recipe"]["validation"] == 0
+    _, err = say(capsys, "train", "--resume", "run", "--epochs", 7)
+    assert err == ""
+    options = ["--size", 8, *TINY.split(), "--validation", 0.1, "--out", "other"]
+    assert "of 6 images in 2 classes holds out none" in refusal(
+        capsys, "train", "--data", "photos", *options
+    )
+
+
 def test_a_val_folder_chooses_the_best_epoch(capsys):
     for part, count in (("train", 10), ("val", 3), ("test", 4)):
         coloured(f"photos/{part}", count, seed=count)
@@ -150,6 +165,8 @@ def test_a_val_folder_chooses_the_best_epoch(capsys):
     out, _ = say(capsys, "train", "--data", "photos", *options)
     assert "20 training, 6 validation and 8 test images" in out
     assert "chosen by its validation accuracy" in out
+    assert load_checkpoint("run/checkpoint.npz")["recipe"]["validation"] == 0  # it is not held out
+    assert say(capsys, "train", "--resume", "run", "--epochs", 7)[1] == ""
     text = refusal(capsys, "train", "--data", "photos", "--validation", "0.1")
     assert "has a val folder" in text
 
@@ -234,7 +251,7 @@ def test_the_runs_among_the_pictures_are_no_class(capsys, monkeypatch):
     monkeypatch.chdir("photos")
     for name in ("photos-fractal", "photos-fractal-2"):
         out, _ = say(capsys, "train", "--data", ".", "--size", 8, *TINY.split())
-        assert ".: 20 training and 4 test images" in out
+        assert ".: 18 training, 2 validation and 4 test images" in out
         Image.new("RGB", (9, 9)).save(f"runs/{name}/curves.png")
         out, err = say(capsys, "evaluate", f"runs/{name}")
         assert ".: 4 files, none of them trained on" in out or "photos: 4 files" in out
@@ -247,7 +264,7 @@ def test_a_folder_with_the_name_of_a_data_set_is_said(capsys):
     out, err = say(capsys, "train", *options, "--out", "run")
     assert "digits: taken for the data set of that name; your folder is --data ./digits" in err
     out, err = say(capsys, "train", "--data", "./digits", *options, "--size", 8, "--out", "run2")
-    assert "20 training and 4 test images of 8×8×3" in out
+    assert "18 training, 2 validation and 4 test images of 8×8×3" in out
     assert err == ""
 
 

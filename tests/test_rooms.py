@@ -4,6 +4,7 @@ Whoever reads from the front then never needs a page that is still to come.
 """
 
 import ast
+import re
 import tomllib
 from graphlib import TopologicalSorter
 from inspect import ismodule
@@ -160,3 +161,11 @@ def test_the_core_stays_short():
     lines = {path: len(path.read_text("utf-8").splitlines()) for path in core_files()}
     assert lines[ROOT / "fractal.py"] <= 250
     assert sum(lines.values()) <= 4850
+
+
+def test_the_readme_says_how_long_the_core_is():
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in core_files())
+    page = (ROOT.parent / "README.md").read_text("utf-8")
+    said = re.findall(r"about ([\d,]+)\s+lines", page)
+    assert len(said) == 2
+    assert all(abs(int(number.replace(",", "")) - lines) <= 50 for number in said)

@@ -89,6 +89,20 @@ def test_best_npz_is_made_up_for_where_a_run_was_killed_before_it_was_written():
     assert Path(f"run/{BEST}").read_bytes() == whole[BEST] == whole[CHECKPOINT]
 
 
+def test_a_run_goes_on_to_be_judged_as_it_was_begun():
+    run("tested", epochs=1)
+    run("validated", epochs=1, validation=DIGITS[1][60:90])
+    with pytest.raises(CheckpointError, match=r"judged on the test images; go on as .*, without"):
+        run("tested", epochs=2, validation=DIGITS[1][60:90], resume=True)
+    with pytest.raises(CheckpointError, match=r"judged on the validation images; go on .*, with"):
+        run("validated", epochs=2, resume=True)
+    state = load_checkpoint(f"validated/{CHECKPOINT}")  # older versions looked at both
+    state["history"][0] |= {"test_loss": 1.0, "test_accuracy": 0.5}
+    save_checkpoint(f"validated/{CHECKPOINT}", **state)
+    _, history = run("validated", epochs=2, validation=DIGITS[1][60:90], resume=True)
+    assert all("validation_accuracy" in record for record in history)
+
+
 # ----- One training at a time -----
 
 
@@ -212,12 +226,21 @@ def test_resume_with_data_that_moved(capsys):
 
 
 def test_validation_on_the_command_line(capsys):
-    assert main([*TINY, "--epochs", "1", "--out", "run", "--validation", "0.1"]) == 0
+    assert main([*TINY, "--epochs", "1", "--out", "run"]) == 0
     out = capsys.readouterr().out
     assert "digits: 1,293 training, 145 validation and 359 test images" in out
     assert f"{BEST} is epoch 1, chosen by its validation accuracy\n" in out
-    assert "validation_accuracy" in load_checkpoint(f"run/{BEST}")["history"][0]
+    (record,) = load_checkpoint(f"run/{BEST}")["history"]
+    assert "validation_accuracy" in record
+    assert "test_accuracy" not in record
     assert main(["evaluate", f"run/{BEST}"]) == 0
+    assert main([*TINY, "--epochs", "1", "--out", "all", "--validation", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "digits: 1,438 training and 359 test images" in out
+    assert f"{BEST} is epoch 1, chosen by its test accuracy, so that number flatters it\n" in out
+    assert "test_accuracy" in load_checkpoint(f"all/{BEST}")["history"][0]
+    assert main(["train", "--resume", "all", "--epochs", "2", "--quiet"]) == 0  # as it was begun
+    assert "test_accuracy" in load_checkpoint(f"all/{CHECKPOINT}")["history"][1]
     assert main(["train", "--resume", f"run/{BEST}"]) == 1
     assert "best.npz is for evaluate and predict" in capsys.readouterr().err
     assert main([*TINY, "--out", "other", "--validation", "0.0001"]) == 1
@@ -228,9 +251,7 @@ def test_the_last_lines_can_be_typed(capsys):
     assert main([*TINY, "--epochs", "1", "--out", "my run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     start = lines.index("try next:")
-    assert lines[start - 1] == (
-        f"{BEST} is epoch 1, chosen by its test accuracy, so that number flatters it"
-    )
+    assert lines[start - 1] == f"{BEST} is epoch 1, chosen by its validation accuracy"
     assert lines[start + 1 :] == [
         "python -m tinyfractal predict 'my run' test:7",
         "python -m tinyfractal evaluate 'my run'",

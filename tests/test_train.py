@@ -8,9 +8,19 @@ import pytest
 
 from tinyfractal import FractalNet, Tensor, backend, no_grad
 from tinyfractal.data import Dataset, load
-from tinyfractal.nn import Linear, Sequential
+from tinyfractal.errors import DataError
+from tinyfractal.nn import BatchNorm2d, Dropout, GlobalAvgPool, Linear, Sequential
 from tinyfractal.recipe import SCHEDULES, Recipe
-from tinyfractal.train import BEST, CHECKPOINT, HISTORY, evaluate, fit, predict
+from tinyfractal.train import (
+    BEST,
+    CHECKPOINT,
+    HISTORY,
+    columns_of,
+    evaluate,
+    fit,
+    predict,
+    update_bn,
+)
 from tinyfractal.train.checkpoint import load_checkpoint
 
 DIGITS = load("digits")
@@ -96,6 +106,18 @@ def test_the_history_has_the_documented_keys(four_epochs):
     for record in history:
         assert all(0 <= a <= 1 for a in (record["test_accuracy"], *record["columns"]))
         assert 0 < record["seconds"] < 60
+
+
+def test_with_validation_images_the_test_images_are_not_looked_at():
+    held_out = DIGITS[1][60:90]
+    run = Run(settings={"validation": held_out})
+    keys = [key.replace("test", "validation") for key in KEYS]
+    assert [list(record) for record in run.history] == [keys] * 4
+    last, transform = run.history[-1], run.recipe.transform()
+    found = evaluate(run.model, held_out, transform)
+    assert (last["validation_loss"], last["validation_accuracy"]) == (found.loss, found.accuracy)
+    columns = [evaluate(column, held_out, transform).accuracy for column in columns_of(run.model)]
+    assert last["columns"] == columns
 
 
 def test_a_network_without_columns_has_none_in_its_history():
@@ -288,3 +310,58 @@ def test_a_crash_between_the_two_files_is_made_up_for(tmp_path, monkeypatch):
     lines = (tmp_path / HISTORY).read_text().splitlines()
     assert [json.loads(line) for line in lines] == history
     assert len(history) == 4
+
+
+# ----- Batch norm's statistics, estimated again -----
+
+
+def test_update_bn_is_the_weighted_mean_over_the_batches():
+    norm = BatchNorm2d(1)
+    norm.momentum = 0.3
+    net = Sequential(Dropout(0.9), norm, GlobalAvgPool(), Linear(1, 10))
+    update_bn(net, TRAIN, batch_size=80)  # batches of 80, 80 and 40
+    x = TRAIN.images
+    parts = [x[:80], x[80:160], x[160:]]
+    means, variances = [part.mean() for part in parts], [part.var(ddof=1) for part in parts]
+    assert norm.running_mean.numpy()[0] == pytest.approx(x.mean(), rel=1e-5)
+    assert means[0] != pytest.approx(x.mean(), rel=1e-3)
+    expected = np.average(variances, weights=[80, 80, 40])
+    assert norm.running_var.numpy()[0] == pytest.approx(expected, rel=1e-5)
+    assert norm.momentum == 0.3
+    assert all(module.training for _, module in net.named_modules())
+
+
+def test_update_bn_drops_nothing_and_leaves_weights_modes_and_chance_alone():
+    net = Run(drop_path=0.5, dropout=0.5).model.eval()
+    before, chance = net.state_dict(), backend.random_state()
+    update_bn(net, TRAIN)
+    once = net.state_dict()
+    update_bn(net, TRAIN)
+    again = net.state_dict()
+    assert backend.random_state() == chance
+    assert not any(module.training for _, module in net.named_modules())
+    for name, array in before.items():
+        assert np.array_equal(array, once[name]) == ("running" not in name)
+        np.testing.assert_allclose(once[name], again[name], rtol=1e-5)
+
+
+def test_update_bn_puts_everything_back_after_an_error():
+    net = Sequential(norm := BatchNorm2d(1), Linear(3, 10))
+    with pytest.raises(ValueError, match="linear: x has 1 features"):
+        update_bn(net, TRAIN)
+    assert (norm.momentum, norm.training) == (0.1, True)
+    with pytest.raises(DataError, match=r"update_bn: data \(digits\) has no images"):
+        update_bn(net, TRAIN[:0])
+
+
+@pytest.mark.torch
+def test_update_bn_agrees_with_pytorch():
+    torch = pytest.importorskip("torch")
+    net = Sequential(BatchNorm2d(1), GlobalAvgPool(), Linear(1, 10))
+    update_bn(net, TRAIN, batch_size=50)
+    twin = torch.nn.Sequential(torch.nn.BatchNorm2d(1))
+    images = torch.tensor(TRAIN.images.transpose(0, 3, 1, 2))
+    torch.optim.swa_utils.update_bn(images.split(50), twin)
+    for name in ("running_mean", "running_var"):
+        ours = dict(net.named_buffers())[f"0.{name}"].numpy()
+        np.testing.assert_allclose(ours, getattr(twin[0], name).numpy(), rtol=1e-5)

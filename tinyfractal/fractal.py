@@ -8,11 +8,11 @@ joins that meet are one join, so a block of C columns ends in one mean of C bran
 
     column   0     1     2            depth of column c: 2^c
              │     │    conv          convolutions in all: 2^C - 1
-             │    conv   ⊕
+             │    conv   │            joins, from C = 2 on: 2^(C-2)
              │     │    conv
-            conv   └──⊕──┘            (C = 3; the middle join is where f₂ meets f₂)
-             │     │    conv
-             │    conv   ⊕
+            conv   └──⊕──┘            (C = 3: the first f₂ ends in the join in the middle;
+             │     │    conv          the second f₂ has left its own to the join at the end)
+             │    conv   │
              │     │    conv
              └─────⊕─────┘
 
@@ -125,7 +125,7 @@ class FractalNet(nn.Module):
     each with the same chance, through the whole network), otherwise *local* drop-path (each join
     drops each branch with probability `drop_path`, but never all). `per_sample=False` decides for
     the mini-batch as a whole, as the authors did. What is dropped is then not computed, which is
-    quicker, but the columns come out worse (the README has the measurement): batch norm's running
+    quicker, but the columns come out worse (CONTRIBUTING.md has the numbers): batch norm's running
     statistics mix unlike batches. `drop_path=0` switches both off. At test time nothing drops;
     `net(x, column=c)` runs column c.
     """

@@ -69,7 +69,7 @@ class Recipe:
     label_smoothing: Probability = 0.0
     class_weights: Literal["none", "balanced"] = "none"  # balanced: N / (K n_k), n_k images of k
     clip: Amount | None = None
-    validation: Below1 = 0.0  # the part of the training images that is held out to choose the best
+    validation: Below1 = 0.1  # the part of the training images that is held out, to judge epochs
     seed: Size = 0
     # facts of the data, filled in by `for_data`
     classes: tuple[str, ...] = ()
@@ -203,6 +203,8 @@ class Recipe:
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """The recipe that `as_dict` described; what an older version did not have is the default.
 
+        Validation is the exception: a run that says nothing of it trained on all of its images.
+
         Raises `CheckpointError` where it is something else, or of a newer version.
         """
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
@@ -211,7 +213,7 @@ class Recipe:
                 f"recipe: unknown entries {', '.join(unknown)}; was it written by a newer version?"
             )
         try:
-            recipe = cls(**values)
+            recipe = cls(**{"validation": 0.0, **values})
             if recipe.standardize is not None:
                 channels = len(Standardize.from_dict(recipe.standardize).mean)
                 if recipe.shape and channels != recipe.shape[-1]:

@@ -15,7 +15,7 @@
 #
 # A small network has a quarter of a million numbers to learn. For each of them it asks: *if this
 # number grew a little, would my error grow or shrink, and how fast?* By trying, that takes half a
-# million runs of the network. This chapter shows why one run is enough.
+# million runs of the network. This chapter shows why one run and one walk back are enough.
 #
 # The answer to the question is a **derivative**. You compute it in two ways: by trying, which is
 # always a little wrong, and by the chain rule, which is exact and nearly free.
@@ -85,7 +85,7 @@ for h in (0.1, 0.01, 0.001, 0.0001):
 #
 # ## A better nudge
 #
-# Now step to *both* sides. With the same $h$, the line is almost parallel to the tangent:
+# Step to *both* sides instead. With the same $h$, the line is almost parallel to the tangent:
 
 # %% jupyter={"source_hidden": true}
 _, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
@@ -125,7 +125,7 @@ for h in (0.1, 0.01, 0.001, 0.0001):
 # $$\text{forward: error} \approx \tfrac{h}{2}f''(x)
 # \qquad \text{central: error} \approx \tfrac{h^2}{6}f'''(x)$$
 #
-# Is that what we measure? (If what follows an `assert` is not true, the chapter stops there.)
+# Do we measure that? (An `assert` stops the chapter if what follows it is not true.)
 
 # %%
 h = 0.001
@@ -205,8 +205,9 @@ animate(
 #
 # Zoom in, and the curve becomes a straight line: that is why nudging works. Zoom in more, and the
 # line becomes a staircase, because a float64 keeps only 16 digits. $f(x+h)$ and $f(x-h)$ agree in
-# nearly all of them. Subtracting leaves rounding noise, about $\varepsilon|f|$, to be divided by a
-# tiny $h$. ($\varepsilon$ is the gap between 1 and the next float: `np.finfo(np.float64).eps`.)
+# nearly all of them. Subtracting leaves rounding noise, about $\varepsilon|f|$, and you divide it
+# by a tiny $h$. ($\varepsilon$ is the gap between 1 and the next float:
+# `np.finfo(np.float64).eps`.)
 #
 # $$\text{error} \approx \underbrace{\tfrac{h^2}{6}\,|f'''|}_{\text{the formula}}
 # + \underbrace{\tfrac{\varepsilon}{h}\,|f|}_{\text{rounding}}$$
@@ -233,15 +234,15 @@ for name, found, dtype in (("64", central64, np.float64), ("32", central32, np.f
 assert 1e-6 <= steps[central64.argmin()] <= 1e-4 and 1e-9 <= steps[forward64.argmin()] <= 1e-7
 
 # %% [markdown]
-# Networks train in float32, which keeps seven digits. There nudging gets about four right, at best.
+# Networks train in float32, which keeps seven digits. There nudging gets only four or five right.
 # So tinyfractal *checks* gradients in float64.
 #
 # ## The chain rule on three numbers
 #
-# Now the exact way. A small neuron has an input $x$, a weight $w$ and a bias $b$. It makes one
-# number $y$ of them in two steps, $z = wx + b$ and $y = \tanh z$. How does $y$ change with $w$?
+# Now the exact way. A small neuron has an input $x$, a weight $w$ and a bias $b$. It turns them
+# into one number $y$ in two steps, $z = wx + b$ and $y = \tanh z$. How does $y$ change with $w$?
 # Follow a nudge through the picture. Nudge $w$, and $z$ moves $x$ times as far. Nudge $z$, and $y$
-# moves $1 - \tanh^2 z$ times as far.
+# moves $1 - \tanh^2 z$ times as far: that is the derivative of tanh.
 
 # %% jupyter={"source_hidden": true}
 _, axes = plt.subplots(figsize=(6.4, 2.5))
@@ -273,7 +274,7 @@ plt.show()
 # $$\frac{dy}{dw} = \frac{dy}{dz} \cdot \frac{dz}{dw} = (1 - y^2) \cdot x$$
 #
 # Each factor belongs to one step and knows nothing of the others. In code, walk through the steps
-# backward; `d_z` says how fast $y$ changes with $z$:
+# backward. `d_z` says how fast $y$ changes with $z$, and the walk starts with `d_y`, which is 1:
 
 # %%
 w, x, b = 0.5, 2.0, -0.3
@@ -314,7 +315,7 @@ for name, exact, nudged in zip("wxb", (d_w, d_x, d_b), by_nudging):
 #
 # A central difference runs the function twice **for each number**. The chain rule ran it once,
 # walked back once, and had all three derivatives: it worked out `d_z` once and used it three times.
-# In a network this matters:
+# In a network that matters:
 
 # %%
 net = tf.FractalNet(columns=3, channels=(32, 64))
@@ -326,8 +327,9 @@ assert 225_000 < numbers < 275_000
 
 # %% [markdown]
 # This is the whole secret of **backpropagation**: apply the chain rule from the output backward,
-# and one walk gives every derivative. All of deep learning stands on this saving. In the next
-# chapter you build the machine that does the walking. Here is tinyfractal's, in float32:
+# and one walk gives every derivative. All of deep learning rests on this saving. In the next
+# chapter you build the machine that does the walking. Here is tinyfractal's, in float32. Its
+# numbers are `Tensor`s, and `requires_grad=True` asks for their derivatives:
 
 # %%
 w, x, b = (tf.Tensor(value, requires_grad=True) for value in (0.5, 2.0, -0.3))
@@ -338,15 +340,15 @@ print("dy/dw:", w.grad, "  dy/dx:", x.grad, "  dy/db:", b.grad)
 assert math.isclose(w.grad.item(), d_w, rel_tol=1e-5)
 
 # %% [markdown]
-# `gradcheck` compares each of these with nudging, as you did by hand, and reports the largest
-# difference. (It counts the inputs from 0.)
+# `gradcheck` compares each of these with nudging, in float64, as you did by hand, and reports the
+# worst. (It counts the inputs from 0.)
 
 # %%
 print(tf.gradcheck(lambda w, x, b: tf.tanh(w * x + b), 0.5, 2.0, -0.3))
 
 # %% [markdown]
-# Now give it a wrong derivative. A rule takes `g`, which arrives from the output, and returns `g`
-# times the derivative. (More in chapter 4.) For $x^3$ at 2 that derivative is 12:
+# Now give it a wrong derivative. A rule takes `g`, which arrives from the output as `d_y` did, and
+# returns `g` times the derivative. (More in chapter 4.) For $x^3$ at 2 that derivative is 12:
 
 # %%
 from tinyfractal.engine.primitive import primitive
@@ -380,7 +382,7 @@ else:
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/01_derivatives.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/01_derivatives.py`.
 #
 # **1. The best step.** Which $h$ would you use for a central difference of `math.exp` at $x = 3$?
 # Its error may be at most ten times the best there is.

@@ -15,9 +15,9 @@
 # `backpropagate` and `backward_order` in
 # [`engine/backward.py`](../tinyfractal/engine/backward.py).*
 #
-# `loss.backward()` looks like magic. It is sixty lines of Python, and in this chapter you write
-# them. On the way you make the three mistakes that almost everyone makes once, and see each of them
-# give a wrong gradient. At the end your own engine trains a network.
+# `loss.backward()` looks like magic. Its idea fits in sixty lines of Python, and in this chapter
+# you write them. On the way you make the three mistakes that almost everyone makes once, and see
+# each of them give a wrong gradient. At the end your own engine trains a network.
 
 # %%
 import inspect
@@ -80,8 +80,8 @@ def tanh(a):
 # counts $b$ times, and a nudge of $b$ counts $a$ times: the slopes of `mul` are `(b.data, a.data)`.
 #
 # Build the neuron with them, and you get a **graph**. The numbers are its **nodes**, an edge leads
-# from each parent to what was made of it, and the slopes stand on the edges. The nodes at the left
-# ends, which were not computed, are the **leaves**.
+# from each parent to the number computed from it, and the slopes stand on the edges. The nodes at
+# the left ends, which were not computed, are the **leaves**.
 
 # %%
 w, x, b = Value(0.5, how="w"), Value(2.0, how="x"), Value(-0.3, how="b")
@@ -139,7 +139,7 @@ plt.show()
 # $$\frac{dy}{d\,\text{parent}} = \frac{dy}{d\,\text{node}} \cdot \text{slope}$$
 #
 # A node that knows its gradient can tell its parents theirs, they tell their parents, and so on to
-# the leaves. The result starts, with $dy/dy = 1$.
+# the leaves. The walk starts at the result, with $dy/dy = 1$.
 
 
 # %%
@@ -196,7 +196,7 @@ assert np.allclose(*zip(*pairs))
 # %% [markdown]
 # ## Mistake 1: a node that is used twice
 #
-# So far each number was used once. Now take $y = a \cdot a$, where $dy/da = 2a$:
+# Until now each number was used once. Now take $y = a \cdot a$, where $dy/da = 2a$:
 
 # %%
 ((walked, nudged),) = compare(lambda a: mul(a, a), "a", (3.0,), lambda y: push_and_set(y, 1.0))
@@ -366,8 +366,8 @@ animate(
 # ## The whole engine
 #
 # Here it is in one piece, with Python's operators, so that you can write `w * x + b`. Minus and
-# division are made of the others. The cell is long, but nothing in it is new. (For `2 + v` Python
-# calls `__radd__`.)
+# division are built from the others. The cell is long, but nothing in it is new. (For `2 + v`
+# Python calls `__radd__`.)
 
 
 # %%
@@ -455,8 +455,8 @@ assert np.allclose(*zip(*pairs))
 # %% [markdown]
 # ## A network of single numbers
 #
-# Now train something. The task is called "two moons": points on two half circles that reach into
-# each other, a little blurred. Which moon does a point belong to? No straight line parts them.
+# Now train something. The task is called "two moons": points on two interlocking half circles, a
+# little blurred. Which moon does a point belong to? No straight line separates them.
 
 
 # %%
@@ -470,6 +470,11 @@ def two_moons(count, rng, blur=0.15):
 
 
 points, moon = two_moons(60, np.random.default_rng(0))
+
+# %% jupyter={"source_hidden": true}
+angle = np.linspace(0, 2 * np.pi, 3600)  # no direction sees all of one moon before the other
+seen = points @ np.stack([np.cos(angle), np.sin(angle)])
+assert (seen[moon > 0].min(axis=0) < seen[moon < 0].max(axis=0)).all()
 
 # %% [markdown]
 # The network has eight neurons like ours, each with two weights for the two coordinates and a bias.
@@ -535,8 +540,8 @@ print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}, {sum(right)} of {len(right)} p
 assert len(nodes) > 4000 and losses[-1] < losses[0] / 8 and sum(right) >= 58
 
 # %% [markdown]
-# The picture shows what the network now says at each place. The black line is its border, where the
-# score is 0.
+# The picture shows what the network now says about every point. The black line is its border, where
+# the score is 0.
 
 # %% tags=["thumbnail"] jupyter={"source_hidden": true}
 across, up = np.linspace(-1.6, 2.6, 50), np.linspace(-1.1, 1.6, 34)
@@ -555,8 +560,9 @@ plt.show()
 # %% [markdown]
 # ## Mistake 3: the forgotten reset
 #
-# The walk *adds* to `grad`. So before each walk `train` sets every weight's `grad` back to 0, in
-# two lines that are easily forgotten. Look at the loss $(w - 3)^2$, whose gradient is $2(w - 3)$:
+# The walk *adds* to `grad`. That is why `train` sets every weight's `grad` back to 0 before each
+# walk, in two lines that are easily forgotten. Look at the loss $(w - 3)^2$, whose gradient is
+# $2(w - 3)$:
 
 # %%
 w = Value(0.0)
@@ -663,10 +669,10 @@ assert names == ["add", "tanh", "mul"]
 # %% [markdown]
 # ## What you now own
 #
-# An autograd engine that you wrote yourself, and the three rules that keep it right: where paths
-# meet, gradients add; a node passes on its gradient only after all its users have reported; and
-# each step starts from zero. PyTorch's `backward()` and tinyfractal's obey the same three. What is
-# still missing is speed, which is the next chapter.
+# You own an autograd engine that you wrote yourself, and the three rules that keep it right: where
+# paths meet, gradients add; a node passes on its gradient only after all its users have reported;
+# and each step starts from zero. PyTorch and tinyfractal take care of the first two, and leave the
+# third to you. What your engine still lacks is speed: that is the next chapter.
 #
 # ## Now read the source
 #
@@ -682,11 +688,11 @@ assert names == ["add", "tanh", "mul"]
 #   `grad`. So mistake 3 is still yours to make; the reset is `zero_grad` of the
 #   [optimizer](../tinyfractal/optim/optimizer.py).
 #
-# Chapter 3 explains `sum_to`, and chapter 4 the rest of the file.
+# Chapter 3 explains `sum_to`, chapters 4 and 16 the rest of the file.
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/02_backprop.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/02_backprop.py`.
 #
 # **1. An operation of your own.** The **sigmoid**, chapter 1's logistic function, is
 # $\sigma(x) = 1 / (1 + e^{-x})$. With operators it takes several nodes. Make it one node with one

@@ -98,7 +98,8 @@ animate(figure, fill, 12, 9, "Nudging the twelve numbers of x fills the Jacobian
 
 # %% [markdown]
 # This is the **Jacobian**. It has a row for each output number and a column for each input number;
-# arrays are laid out as one long row of numbers.
+# arrays are laid out as one long row of numbers. Here most of it is empty: a number of `x` moves
+# only its own row of `y`.
 #
 # $$J_{ij} = \frac{\partial y_i}{\partial x_j}$$
 #
@@ -120,9 +121,9 @@ print(J.round(3))
 # %% [markdown]
 # ## The chain rule for arrays
 #
-# Learning needs one number to make smaller, the loss. Say $L = y_1^2 + y_2^2$. The walk arrives at
-# `y` with a gradient `g` of the same shape, here $g = 2y$. What is the gradient of `x`? Follow the
-# paths from $x_1$ to $L$:
+# Learning makes one number smaller, the loss. Say $L = y_1^2 + y_2^2$. The walk arrives at `y` with
+# a gradient `g` of the same shape, here $g = 2y$. What is the gradient of `x`? Follow the paths
+# from $x_1$ to $L$:
 
 # %% jupyter={"source_hidden": true}
 _, axes = plt.subplots(figsize=(6.4, 2.5))
@@ -203,8 +204,8 @@ plt.show()
 #
 # ## Nobody builds it
 #
-# An ordinary array inside a network: 64 images of 32 × 32 places with 16 numbers each. The Jacobian
-# of its tanh:
+# Take an ordinary array inside a network: 64 images of 32 × 32 pixels, 16 numbers for each pixel.
+# How large is the Jacobian of its tanh?
 
 # %%
 numbers = 64 * 32 * 32 * 16
@@ -216,8 +217,8 @@ assert 4 * numbers**2 > 4e12 and 1 / share > 1e6
 
 # %% [markdown]
 # But you never wanted $J$. You want `g @ J`, and for a diagonal $J$ that is `g` times the diagonal.
-# So each operation gets a **gradient rule**, a function `rule(g, y, x)` that returns `g @ J`
-# without any $J$. It also gets the output `y`, which often helps.
+# Each operation gets a **gradient rule**, a function `rule(g, y, x)` that returns `g @ J` without
+# any $J$. It also gets the output `y`, which often helps.
 
 
 # %%
@@ -436,14 +437,17 @@ assert for_a == ["g @ other.T"] and for_b == ["other.T @ g"]
 #
 # </details>
 #
-# The shapes leave one candidate. Whether it is *right*, the judge must say:
+# The shapes leave one candidate. The judge must say whether it is *right*:
 
 # %%
 matmul_rules = [lambda g, y, a, b: g @ b.T, lambda g, y, a, b: a.T @ g]
 assert judge("matmul", np.matmul, matmul_rules, a, b)
 
 # %% [markdown]
-# With square matrices all eight fit, and only a check can tell:
+# So backward takes two products where forward took one. In a network of matrix products the walk
+# back costs about twice the way forward, however many weights there are.
+#
+# With square matrices all eight candidates fit, and only a check can tell:
 
 # %%
 a, b, g = (rng.normal(size=(3, 3)) for _ in range(3))
@@ -496,8 +500,8 @@ assert put_back(g, None, x)[2, 0] == 1 and scatter_add(g, None, x)[2, 0] == 2
 # %% [markdown]
 # ## The largest
 #
-# `x.max(axis=1)` picks too, but the values decide what. The largest of each row gets the gradient,
-# the others get 0. **Predict:** what if several are equally large?
+# `x.max(axis=1)` picks too, but here the values decide which. The largest of each row gets the
+# gradient, the others get 0. **Predict:** what if several are equally large?
 
 
 # %% jupyter={"outputs_hidden": true}
@@ -550,8 +554,10 @@ assert not judge("nonsense, random g", softmax, nonsense, x)
 assert judge("softmax, random g", softmax, proper, x)
 
 # %% [markdown]
-# With `g = 1` the judge looks at the sum of each row. That is always 1, so its gradient is 0, and
-# the nonsense is "right". Random numbers leave no place to hide.
+# With `g = 1` the judge looks at the sum of each row. That sum is always 1, its gradient is 0, and
+# the nonsense is "right". Random numbers leave no place to hide. (The proper rule comes from the
+# quotient rule: $\partial y_i / \partial x_j$ is $y_i (1 - y_i)$ for $i = j$ and $-y_i y_j$
+# otherwise. Multiply by $g_i$ and add up.)
 #
 # ## An engine for arrays
 #
@@ -614,8 +620,8 @@ class Array:
 
 # %% [markdown]
 # Try it on the two moons again, with five hundred points and sixteen neurons. (The loss
-# $\log(1 + e^{-ts})$ is `softplus` of $-ts$.) Before training, hold all of it to the judge and to
-# tinyfractal:
+# $\log(1 + e^{-ts})$ is `softplus` of $-ts$, and the derivative of softplus is $1 - e^{-y}$.)
+# Before training, check every gradient against nudging and against tinyfractal:
 
 
 # %% jupyter={"source_hidden": true}
@@ -661,7 +667,7 @@ for n, (mine, tensor) in enumerate(zip(weights, theirs)):
 
 # %%
 nodes = len(order(loss))
-neuron, output, of_the_loss = 2 + 2 + 1, 2 * 16, 3
+neuron, output, of_the_loss = 2 + 2 + 1, 2 * 16, 3  # products + sums + tanh, ...
 values = 500 * (16 * neuron + output + of_the_loss)
 print(f"{nodes} Arrays in the place of more than {values:,} Values")
 assert nodes < 20 and values > 50_000
@@ -719,7 +725,7 @@ plt.show()
 #   Tensor.)
 # - [`ops/reduce.py`](../tinyfractal/ops/reduce.py): `_spread` is `spread0` and `spread1` for any
 #   axes.
-# - [`ops/shape.py`](../tinyfractal/ops/shape.py): `_inverse` is our `argsort`. `getitem` and
+# - [`ops/shape.py`](../tinyfractal/ops/shape.py): `_inverse` is your `argsort`. `getitem` and
 #   `scatter` are each other's rules.
 # - [`ops/matmul.py`](../tinyfractal/ops/matmul.py) has the rules of the matrix product, for stacks
 #   of matrices too: `swapaxes(-1, -2)` transposes each of them.
@@ -728,7 +734,7 @@ plt.show()
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/03_arrays.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/03_arrays.py`.
 #
 # **1. Running sums.** `y = np.cumsum(x, axis=1)` has in each place the sum of its row up to there.
 # Write its rule. (In which outputs does `x[:, j]` count? Its Jacobian is a triangle.)

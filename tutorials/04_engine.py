@@ -52,7 +52,7 @@ tf.explore(loss, title="What the engine kept")
 # ## One operation, one note
 #
 # A `Tensor` is an array with a history. `requires_grad=True` says: from here on, take notes. Each
-# operation then leaves a **node** behind. It is the `Value` of chapter 2 without the number: it
+# operation then leaves a **node** behind. It is the Value of chapter 2 without the number: it
 # knows which operation it was, its `primitive`, and where the arguments came from, its `parents`.
 
 # %%
@@ -66,7 +66,7 @@ for node in backward_order([y.node]):
     print(f"{node.primitive.__name__:4} made from {', '.join(names)}")
 
 # %% [markdown]
-# The same as a picture, leaves on top. `x` was used twice, so two lines leave it.
+# Here is the same as a picture, leaves on top. `x` was used twice, so two lines leave it.
 
 # %%
 tf.plot.plot_graph(y)
@@ -113,8 +113,9 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# A first try at the rule: a nudge of $x$ counts $\sigma(x)$ times. `gradcheck` compares it with
-# central differences, as you did in chapter 1.
+# A first try at the rule: a nudge of $x$ counts $\sigma(x)$ times. (A `tf` function given plain
+# arrays returns a plain array, so you may use it in the body.) `gradcheck` compares it with central
+# differences, as you did in chapter 1.
 
 
 # %%
@@ -150,7 +151,7 @@ print(x.grad)
 assert PRIMITIVES["swish"] is swish
 nested = tf.gradcheck(lambda x: swish(tf.exp(swish(x))), [-2.0, 0.0, 1.5])
 assert nested.excess < 1
-tf.gradcheck(swish, [-2.0, 0.0, 1.5], order=2)
+assert tf.gradcheck(swish, [-2.0, 0.0, 1.5], order=2).excess < 1
 
 # %% [markdown]
 # Now the table has one row more, and `swish` works everywhere, even inside itself. The loop did not
@@ -159,9 +160,9 @@ tf.gradcheck(swish, [-2.0, 0.0, 1.5], order=2)
 # ## What a rule costs
 #
 # A rule needs numbers from the way forward. The rule of `mul` needs the other factor, the rule of
-# `exp` its own output, the rule of `add` nothing. What is needed must wait in memory until
-# `backward` comes. How does the engine know? It reads the names: **an argument of a rule whose
-# name begins with an underscore is not kept.**
+# `exp` its own output, the rule of `add` nothing. What a rule needs must wait in memory until
+# `backward` comes. How does the engine know? It reads the names: **an argument of a rule whose name
+# begins with an underscore is not kept.**
 
 # %%
 for function in (tf.mul, tf.exp, tf.sin, tf.add):
@@ -178,15 +179,15 @@ assert isinstance(tf.exp(a).node.inputs[0], NotSaved) and (a + b).node.inputs ==
 assert (a * b).node.output is None and tf.exp(a).node.output is not None
 
 # %% [markdown]
-# So that is why the page could not show the value of `add`: no rule had asked for it. (The value of
+# That is why the page could not show the value of `add`: no rule had asked for it. (The value of
 # `mul` was not kept either, but both of its factors were still there, and the page multiplied them
 # again.)
 #
 # ## Predict, then run
 #
-# We apply one function 20 times in a row to an array of one megabyte, and hold only the last
-# result. **How many megabytes are in use then?** The functions stand in the next cell. The two
-# rules you have not seen: `neg` has `-g`, and `tanh` has `g * (1 - y * y)`.
+# We apply one function 20 times in a row to an array of one megabyte, and keep only the last
+# result. **How many megabytes are in use then?** The functions stand in the next cell. There are
+# two rules that you have not seen: `neg` has `-g`, and `tanh` has `g * (1 - y * y)`.
 
 # %%
 operations = {
@@ -379,7 +380,9 @@ assert np.array_equal(x.grad.numpy(), [4, 8])  # the second gradient is added to
 #
 # ## Now read the source
 #
-# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor` and its `backward`.
+# - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `Tensor` and its `backward`. A loss is
+#   one number and starts with a gradient of 1. If you call `backward` on an array, you pass the
+#   gradient to start from.
 # - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `Primitive.__call__` asks whether
 #   there is a Tensor among the arguments. If so, `on_tensors` computes and records; if not, it
 #   returns the value on arrays. So the rules, too, may be written with `tf` functions.
@@ -410,7 +413,8 @@ check_rule(cube_root_rule)
 
 # %% [markdown]
 # **2. A primitive of your own.** Make $y = \sqrt{a^2 + b^2}$ a primitive that leaves one node.
-# Write the decorator, with a rule for each argument, and the body. `xp.sqrt` works on arrays.
+# Write the decorator, with a rule for each argument, and the body. `xp.sqrt` works on arrays. (`xp`
+# is NumPy, or CuPy on a GPU.)
 
 
 # %%
@@ -435,6 +439,7 @@ check_held(bytes_kept)
 # **4. The leak.** Everyone writes it once: `total = total + loss` in a training loop, and memory
 # grows with every batch, since the total has all the graphs behind it. `losses` is a generator that
 # yields one loss after another. Return their mean, and let each graph go once the next is made.
+# (`loss.item()` is the number without its history.)
 
 
 # %%

@@ -16,8 +16,8 @@
 # and the loop in [`train/loop.py`](../tinyfractal/train/loop.py).*
 #
 # Our first network begins as 650 zeros. It has no idea what a 7 looks like. Two hundred small
-# corrections later, it reads nine in ten handwritten digits that it has never seen. Each correction
-# is one subtraction: what was said, minus what was true.
+# corrections later, it reads more than nine in ten handwritten digits that it has never seen. Each
+# correction is one subtraction: what was said, minus what was true.
 
 # %% jupyter={"source_hidden": true}
 from functools import partial
@@ -36,9 +36,9 @@ use_style()
 # %% [markdown]
 # ## Three piles of images
 #
-# The library contains 1,797 images of digits, 8 by 8 pixels each, here in three piles: the
-# **training set** to learn from, the **validation set** to compare attempts, and the **test set**,
-# which stays closed until the end. You will see why.
+# The library comes with 1,797 images of digits, 8 by 8 pixels each. We split them into three piles:
+# the **training set** to learn from, the **validation set** to compare attempts, and the **test
+# set**, which stays closed until the end. You will see why.
 
 # %%
 train, test = tf.data.load("digits")
@@ -58,7 +58,8 @@ plt.show()
 
 # %% [markdown]
 # Images are `(N, H, W, C)`: image, row, column, channel. Here each becomes a row of 64 numbers,
-# from 0 (white) to 1 (black). Nothing says which pixels are neighbours; chapter 6 will.
+# from 0 (white) to 1 (black). Nothing tells the network which pixels are neighbours; chapter 6
+# will.
 
 # %%
 x = train.images.reshape(len(train), 64)  # (N, 64)
@@ -70,7 +71,8 @@ x_val, y_val = validation.images.reshape(len(validation), 64), validation.labels
 #
 # How would you read digits without learning? Average all 3s, and subtract the average digit. That
 # is a **template**: red where a 3 has more ink than usual, blue where less. Lay it over an image,
-# multiply pixel by pixel, and add up. The sum is the image's score for "3".
+# multiply pixel by pixel, and add up. The sum is the image's score for "3". Do this for all ten
+# digits, and let the highest score win.
 
 # %%
 template = np.stack([x[y == k].mean(axis=0) for k in range(10)], axis=1) - x.mean(axis=0)[:, None]
@@ -179,8 +181,8 @@ print(log_softmax(np.array([[0.0, 1000.0]])))
 #
 # $$L = \frac{1}{N} \sum_n -\log p_{n, y_n}$$
 #
-# Sure and right costs 0. Sure and wrong costs without bound. With all weights 0, every class has
-# probability 1/10, and the loss is $\log 10$:
+# Being sure and right costs almost nothing. Being sure and wrong can cost any amount. With all
+# weights 0, every class has probability 1/10, and the loss is $\log 10$:
 
 # %%
 W, b = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
@@ -204,7 +206,7 @@ assert np.isclose(cross_entropy(linear(x, W, b), y), np.log(10), atol=1e-5)
 # ## What was said, minus what was true
 #
 # How does the loss of one image change with its logits? Here is the answer for our 3, with the
-# templates as weights. Left: $p$, what the network says. Middle: $y$, the truth as a **one-hot**
+# templates as weights. Left: $p$, what the network said. Middle: $y$, the truth as a **one-hot**
 # row, 1 at the right class and 0 elsewhere. Right: their difference, and that *is* the gradient.
 
 # %% jupyter={"source_hidden": true}
@@ -242,16 +244,16 @@ print("central differences", (np.array(nudged) / 2e-5).round(6))
 assert np.allclose(np.array(nudged) / 2e-5, cross_entropy_gradient(z, answer)[0], atol=1e-9)
 
 # %% [markdown]
-# What the right class gains, the others lose, each in proportion to how likely the network thought
-# it was. And a confident mistake makes a large gradient.
+# A step against this gradient raises the right score and lowers the others, each in proportion to
+# how likely the network thought it was. And a confident mistake makes a large gradient.
 #
 # ## Learning by hand
 #
-# From the logits back to the weights, chapter 3 knows the way. With $g = \partial L / \partial z$,
+# Chapter 3 showed the way from the logits back to the weights. With $g = \partial L / \partial z$,
 # $\partial L / \partial W = x^T g$, and the gradient of $b$ is the sum of the rows of $g$.
 #
-# The loss grows fastest along the gradient. So go the other way, by the gradient times a small
-# number, the **learning rate**. This is **gradient descent**:
+# The loss grows fastest along the gradient. Go the other way, by the gradient times a small number,
+# the **learning rate**. This is **gradient descent**:
 
 # %%
 lr, seen = 0.5, []
@@ -317,8 +319,8 @@ assert np.allclose(b_tensor.grad.numpy(), g.sum(axis=0), atol=1e-5)
 # %% [markdown]
 # ## How large a step?
 #
-# Nobody can draw a loss of 650 weights. So study steps in a valley, 100 times steeper across than
-# along:
+# Nobody can draw a loss of 650 weights. Study steps in a valley instead, 100 times steeper across
+# than along:
 #
 # $$f(a, b) = \tfrac{1}{2}\,(a^2 + 100\, b^2), \qquad \nabla f = (a,\ 100\, b)$$
 
@@ -387,11 +389,14 @@ assert steps_needed(descend(sgd(0.0201), steps=3000)) is None
 # $$v \leftarrow \beta v + g, \qquad w \leftarrow w - \text{lr} \cdot v$$
 #
 # Across the valley the gradients change sign from step to step and cancel. Along the valley they
-# agree and add up.
+# agree and add up: a gradient that stays the same is followed $1 / (1 - \beta)$ times as fast,
+# which is ten times for $\beta = 0.9$. (With $\beta = 1$ nothing fades: that is the forgotten reset
+# of chapter 2.)
 #
 # **Adam** (Kingma & Ba 2015) divides a running mean of each gradient by the root of a running mean
-# of its square. So each number gets its own step size, however steep its direction. (Both means
-# start at 0; dividing by $1 - \beta^t$ corrects that.)
+# of its square. So each number gets its own step size, however steep its direction: the first step
+# of each has the length of the learning rate. (Both means start at 0; dividing by $1 - \beta^t$
+# corrects that.)
 
 
 # %%
@@ -415,7 +420,8 @@ def adam(lr, beta1=0.9, beta2=0.999):
 
 # %% [markdown]
 # **Watch the race.** Plain SGD bounces between the walls, then crawls. Momentum swings and speeds
-# up. Adam cuts across, as if the valley were not narrow.
+# up. Adam swings in longer waves: its first step goes as far along the valley as across, as if the
+# valley were not narrow.
 
 # %% tags=["thumbnail"] jupyter={"source_hidden": true}
 racers = {
@@ -451,12 +457,12 @@ animate(
     draw_race,
     frames=31,
     seconds=8,
-    alt="A narrow valley: SGD bounces and crawls, momentum swings, Adam cuts across.",
+    alt="A narrow valley: SGD bounces and crawls, momentum swings, Adam takes long waves.",
     colors=64,
 )
 
 # %% [markdown]
-# Steps until the height stays below 0.01, with plain SGD at the best of 50 rates:
+# How many steps until the height stays below 0.01? Plain SGD gets the best of 50 rates:
 
 # %%
 rates = np.linspace(0.015, 0.0199, 50)
@@ -511,10 +517,10 @@ print(mlp(64), "has", mlp(64).count_parameters(), "numbers to learn")
 # %% [markdown]
 # ## The training loop
 #
-# The gradient of all training images is more exact than one small step needs. So take 100 of them,
-# a **mini-batch**, and step at once; then the next 100. One pass through all images, in random
-# order, is an **epoch**. This is the *stochastic* in stochastic gradient descent, **SGD**: for the
-# work of one exact step, you get twelve that are about right.
+# The gradient of all training images is more exact than one small step needs. Take only 100 of
+# them, a **mini-batch**, and step at once; then the next 100. One pass through all images, in
+# random order, is an **epoch**. This is the *stochastic* in stochastic gradient descent, **SGD**:
+# for the work of one exact step, you get twelve that are about right.
 
 
 # %%
@@ -537,8 +543,9 @@ for name, data in (("training", train), ("validation", validation)):
     print(f"{name:10}  loss {result.loss:.3f}   right {result.accuracy:.1%}")
 
 # %% [markdown]
-# That is the whole of training. `tf.train.fit` is the same loop. It measures after each epoch;
-# while you are still choosing, give it the validation set for that.
+# That is all there is to training. `tf.train.fit` is the same loop. It measures after each epoch;
+# while you are still choosing, give it the validation set for that. (A schedule sets the learning
+# rate of each epoch. `ConstantLR` leaves it alone.)
 
 # %%
 tf.seed(0)
@@ -554,8 +561,8 @@ assert difference < 1e-2 and len(tf.data.Loader(train, 100)) == 12
 assert tf.train.evaluate(net, validation).accuracy > 0.93
 
 # %% [markdown]
-# Was the layer in between worth it? Several random starts each: the mean, and in brackets the worst
-# and the best.
+# Was the layer in between worth it? Train each from several random starts, and print the mean, with
+# the worst and the best in brackets.
 
 # %%
 SEEDS = range(smaller("seeds", 3, in_browser=1))
@@ -598,7 +605,7 @@ assert len(SEEDS) == 1 or difference < np.ptp(compared["MLP"][1])
 #
 # ## Learning by heart
 #
-# Give the network 50 images and much time. Both losses fall at first. Then only one does:
+# Give the network 50 images and plenty of time. Both losses fall at first. Then only one does:
 
 # %%
 order = np.random.default_rng(0).permutation(len(train))
@@ -623,6 +630,7 @@ plt.plot([both[1].loss for both in curve], color=ORANGE, label="validation image
 plt.plot(best, curve[best][1].loss, "o", color=ORANGE)
 plt.annotate("lowest", (best, curve[best][1].loss - 0.12), ha="center")
 plt.ylim(0, 1.5)
+plt.title("Both fall at first, then only one")
 plt.xlabel("epoch")
 plt.ylabel("loss")
 plt.legend()
@@ -632,7 +640,7 @@ assert curve[-1][1].loss > curve[best][1].loss + 0.02 and best < 150
 assert abs(curve[-1][1].accuracy - curve[best][1].accuracy) < 0.05
 
 # %% [markdown]
-# In the end all 50 are right. On new images the loss grows, though the mistakes do not. So each
+# In the end all 50 are right. On new images the loss grows, though the mistakes do not. Each
 # mistake costs more: the network grows surer of everything, including what it gets wrong. Learning
 # the examples at the expense of the rest is **overfitting**. Failing to learn even the examples is
 # **underfitting**.
@@ -662,6 +670,7 @@ for part, color, label in ((0, BLUE, "50 training images"), (1, ORANGE, "validat
 plt.xticks(widths, widths)
 plt.xlabel("hidden units (each dot is one run)")
 plt.ylabel("accuracy")
+plt.title("More weights than images, and no worse")
 plt.ylim(0, 1.05)
 plt.legend()
 plt.show()
@@ -682,7 +691,7 @@ assert results[-1, :, 1].min() > 0.75
 # </details>
 #
 # **Weight decay** adds a multiple $d$ of each weight to its gradient, so that every weight shrinks
-# unless the images object. Smaller weights make smaller logits, and so less certainty.
+# unless the images hold it up. Smaller weights make smaller logits, and so less certainty.
 
 # %%
 decayed = {}
@@ -746,14 +755,14 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# A bad rate costs far more than the choice between momentum and Adam. So never compare one
-# optimizer's best rate with another's first guess.
+# A bad rate costs far more than the choice between momentum and Adam. Never compare one optimizer's
+# best rate with another's first guess.
 #
 # ## Predict, then run
 #
 # Why not choose on the test set, and save the trouble? Take 1,000 "networks" that roll a ten-sided
-# die for every image. Choose the best of them on 100 validation images. **What share of those has
-# it right? And of the other 187?**
+# die for every image. Choose the best of them on 100 validation images. **What share of these 100
+# does it get right? And of the other 187?**
 
 # %% jupyter={"outputs_hidden": true}
 rng = np.random.default_rng(0)
@@ -768,9 +777,9 @@ assert dice[champion, :100].mean() > 0.17 and dice[champion, 100:].mean() < 0.15
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Nearly twice what a die deserves; and on images that had no say in the choice, one in ten again.
-# The champion was lucky on 100 images, and we chose it *for its luck*. **The best of many tries
-# looks better than it is on the set that chose it.**
+# On the images that chose it, nearly twice as many as a die should. On the others, one in ten
+# again. The champion was lucky on 100 images, and we chose it *for its luck*. **The best of many
+# tries looks better than it is on the set that chose it.**
 #
 # </details>
 #
@@ -825,8 +834,9 @@ spread = np.sqrt(on_test.accuracy * (1 - on_test.accuracy) / len(test))
 print(f"validation {on_validation.accuracy:.1%}, test {on_test.accuracy:.1%} ± {spread:.1%}")
 
 # %% [markdown]
-# The ± is one standard error: the luck of these images. As you now expect of a champion, the test
-# number is the lower one. Here is all it got wrong, true digit and answer:
+# The ± is one standard error: how far luck with these images moves the number. As you now expect of
+# a champion, the test number is the lower one. Here is all it got wrong, white on black, with the
+# true digit and its answer:
 
 # %% jupyter={"source_hidden": true}
 said = tf.train.predict(net, test.images).argmax(axis=1)
@@ -857,7 +867,7 @@ tf.plot.plot_mistakes(test.images, test.labels, said, test.classes, limit=16)
 #
 # ## Exercises
 #
-# Fill in each cell in place of the `...` and run it. Solutions: `solutions/05_learning.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/05_learning.py`.
 #
 # **1. Log-sum-exp.** Write $\log \sum_j e^{z_j}$ for each row of `z` `(N, K)`, so that neither
 # logits of 1000 nor of −1000 break it. Return `(N,)`.

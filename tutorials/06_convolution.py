@@ -17,7 +17,7 @@
 #
 # A linear layer from an 8 × 8 image to a 6 × 6 one has 2,304 weights. A convolution does the same
 # with nine, and on an image of any size. It can, because a stroke is a stroke wherever it is: the
-# nine weights visit every place.
+# same nine weights serve every place.
 
 # %% jupyter={"source_hidden": true}
 import time
@@ -178,9 +178,9 @@ axes[1].grid(False)
 plt.show()
 
 # %% [markdown]
-# There is the answer. White is zero: each output sees 9 pixels of 64, so a convolution is
-# **local**. And every coloured line is *one* weight, over and over: a convolution **shares** its
-# weights among all places.
+# There is the answer. A row of the picture is one output, and white is zero: each output sees 9
+# pixels of 64, so a convolution is **local**. And every coloured line is *one* weight, over and
+# over: a convolution **shares** its weights among all places.
 #
 # So if you move the image by a pixel, the feature map moves by a pixel and stays the same. This is
 # **equivariance** to translation. If the window takes two pixels at a time (a **stride** of 2), it
@@ -288,8 +288,10 @@ assert np.shares_memory(windows(x, 3, 3), x) and np.allclose(conv(x, w), y)
 #
 # $$\frac{\partial L}{\partial w_{u,v,c,o}} = \sum_{n,i,j} x_{n,\ i+u,\ j+v,\ c} \cdot g_{n,i,j,o}$$
 #
-# Compare with the sum for $y$: $x$ at shifted places, times something, added up. It is a
-# convolution of $x$ with $g$ *as the kernel*, in which image and channel trade places.
+# Compare this with the sum for $y$: it has $x$ at shifted places, times something, added up. It is
+# a convolution of $x$ with $g$ *as the kernel*, in which image and channel trade places. (A bias is
+# added at every place of every image. By chapter 3, its gradient is $g$ summed over images, rows
+# and columns.)
 
 
 # %%
@@ -354,16 +356,17 @@ assert np.allclose(input_gradient_as_convolution(g, w), gx)
 tx, tw = tf.Tensor(x, requires_grad=True), tf.Tensor(w, requires_grad=True)
 tf.conv2d(tx, tw).backward(tf.Tensor(g))
 assert np.allclose(tx.grad.numpy(), gx) and np.allclose(tw.grad.numpy(), gw)
-tf.gradcheck(tf.conv2d, x[:1, :5, :5, :2], w[..., :2, :3])
+assert tf.gradcheck(tf.conv2d, x[:1, :5, :5, :2], w[..., :2, :3]).excess < 1
 
 # %% [markdown]
-# Forward and both ways back: three convolutions.
+# Forward and both gradients: three convolutions.
 #
 # ## Padding and stride
 #
-# Each 3 × 3 convolution takes a pixel off each side. So put a border around first: **padding**.
-# With zeros such that the size stays the same, it is called `"same"`; no padding is `"valid"`.
-# Zeros darken the border, as the mean of each window of an all-ones image shows:
+# Each 3 × 3 convolution takes a pixel off each side. To keep the size, put a border of zeros around
+# the image first. This is **padding**: `"same"` adds just enough zeros to keep the size, and
+# `"valid"` adds none. Zeros pull the border down, as the mean of each window of an all-ones image
+# shows:
 
 # %%
 ones = tf.Tensor(np.ones((1, 5, 5, 1)))
@@ -373,7 +376,8 @@ print(blurred.round(2))
 assert np.isclose(blurred[0, 0], 4 / 9)
 
 # %% [markdown]
-# In the corner, 5 of 9 pixels are missing. (`padding_mode="reflect"` mirrors the image instead.)
+# In the corner, 5 of the 9 pixels are zeros from outside. (`padding_mode="reflect"` mirrors the
+# image instead.)
 #
 # The window makes as many whole strides as fit, and there is one more place than there are strides:
 #
@@ -395,7 +399,8 @@ print("the formula holds for all", 3 * 4)
 # ## Pooling
 #
 # **Pooling** makes images smaller: each window becomes one number, its largest (max pooling) or its
-# mean (average pooling). For the usual window, 2 × 2 with stride 2, a `reshape` can do it:
+# mean (average pooling). For the usual window, 2 × 2 with stride 2, a `reshape` can do it. To see
+# the way back, we start `backward` with a gradient of our own, one number for each window:
 
 
 # %%
@@ -439,7 +444,8 @@ assert np.allclose(by_conv, x @ w1[0, 0])
 #
 # The kernels start at random and are learned, like any weights. Channels grow while the image
 # shrinks, and a linear layer decides. It competes with the MLP of chapter 5: equal epochs, several
-# random starts, and for each the learning rate that is best on the validation set.
+# random starts, and for each the learning rate that is best on the validation set. (The optimizer
+# is SGD with its default momentum of 0.9.)
 
 
 # %%
@@ -528,7 +534,8 @@ for way in ("left", "right"):
 #
 # The MLP loses more than half: it has learned which pixels are dark. The convolutional network
 # keeps more, because its kernels still find their strokes one pixel further. But it is far from
-# untouched. Its convolutions move along with the image; its last linear layer does not.
+# untouched. Its convolutions move along with the image. Its pooling has a stride of 2 and does not
+# follow a single pixel, and its last linear layer does not follow at all.
 #
 # </details>
 #
@@ -556,7 +563,7 @@ plt.show()
 
 # %% [markdown]
 # It is tempting to see edge detectors below. But some kernels above, which have learned nothing,
-# have two sides as well. So measure. How similar is each kernel to its own start (cosine: 1 is the
+# have two sides as well. Measure it. How similar is each kernel to its own start (cosine: 1 is the
 # same, 0 unrelated)? What share of it is an edge, upright or lying (2 of 9 dimensions, so about two
 # ninths in random kernels)? And how good is a network whose first layer stays at random?
 
@@ -593,7 +600,7 @@ assert (
 assert (measured[:, 4] > 0.9).all() and (measured[:, 4] <= measured[:, 3]).all()
 
 # %% [markdown]
-# Most kernels stay close to their random start. Training makes them more edge-like in every run,
+# Most kernels still resemble their random start. Training makes them more edge-like in every run,
 # yet most of each is something else. And random kernels, left as they were, cost only a few points:
 # the layers above work with whatever features they get.
 #
@@ -627,7 +634,7 @@ print(f"test: {right(nets['conv_net'][0], test.images, test.labels):.1%} right")
 #
 # ## Exercises
 #
-# Fill in each cell in place of the `...` and run it. Solutions: `solutions/06_convolution.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/06_convolution.py`.
 #
 # **1. Move it.** Which 3 × 3 kernel moves an image by one pixel to the right (with padding "same")?
 

@@ -11,18 +11,18 @@
 # %% [markdown]
 # # 8. What is fractal about FractalNet?
 #
-# *40 minutes. Afterwards you can read [`fractal.py`](../tinyfractal/fractal.py) (all but drop-path)
+# *35 minutes. Afterwards you can read [`fractal.py`](../tinyfractal/fractal.py) (all but drop-path)
 # and [`recurse.py`](../tinyfractal/recurse.py).*
 #
-# A fractal is a figure whose parts look like the whole. One makes it with a rule that is applied to
-# its own result. In this chapter you apply such a rule to a convolution and obtain the block that
-# FractalNet is made of. It takes five lines. The same five lines then tell you how deep the block
-# is, how many convolutions it has and how many ways lead through it. You hold each answer against
-# the real block.
+# Each leaf of a fern looks like the whole fern. You make such a fractal with a rule that you apply
+# to its own result. Apply one to a convolution, and you get the block that FractalNet is made of,
+# in five lines of code. The same lines then tell you how deep the block is, how many convolutions
+# it has and how many paths lead through it.
 
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patches import Rectangle
 from numpy.polynomial import Polynomial
 
 import tinyfractal as tf
@@ -31,16 +31,15 @@ from tinyfractal.engine.backward import backward_order
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 
 from exercises.fractals import check_design, check_joins, check_paths, check_thrice
-from figures import use_style
+from figures import BLUE, GRAY, ORANGE, animate, use_style
 from smaller import smaller
 
 use_style()
 
 # %% [markdown]
-# Here is the block of this chapter, with three columns and few enough channels that all its numbers
-# fit on a page. Press **Forward** and follow one column from the top to the bottom; then another.
-# Which of them is done first? Choose a single column at the top right: the rest is dashed, and what
-# remains is a plain network.
+# Here is such a block, small enough that all its numbers fit on a page. Press **Forward** and
+# follow one column from the top to the bottom; then another. Which of them is done first? Choose a
+# single column at the top right: the rest is dashed, and what remains is a plain network.
 
 # %%
 tf.seed(0)
@@ -57,9 +56,9 @@ tf.explore(
 # %% [markdown]
 # ## F(F(x))
 #
-# This library grew from a blog article, "FractalNet Explained". It puts the idea into one formula,
-# $F(x) = F(F(x))$: the same function is applied to its own output. Its code is a layer that is
-# called twice. As a module, with any number of times:
+# This library grew from a blog article, "FractalNet Explained". Its idea in one formula is
+# $F(x) = F(F(x))$: a function is applied to its own output. Its code is a layer that is called
+# twice. As a module, with any number of times:
 
 
 # %%
@@ -74,16 +73,15 @@ class Again(nn.Module):
 
 
 # %% [markdown]
-# The article's example is a linear layer from 10 numbers to 10, applied twice. tinyfractal has the
-# module under the name `RecursiveBlock`; on that example it prints the article's three lines.
+# The article's example is a linear layer from 10 numbers to 10, applied twice. tinyfractal calls
+# the module `RecursiveBlock`, and prints the article's three lines:
 
 # %%
 print(recurse.article_example())
 
 # %% [markdown]
-# The article promises constant parameters and growing depth. The first we count. The second we
-# measure: `measured_depth` walks through the recorded graph and finds the path with the most matrix
-# products or convolutions.
+# It promises constant parameters and growing depth. Count the first, measure the second:
+# `measured_depth` finds the path through the recorded graph with the most matrix products.
 
 # %%
 x = tf.Tensor(np.ones(10, np.float32))
@@ -94,15 +92,14 @@ for times in (1, 2, 4, 8, 16):
     assert depth == times and count == 110
 
 # %% [markdown]
-# Both are true: $10 \cdot 10$ weights and 10 biases, at any depth. But this is a chain. Where are
-# the branches that meet again, which the article describes, and what is fractal about it? For that
-# we go to the paper (Larsson, Maire & Shakhnarovich 2016, arXiv 1605.07648).
+# Both are true. But this is a chain. Where are the article's branches that meet again, and what is
+# fractal about it? Ask the paper (Larsson, Maire & Shakhnarovich 2016, arXiv 1605.07648).
 #
 # ## A rule applied to its own result
 #
-# First a fractal that one can see. The rule of the Koch curve: *replace each piece of a line by
-# four pieces, of a third of its length.* A point of the plane is a complex number here, so that a
-# turn by 60° is a multiplication by $e^{i\pi/3}$.
+# First a fractal that you can see, the Koch curve. The rule: *replace each piece of a line by four
+# pieces of a third of its length.* (A point is a complex number here, so a turn by 60° is a
+# multiplication by $e^{i\pi/3}$.)
 
 
 # %%
@@ -113,6 +110,7 @@ def koch(points):
     return np.append(new.ravel(), points[-1])
 
 
+# %% jupyter={"source_hidden": true}
 points = np.array([0, 1 + 0j])
 figure, panels = plt.subplots(1, 5, figsize=(9, 1.2), sharex=True, sharey=True)
 for generation, axes in enumerate(panels):
@@ -124,16 +122,49 @@ for generation, axes in enumerate(panels):
 plt.show()
 
 # %% [markdown]
-# Each curve is made of four copies of the one before. FractalNet's rule says, of networks:
+# Each curve is made of four copies of the one before. FractalNet's rule, for networks: *the next
+# block is two copies of this one in a row, and beside them one convolution.* Watch a block unfold.
+# Each box $f_C$ is replaced by its rule, until only convolutions are left. (A long box is a single
+# convolution too; it runs beside all that is on its right.)
+
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots(figsize=(3.6, 3.9))
+
+
+def box(C, x, y, tall, steps):
+    """f_C with its input at the top (x, y): as a box, or after `steps` replacements."""
+    if steps and C > 1:
+        box(1, x, y, tall, 1)
+        box(C - 1, x + 1, y, tall / 2, steps - 1)
+        box(C - 1, x + 1, y + tall / 2, tall / 2, steps - 1)
+        return
+    done = C == 1 and steps > 0
+    color = BLUE if done else ORANGE
+    axes.add_patch(Rectangle((x + 0.06, y + 0.08), C - 0.12, tall - 0.16, fc=color, alpha=0.25))
+    axes.add_patch(Rectangle((x + 0.06, y + 0.08), C - 0.12, tall - 0.16, fill=False, ec=color))
+    name = "conv" if done else f"$f_{C}$"
+    axes.text(x + C / 2, y + tall / 2, name, ha="center", va="center", size=9 if done else 14)
+
+
+def draw(steps):
+    axes.clear()
+    axes.set(xlim=(0, 4), ylim=(8.4, -0.4))
+    axes.axis("off")
+    box(4, 0, 0, 8, steps)
+    rule = [f"$f_{C}$: conv, and beside it $f_{C - 1}$ twice" for C in (4, 3, 2)]
+    axes.set_title(["a block of four columns", *rule, "$f_1$: conv"][steps], loc="center")
+
+
+animate(figure, draw, frames=5, seconds=8, alt="A block of four columns unfolds by its rule.")
+
+# %% [markdown]
+# And now as a formula:
 #
 # $$f_1(z) = \mathrm{conv}(z) \qquad\qquad f_{C+1}(z) = \mathrm{conv}(z) \;\oplus\; f_C(f_C(z))$$
 #
-# *The next block is two copies of this one in a row, and beside them one convolution.* $\oplus$ is
-# the **join**, where branches meet; it will be a mean. $C$ is the number of **columns**, the
-# branches that lie side by side; we see in a moment that there are $C$. "conv" stands for a
-# $3 \times 3$ convolution with what belongs to it: batch norm and ReLU.
-#
-# The rule needs no network to be tried out. Let it write text:
+# $\oplus$ is the **join**, where branches meet; it will be a mean. $C$ counts the **columns**, the
+# branches side by side. "conv" is a $3 \times 3$ convolution with its batch norm and ReLU. The rule
+# needs no network to be tried out. Let it write text:
 
 
 # %%
@@ -147,29 +178,23 @@ for C in (1, 2, 3):
     print(f"f{C}(z) =", f(C, "z"))
 
 # %% [markdown]
-# Now we can say what the article's formula is: **one half of this rule**. It has the
-# $f_C \circ f_C$, which doubles the depth, and not the $\oplus\ \mathrm{conv}(z)$, which makes the
-# branches. Another difference does not show in a formula. In the paper each "conv" has weights of
-# its own; in the article's code one layer serves everywhere.
+# So the article's formula is **one half of this rule**: the $f_C \circ f_C$, which doubles the
+# depth, without the $\oplus\ \mathrm{conv}(z)$, which makes the branches. And in the paper each
+# "conv" has weights of its own; in the article's code one layer serves everywhere.
 #
-# As a picture. Look for the two blocks $f_3$ inside $f_4$, the two $f_2$ in each of them, and so
-# on: the parts look like the whole. A long box is a single convolution too; it is drawn long
-# because it runs beside all that is on its right.
+# This is how the library draws the blocks. Look for the two blocks $f_3$ inside $f_4$, and the two
+# $f_2$ in each of them: the parts look like the whole.
 
 # %% tags=["thumbnail"]
 plot.draw_recursion(4)
 
 # %% [markdown]
-# A mathematician's fractal goes on forever. A FractalNet stops after a few steps: the paper's have
-# one to six columns.
-#
 # ## Predict, then run
 #
-# Look at $f_3$ in the picture and at its text: `conv(z) ⊕ conv(m) ⊕ conv(conv(m))`, where `m`
-# stands for $f_2(z)$, the join in the middle. Three branches meet at the end. The rule, taken
-# by the letter, joins twice: the last two first, and then the result with `conv(z)`. **Does it
-# matter, if the join is the mean?** We join three numbers in both ways and let the engine tell us
-# the weight of each: if the result is a weighted sum, the weights are its derivatives.
+# The text for $f_3$ is `conv(z) ⊕ conv(m) ⊕ conv(conv(m))`, where `m` stands for $f_2(z)$, the join
+# in the middle. Three branches meet at the end. Taken by the letter, the rule joins twice: the last
+# two first, then their result with `conv(z)`. **Does it matter, if the join is the mean?** Join
+# three numbers in both ways, and let the engine find the weight of each: its derivative.
 
 # %% jupyter={"outputs_hidden": true}
 for name, join in (
@@ -186,11 +211,11 @@ for name, join in (
 # %% [markdown]
 # The same question for a block of five columns:
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 nested = [1 / 2**c for c in (1, 2, 3, 4, 4)]
 plt.figure(figsize=(5, 2.4))
-plt.bar(np.arange(5) - 0.2, nested, 0.4, color="0.6", zorder=3, label="mean of means")
-plt.bar(np.arange(5) + 0.2, [1 / 5] * 5, 0.4, color="tab:orange", zorder=3, label="one mean")
+plt.bar(np.arange(5) - 0.2, nested, 0.4, color=GRAY, zorder=3, label="mean of means")
+plt.bar(np.arange(5) + 0.2, [1 / 5] * 5, 0.4, color=ORANGE, zorder=3, label="one mean")
 plt.xticks(range(5))
 plt.xlabel("column (0 is the shallowest)")
 plt.ylabel("weight at the last join")
@@ -202,13 +227,13 @@ assert sum(nested) == 1 and nested[-1] == 1 / 16
 # <details><summary>The answer, in words</summary>
 #
 # It does. In a mean of means the shallow branch, joined last, has one half by itself, the next one
-# half of the rest, and so on. Of five columns the deepest would have a sixteenth, and its gradient
-# as well.
+# half of the rest, and so on. Of five columns the deepest would have a sixteenth, and of the
+# gradient too.
 #
 # </details>
 #
-# The paper wants one mean: joins that follow each other directly are one join. So the block must
-# not close its last join itself when another one follows. It hands its branches over open:
+# The paper wants one mean: joins that follow each other directly are one join. So a block must not
+# close its last join itself when another follows. It returns its branches unjoined:
 
 
 # %%
@@ -225,9 +250,8 @@ def fractal(C, z, conv, join):
 
 
 # %% [markdown]
-# These are the five lines of the promise. What `conv` and `join` do is left to whoever calls it. If
-# they write text, we have the formula again. The branches are also counted: there are $C$, one for
-# each column.
+# These are the promised five lines, and they *are* the formula. What `conv` and `join` do is up to
+# the caller. If they write text, the formula comes back, with $C$ branches, one for each column:
 
 # %%
 text = fractal(3, "z", conv=lambda z: f"conv({z})", join=" ⊕ ".join)
@@ -239,9 +263,9 @@ for C in range(1, 7):
 # %% [markdown]
 # ## One recursion, many readings
 #
-# **How deep?** Let what flows through the block be a number: how many convolutions lie behind it,
-# at most. Then `conv` adds 1 and `join` takes the largest. With the smallest we get the shortest
-# way. **How many convolutions?** Count the calls of `conv`.
+# **How deep?** Let a number flow through the block: how many convolutions lie behind it, at most.
+# Then `conv` adds 1 and `join` takes the largest. With the smallest you get the shortest path.
+# **How many convolutions?** Count the calls of `conv`.
 
 
 # %%
@@ -259,9 +283,6 @@ def convolutions(C):
     return len(calls)
 
 
-# %% [markdown]
-# For up to four columns the picture has told. Beyond, the numbers are:
-
 # %%
 for C in range(1, 8):
     depth, short, count = deepest(C), shortest(C), convolutions(C)
@@ -269,20 +290,17 @@ for C in range(1, 8):
     assert depth == 2 ** (C - 1) and short == 1 and count == 2**C - 1
 
 # %% [markdown]
-# The depth doubles, since $f_{C+1}$ has two $f_C$ in a row: $d_1 = 1$, $d_{C+1} = 2 d_C$, so
+# The depth doubles, since $f_{C+1}$ has two $f_C$ in a row: $d_1 = 1$, $d_{C+1} = 2 d_C$. The
+# number of convolutions doubles and one is added: $n_1 = 1$, $n_{C+1} = 2 n_C + 1$, so $n_C + 1$
+# doubles:
 #
-# $$d_C = 2^{C-1}.$$
+# $$d_C = 2^{C-1}, \qquad n_C = 2^C - 1.$$
 #
-# The number of convolutions doubles and one is added: $n_1 = 1$, $n_{C+1} = 2 n_C + 1$. Add 1 on
-# both sides: $n_{C+1} + 1 = 2\,(n_C + 1)$. So $n_C + 1$ is what doubles, beginning with 2:
-#
-# $$n_C = 2^C - 1.$$
-#
-# Column $c$ has $2^c$ of them, and the deepest column more than all the others together.
+# Column $c$ has $2^c$ of them; the deepest has more than all the others together.
 #
 # ## With real convolutions
 #
-# A module needs its convolutions as attributes, so that their weights are found. Otherwise it is
+# A module keeps its convolutions as attributes, so that their weights are found. Otherwise it is
 # `branches` again. `unit` makes a new "conv" each time it is called:
 
 
@@ -305,8 +323,7 @@ class Fractal(nn.Module):
 
 
 # %% [markdown]
-# Is it the library's block? `ConvUnit` is the paper's "conv". Build both, give them the same
-# weights (they have the same names, by the same recursion) and the same images.
+# Is it the library's block? Give both the same weights (they have the same names) and images:
 
 # %%
 tf.seed(0)
@@ -321,9 +338,9 @@ for C in range(1, 6):
 
 # %% [markdown]
 # **How many parameters?** Each convolution has $3 \cdot 3 \cdot c_\text{in} \cdot c_\text{out}$
-# weights and no bias, and its batch norm has $2 c_\text{out}$. When the block changes the number of
-# channels, $c_\text{in}$ is the block's input width for those convolutions that see its input. It
-# is the first of each column, so there are $C$. The other $2^C - 1 - C$ see $c_\text{out}$:
+# weights, and its batch norm $2 c_\text{out}$. Only the first convolution of each column, so $C$ of
+# them, reads the $c_\text{in}$ channels of the block's input; the other $2^C - 1 - C$ read
+# $c_\text{out}$:
 #
 # $$9 \left( C\, c_\text{in} + (2^C - 1 - C)\, c_\text{out} \right) c_\text{out}
 # + 2\,(2^C - 1)\, c_\text{out}$$
@@ -341,9 +358,9 @@ for C in range(1, 6):
     assert counted == block_parameters(C, 3, 16)
 
 # %% [markdown]
-# A FractalNet is $B$ such blocks, with a $2 \times 2$ max pooling after each, and a linear layer at
-# the end. `fractal_parameters` adds it all up. The network for colour images of section 4.1 of the
-# paper is `FractalNet.paper()`:
+# A FractalNet is $B$ such blocks, with a $2 \times 2$ max pooling after each, and a linear layer.
+# `fractal_parameters` adds it all up. The paper's network for colour images is
+# `FractalNet.paper()`:
 
 # %%
 net = tf.FractalNet.paper().eval()
@@ -354,8 +371,8 @@ assert depth == net.depth == fractal_depth(columns=3, blocks=5) == 20
 assert net.count_parameters() == fractal_parameters(3, (64, 128, 256, 512, 512), in_channels=3)
 
 # %% [markdown]
-# A check from outside: table 3 of the paper lists narrower networks of one to six columns, for 100
-# classes, with their sizes in millions of parameters.
+# A check from outside: the paper's table 3 lists narrower networks for 100 classes, with their
+# sizes in millions of parameters.
 
 # %%
 table3 = {1: 0.3, 2: 0.8, 3: 2.1, 4: 4.8, 5: 10.2, 6: 21.1}
@@ -365,10 +382,10 @@ for C, millions in table3.items():
     assert round(ours / 1e6, 1) == millions
 
 # %% [markdown]
-# ## How many ways lead through?
+# ## How many paths lead through?
 #
-# Count the ways from $z$ to the end. A convolution has one way in and one out; where branches meet,
-# ways add up. So the reading is: `conv` changes nothing, `join` is the sum.
+# A convolution has one way in and one out; where branches meet, paths add up. So the reading is:
+# `conv` changes nothing, `join` is the sum. In the text, each path begins with a `z` of its own.
 
 # %%
 for C in range(1, 6):
@@ -377,18 +394,13 @@ for C in range(1, 6):
     assert paths == f(C, "z").count("z")
 
 # %% [markdown]
-# In text each way begins with a `z` of its own, so the two agree. (Text writes what is used twice
-# twice, so `conv` is in it more often than there are convolutions.)
-#
-# A recurrence: through the single convolution there is 1 way. Through $f_C \circ f_C$ each way
-# through the first can be continued by each way through the second, because in between all come
-# together in one join:
+# As a recurrence: through the single convolution there is 1 path. Through $f_C \circ f_C$ each path
+# through the first can be continued by each path through the second, because all meet in between:
 #
 # $$p_1 = 1, \qquad p_{C+1} = p_C^2 + 1.$$
 #
-# Merging the joins at the end changes nothing here: it changes the weight of a way, not whether it
-# is there. Now let us ask the recorded graph of the real block. Every path runs from the input
-# through nodes to the output, and a node has as many as all its parents together.
+# Now ask the recorded graph of the real block. To each node lead as many paths as to all its
+# parents together.
 
 
 # %%
@@ -409,19 +421,17 @@ for C in range(1, 6):
 print("five blocks of three columns:", 5**5)
 
 # %% [markdown]
-# With every column the number is squared: 26 with four columns, 677 with five. Five blocks of three
-# columns, the paper's network, have $5^5 = 3125$ paths: between two blocks all come together again.
+# With every column the number is squared, and one more. Five blocks of three columns, the paper's
+# network, have $5^5 = 3125$ paths: between two blocks all come together.
 #
 # ## Predict, then run
 #
-# These 677 paths have lengths from 1 to 16. **Which lengths are frequent?** One more reading tells.
-# Let a polynomial flow through, in which the coefficient of $t^\ell$ is the number of paths of
-# length $\ell$. A convolution makes all of them longer by one: it multiplies by $t$. Polynomials
-# add up like numbers.
+# The 677 paths of five columns have lengths from 1 to 16. **Which lengths are frequent?** One more
+# reading tells. Let a polynomial flow through, in which the coefficient of $t^\ell$ is the number
+# of paths of length $\ell$. A convolution multiplies by $t$, and polynomials add up like numbers.
 #
-# And because the join is a mean, the ways are not equal in **weight**: in a join of $k$ each goes
-# on with $1/k$. Take the mean of the polynomials instead of the sum, and the coefficient is the
-# weight of all paths of that length together.
+# The paths differ in **weight** too: at a join of $k$ each goes on with $1/k$. With the mean in
+# place of the sum, the coefficient is the weight of all paths of that length together.
 
 # %% jupyter={"outputs_hidden": true}
 t = Polynomial([0, 1])
@@ -439,10 +449,10 @@ print("f3, number of paths of length 0, 1, 2, …:", lengths(3, sum))
 print("f3, their weight:                        ", lengths(3, mean).round(3))
 assert lengths(5, sum).sum() == 677 and np.isclose(lengths(5, mean).sum(), 1)
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 figure, panels = plt.subplots(1, 2, figsize=(8, 2.8))
 for axes, join, title in zip(panels, (sum, mean), ("number of paths", "weight of these paths")):
-    color = "tab:blue" if join is sum else "tab:orange"
+    color = BLUE if join is sum else ORANGE
     axes.bar(range(17), lengths(5, join), color=color, zorder=3)
     axes.set_title(f"{title}, 5 columns")
     axes.set_xticks(range(0, 17, 2))
@@ -456,20 +466,15 @@ assert typical[0] > 10 and np.isclose(typical[1], (2**5 - 1) / 5)
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Most paths are long: it takes long ways to have many choices. But each of these many has a tiny
-# weight. By weight the mean length is 6.2, far less than the depth of 16, and a fifth of everything
-# goes through a single convolution. The mean divides the gradient on its way back in the same way,
-# so the orange bars are also the gradient's shares, by length of path. (The convolutions scale it
-# as well.)
+# Most paths are long: only long ones have many choices. But each of these many has a tiny weight.
+# By weight the mean length is 6.2, far less than the depth of 16, and a fifth of everything goes
+# through a single convolution. The mean divides the gradient in the same way, so the orange bars
+# are also the gradient's shares. (The convolutions scale it as well.)
 #
 # </details>
 #
-# 6.2 is 31 convolutions divided by 5 columns, and that is no accident. Add up the mean lengths of
-# the $C$ branches, and call the sum $s_C$; so the mean of them all is $s_C / C$. Branch 0 has
-# length 1. Each of the other $C - 1$ has the mean length of the first $f_{C-1}$, which is $s_{C-1}
-# / (C - 1)$, and then its own in the second $f_{C-1}$; those are together $s_{C-1}$. ($C - 1$
-# branches with the mean $s_{C-1} / (C - 1)$ of the first, and as much again of the second.) So $s_C
-# = 1 + s_{C-1} + s_{C-1}$, the recurrence of the number of convolutions.
+# 6.2 is 31 convolutions divided by 5 columns, and that is no accident: the branches' mean lengths
+# add up to the number of convolutions. The last line below checks it.
 
 # %%
 print("weight of the shortest path:", lengths(5, mean)[1])
@@ -481,12 +486,10 @@ for C in range(1, 8):
 # ## One layer, or weights of its own for each
 #
 # Article and paper differ in two things: chain or fractal, and shared weights or own ones. That
-# makes four networks of depth 4. `Fractal` can share as well: `unit` then returns the same module
-# each time, and shared weights are counted once.
+# makes four networks of depth 4. To share, `unit` returns the same module each time.
 #
-# The unit is convolution, layer norm, ReLU. Why not batch norm? It keeps *one* running mean for
-# testing, and a layer that is used in four places would need four. Layer norm, which normalizes
-# over the channels of each pixel, keeps none.
+# (The unit has layer norm in the place of batch norm, which keeps *one* running mean: a layer used
+# in four places would need four.)
 
 # %%
 WIDTH = 16
@@ -509,9 +512,8 @@ bodies = {
 }
 
 # %% [markdown]
-# Before it comes a convolution from 1 to 16 channels and a pooling, after it the classifier:
-# $(N, 8, 8, 1) \to (N, 4, 4, 16) \to (N, 4, 4, 16) \to (N, 10)$. All four learn the digits with
-# the same recipe, three seeds each.
+# With a convolution and a pooling before it and the classifier after it, all four learn the digits
+# by the same recipe, three seeds each.
 
 # %%
 train, test = tf.data.load_digits()
@@ -537,10 +539,10 @@ for name, body in bodies.items():
     shown = "  ".join(f"{100 * a:.1f}" for a in accuracy[name])
     print(f"{name:29} {numbers:6,} parameters   test accuracy, %: {shown}")
 
-# %%
+# %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(figsize=(6.4, 2.2))
 for row, (name, found) in enumerate(reversed(accuracy.items())):
-    color = "tab:orange" if "shared" in name else "tab:blue"
+    color = ORANGE if "shared" in name else BLUE
     axes.plot(100 * found, [row] * len(found), "o", color=color)
 axes.set_yticks(range(4), reversed(accuracy))
 axes.set_ylim(-0.5, 3.5)
@@ -548,18 +550,15 @@ axes.set_xlabel("test accuracy, % (one dot for each seed)")
 plt.show()
 
 # %% [markdown]
-# In the chain, sharing costs something, from nothing to some points of accuracy as the seed will
-# have it, and saves more than two thirds of the parameters. (The article's other promises are the
-# matter of chapter 12.) In the fractal, sharing does badly with every seed, at least in so short a
-# training. We leave open why. One layer has to serve at seven places there, and branches of
-# different lengths are averaged.
+# In the chain, sharing costs a few points on average, and none with one of the seeds. It saves more
+# than two thirds of the parameters. In the fractal it does badly with every seed, at least in so
+# short a training. (Chapter 12 tests the article's other promises.)
 #
-# And the paper's block is not better than the plain network here, with 1.7 times its parameters.
-# At depth 4 a plain network needs no help, as chapter 7 showed. What the block has instead is
-# **columns**: networks of different depth inside one. To make use of them is what the next
-# chapters are about.
+# And the paper's block is no better than the plain network here, with 1.7 times its parameters. At
+# depth 4 a plain network needs no help, as chapter 7 showed. What the block has instead is
+# **columns**: networks of different depth inside one. The next chapters make use of them.
 
-# %%
+# %% jupyter={"source_hidden": true}
 chain_shared, chain_own, fractal_shared, fractal_own = (a.mean() for a in accuracy.values())
 print(f"chain: sharing costs {100 * (chain_own - chain_shared):.1f} points")
 print(f"fractal: sharing costs {100 * (fractal_own - fractal_shared):.1f} points")
@@ -570,24 +569,27 @@ assert fractal_own < chain_own + 0.03 and 2_682 * 3 < 9_690 and round(16_698 / 9
 # %% [markdown]
 # ## So, what is fractal?
 #
-# The construction: a block is two copies of a smaller block and one convolution beside them, all
-# the way down. The article's description, a tree that splits and whose branches meet again, is
-# right. Its formula keeps of it that the function is applied to its own result. What one has to add
-# is the $\oplus\ \mathrm{conv}(z)$. And that parameters stay constant is true of the article's
-# code, which shares one layer, and not of the paper's network. There the number grows like
-# $2^C$, as the depth does.
+# The construction: a block is two copies of a smaller block with one convolution beside them, all
+# the way down. The article's picture is right, its formula keeps half of the rule, and its constant
+# parameters are those of one shared layer. In the paper's network they grow like $2^C$, as the
+# depth does.
+#
+# ## What you now own
+#
+# You have FractalNet's rule as a picture, as a formula and as five lines of code, and you know that
+# the three are one thing. Feed those lines text, numbers, polynomials or images: they answer with
+# the formula, the depth, the paths, or the digit.
 #
 # ## Now read the source
 #
 # - [`fractal.py`](../tinyfractal/fractal.py): `FractalBlock` is your `Fractal`. It differs in
-#   `keep`, which says who lives at a join; with `keep_all` everything does, and nothing is left of
-#   the difference. Read it for now as if `alive` were all `True`. A branch that is dropped is
-#   `None`, and not computed; that is chapter 9. `FractalBlock.column` finds the $2^c$ units of one
-#   column by the same recursion. `fractal_parameters` is your formula, summed over the blocks, and
-#   `RecursiveBlock` is `Again`.
-# - [`recurse.py`](../tinyfractal/recurse.py): `measured_depth` is your `paths_in_graph` with
-#   another reading, the largest instead of the sum. `measure` builds the article's block, the
-#   paper's, a plain network and a ResNet, and counts.
+#   `keep`, which says what survives at a join; read it for now as if `alive` were all `True`. (What
+#   is dropped is `None`, and not computed: chapter 9.) `FractalBlock.column` finds the $2^c$ units
+#   of one column by the same recursion. `fractal_parameters` is your formula, summed over the
+#   blocks, and `RecursiveBlock` is `Again`.
+# - [`recurse.py`](../tinyfractal/recurse.py): `measured_depth` is your `paths_in_graph` with the
+#   largest instead of the sum. `measure` builds the article's block, the paper's, a plain network
+#   and a ResNet, and counts.
 # - [`draw/layout.py`](../tinyfractal/draw/layout.py) draws the pictures with the same recursion:
 #   its inner functions `forward` and `branches` return places on the paper.
 #

@@ -11,20 +11,19 @@
 # %% [markdown]
 # # 17. How does convolution get fast?
 #
-# *50 minutes. Afterwards you can read [`fast/winograd.py`](../tinyfractal/fast/winograd.py),
-# [`fast/direct.py`](../tinyfractal/fast/direct.py),
+# *40 minutes. Afterwards you can read [`fast/conv.py`](../tinyfractal/fast/conv.py),
 # [`fast/patches.py`](../tinyfractal/fast/patches.py),
-# [`fast/memory.py`](../tinyfractal/fast/memory.py),
-# [`fast/heap.py`](../tinyfractal/fast/heap.py) and
-# [`fast/parallel.py`](../tinyfractal/fast/parallel.py).*
+# [`fast/direct.py`](../tinyfractal/fast/direct.py),
+# [`fast/winograd.py`](../tinyfractal/fast/winograd.py) and
+# [`fast/memory.py`](../tinyfractal/fast/memory.py).*
 #
-# A network of convolutions spends most of its time in them (chapter 18 has measured it). Here we
-# take one convolution and make it faster, five times, and each time for another reason: because
-# Python does less, because the processor's cache holds more, because nothing is copied, and at last
-# because there is less to compute. You write each way in a few lines and time it on your machine.
-# Nothing here is sure about your machine beforehand: what a cell says of speed, it has just
-# measured. (All of it is about the CPU. On a GPU the library takes another way, and chapter 18 says
-# why.)
+# Count the products in a convolution, and time how long your processor takes for so many at its
+# very best. At the end of this chapter a convolution written in NumPy can take less time than that.
+# How?
+#
+# You make it faster four times, each time for another reason: Python does less, the cache holds
+# more, nothing is copied, and at last there is less to compute. Whatever a cell says of speed, it
+# has just measured on your machine. All of it is about the CPU; for a GPU see chapter 18.
 
 # %%
 import os
@@ -36,7 +35,6 @@ import json
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -48,7 +46,7 @@ from tinyfractal.browser import IN_BROWSER
 from tinyfractal.fast import direct, patches, winograd
 
 from exercises.fast_convolution import check_by_hand, check_lines, check_products
-from figures import use_style
+from figures import BLUE, GRAY, GREEN, ORANGE, use_style
 from smaller import smaller
 
 tf.backend.use("numpy")  # whatever the environment says
@@ -57,9 +55,8 @@ use_style()
 # %% [markdown]
 # ## The work, and the floor under it
 #
-# Sixty-four images of 16 × 16 pixels with 64 channels, a 3 × 3 kernel to 64 channels, and a border
-# of zeros so that the size stays: the middle of a small network. Every number of the output is a
-# sum of $9 \cdot 64$ products.
+# Take sixty-four images of 16 × 16 pixels with 64 channels, and a 3 × 3 kernel to 64 channels: the
+# middle of a small network. Each number of the output is a sum of $9 \cdot 64$ products.
 
 # %%
 N, H, W, C, D = smaller("images", 64, in_browser=8), 16, 16, 64, 64
@@ -70,14 +67,18 @@ products = N * H * W * D * 9 * C
 print(f"{products / 1e6:.0f} million products")
 
 
+# the processor's own time, which other programs lengthen least (elsewhere it ticks too rarely)
+clock = time.process_time if sys.platform in ("linux", "darwin") else time.perf_counter
+
+
 def race(ways, rounds=5):
     """The least seconds of each way. They take turns, so that a slow moment hits all alike."""
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(1 + rounds):  # the first round warms up, and is the slowest
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = clock()
             way()
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[name] = min(best[name], clock() - start)
     return best
 
 
@@ -90,15 +91,15 @@ def says(first, second):
 
 
 # %% [markdown]
-# How fast could it be at best? The quickest thing that a processor does with numbers is a product
-# of large matrices: the routine for it (BLAS) is written by people who do nothing else. So we time
-# some, and see how many products a second your processor does. Our products divided by that is a
-# **floor**: whoever does all these products can hardly take less time.
+# Nothing that a processor does with numbers is quicker than a product of large matrices. Its
+# routine (BLAS) is written by people who do nothing else. Time some, and you know how many products
+# a second your processor can do. Our products divided by that is a **floor**: whoever does all
+# these products can hardly take less time.
 
 # %%
 sizes = (256, 512, 768)[: smaller("sizes", 3, in_browser=2)]
 squares = {n: np.ones((n, n), np.float32) for n in sizes}
-taken = race({n: lambda m=m: m @ m for n, m in squares.items()})
+taken = race({n: lambda m=m: m @ m for n, m in squares.items()}, rounds=10)
 peak = max(n**3 / seconds for n, seconds in taken.items())  # products per second
 floor = products / peak
 print(f"{peak / 1e9:.1f} billion products a second: a floor of {1000 * floor:.1f} ms")
@@ -106,8 +107,8 @@ print(f"{peak / 1e9:.1f} billion products a second: a floor of {1000 * floor:.1f
 # %% [markdown]
 # ## Loops
 #
-# First the definition, as in chapter 6, but over all output channels at once: a window times the
-# kernel. Nobody wants to wait for it, so we compute 200 of the 16,384 windows, and scale the time.
+# First the definition: a window times the kernel, at each place. Nobody wants to wait for all of
+# them, so compute 200 windows and scale the time.
 
 
 # %%
@@ -124,16 +125,16 @@ def conv_loops(x, w, places):
 
 
 places = [tuple(place) for place in rng.integers((N, H, W), size=(200, 3))]
-start = time.perf_counter()
+start = clock()
 by_loops = conv_loops(x, w, places)
-loops = (time.perf_counter() - start) * N * H * W / len(places)
+loops = (clock() - start) * N * H * W / len(places)
 print(f"loops: {loops:.1f} s for all windows, {loops / floor:.0f} times the floor")
 
 # %% [markdown]
 # ## Windows copied out
 #
-# Chapter 6 had the first big step, **im2col**: all windows as the rows of one matrix, then one
-# product.
+# Chapter 6 took the first big step, **im2col**: all windows as the rows of one matrix, then one
+# product. Python does less, and BLAS does the rest.
 
 
 # %%
@@ -157,14 +158,13 @@ print(f"the rows take {4 * N * H * W * 9 * C / 1e6:.0f} MB, the images {x.nbytes
 # %% [markdown]
 # ## In chunks that stay in the cache
 #
-# Those rows are written to memory, and read back for the product. Memory is slow, so a processor
-# keeps what it used last in a small fast memory of its own, the **cache**. It has several: perhaps
-# 32 kB that answer almost at once, one or two MB that take a little longer, and more that the cores
-# share. If we copy out only a few lines of windows, multiply them, and go on to the next few, the
-# rows need never leave the cache.
+# Those rows are nine times the images. They are written to memory and read back, and memory is
+# slow. So a processor keeps what it used last in a small, fast memory of its own, the **cache**: a
+# few dozen kB that answer almost at once, and one or two MB that take a little longer. If you copy
+# out a few lines of windows, multiply them, and go on to the next few, the rows never leave it.
 #
-# **Predict, then run.** We try chunks of 1 line of 16 windows up to all 1024 lines at once. Which
-# is fastest? What stands against the smallest chunks, and what against the largest?
+# **Predict, then run.** We try chunks from 1 line of 16 windows up to all 1024 lines at once. Which
+# is fastest? What speaks against the smallest, and what against the largest?
 
 
 # %%
@@ -189,11 +189,12 @@ sizes = [2**k for k in range(11)]  # lines
 by_size = race({lines: lambda lines=lines: conv_chunks(x, w, lines) for lines in sizes})
 best = min(by_size, key=by_size.get)
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 bytes_of_rows = np.array(sizes) * W * 9 * C * 4
-plt.semilogx(bytes_of_rows / 1e6, [1000 * s for s in by_size.values()], "o-", color="tab:blue")
-plt.axhline(1000 * floor, color="black", lw=1, ls=":")
+plt.semilogx(bytes_of_rows / 1e6, [1000 * s for s in by_size.values()], "o-", color=BLUE)
+plt.axhline(1000 * floor, color=GRAY, lw=1.2, ls=":")
 plt.annotate("floor", (bytes_of_rows[0] / 1e6, 1000 * floor), (0, 4), textcoords="offset points")
+plt.title("The same convolution, in chunks of different sizes")
 plt.xlabel("windows in a chunk, MB")
 plt.ylabel("milliseconds")
 plt.ylim(bottom=0)
@@ -205,26 +206,23 @@ print("compared with all at once:       ", says(by_size[best], by_size[1024]))
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# The usual picture is a trough. On its left, each product is small, and Python and NumPy take a few
-# microseconds for every call. On its right, the windows no longer fit into the cache. Where the
-# trough lies tells you something about your processor, and how deep it is tells how slow its memory
-# is beside its arithmetic. This is why you find a constant named `CHUNK` in the library's files.
+# The usual picture is a trough. On its left each product is small, and Python and NumPy take a few
+# microseconds for every call. On its right the windows no longer fit into the cache. This is why
+# there is a constant named `CHUNK` in the library's files.
 #
 # </details>
 #
 # ## Nothing copied: a tap at a time
 #
-# Even in the cache, copying each pixel nine times computes nothing. The
-# definition in [`ops/conv.py`](../tinyfractal/ops/conv.py) makes no windows. For each **tap**
-# $(u, v)$ of the kernel, all pixels that it meets, times its matrix of weights, are added to the
-# output.
+# Even in the cache, copying each pixel nine times computes nothing. The definition in
+# [`ops/conv.py`](../tinyfractal/ops/conv.py) makes no windows. For each **tap** $(u, v)$ of the
+# kernel, it multiplies all pixels that the tap meets by its matrix of weights, and adds them up.
 #
-# But a product wants the pixels to lie one after the other in memory. In `(N, H, W, C)`, the image
-# without its first column is not one block: at the end of each line of each image a pixel is left
-# out. Now put the batch *inside*, `(H, W, N, C)`: the same pixel of all images side by side. A line
-# without its first pixel is a line that begins later, one block for the whole batch. It can be
-# multiplied where it lies. And no border of zeros is needed: where a tap would meet one, we leave
-# it out.
+# But a product wants its pixels side by side in memory. In `(N, H, W, C)`, the image without its
+# first column is not one block: each line leaves out a pixel. Now put the batch *inside*,
+# `(H, W, N, C)`, so that the same pixel of all images lies together. A line without its first pixel
+# is then one block for the whole batch. No border of zeros is needed either: where a tap would meet
+# one, leave it out.
 
 
 # %%
@@ -252,34 +250,45 @@ print(f"a tap at a time {1000 * t['taps']:.1f} ms, the best chunks {1000 * t['ch
 print("compared with the best chunks:", says(t["taps"], t["chunks"]))
 
 # %% [markdown]
-# It does one line of the output at a time, so that the line stays in the cache while nine products
-# are added to it. The price of no copies: each product is thinner (64 numbers are summed, not 576)
-# and has to be added. Which of the two wins depends on the machine and on the channels.
-# [`fast/memory.py`](../tinyfractal/fast/memory.py) keeps all images of the library with the batch
-# inside. Their *index* is `(N, H, W, C)` as ever, and only the strides tell.
+# The price: each product is thinner (64 numbers are summed, not $9 \cdot 64$) and has to be added.
+# Which way wins depends on the machine and the channels. The library keeps its images with the
+# batch inside, too: their *index* is `(N, H, W, C)` as ever, and only the strides tell.
 #
-# How near the floor these ways come is up to your machine. None can get below it: for that one has
-# to do **fewer products**.
+# None of these ways can get below the floor. For that you have to do fewer products.
 #
 # ## Fewer products
 #
-# Take one dimension. A filter of 3 weights slides over 4 numbers and gives 2:
-#
-# $$y_0 = d_0 w_0 + d_1 w_1 + d_2 w_2 \qquad y_1 = d_1 w_0 + d_2 w_1 + d_3 w_2$$
-#
-# Six products. The numbers $d_1$ and $d_2$ come up in both lines. Take out what spoils the
-# symmetry:
+# Take one dimension. A filter of 3 weights slides over 4 numbers and gives 2. Each coloured cell is
+# a product. Look at the two columns in the middle: they serve both outputs.
+
+# %% jupyter={"source_hidden": true}
+figure, ax = plt.subplots(figsize=(5.2, 1.9))
+for i, color in enumerate((BLUE, ORANGE)):
+    for k in range(3):
+        ax.add_patch(Rectangle((i + k, 1 - i), 1, 1, fc=color, ec="white", lw=2, alpha=0.35))
+        ax.text(i + k + 0.5, 1.5 - i, f"$d_{i + k}\\,w_{k}$", ha="center", va="center")
+    ax.text(-0.15, 1.5 - i, f"$y_{i}$", ha="right", va="center")
+for j in range(4):
+    ax.text(j + 0.5, 2.1, f"$d_{j}$", ha="center", va="bottom")
+ax.add_patch(Rectangle((1, 0), 2, 2, fc="none", ec=GRAY, lw=1.5, ls="--"))
+ax.set(xlim=(-0.6, 4.1), ylim=(-0.1, 2.5))
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# Six products. In the dashed square, $w_1, w_2$ stand above $w_0, w_1$. It would be symmetric with
+# $w_0 + w_2$ in both corners, so put that there, and take back what is too much:
 #
 # $$y_0 = (d_0 - d_2)\,w_0 + A, \quad A = d_2 (w_0 + w_2) + d_1 w_1$$
 # $$y_1 = B - (d_1 - d_3)\,w_2, \quad B = d_1 (w_0 + w_2) + d_2 w_1$$
 #
-# (Multiply out to check.) $A$ and $B$ are the same with $d_1$ and $d_2$ swapped. So their sum and
-# their difference are one product each:
+# $A$ and $B$ are the same with $d_1$ and $d_2$ swapped. So their sum and their difference are one
+# product each:
 #
 # $$A + B = (d_1 + d_2)(w_0 + w_2 + w_1) \qquad A - B = (d_2 - d_1)(w_0 + w_2 - w_1)$$
 #
-# and from these we get $A$ and $B$ back by adding and halving. **Four products in place of six**,
-# and some additions. This is Winograd's $F(2, 3)$: two outputs of a filter of three.
+# Adding and halving gives $A$ and $B$ back. **Four products in place of six**, and some additions.
+# This is Winograd's $F(2, 3)$: two outputs of a filter of three.
 
 
 # %%
@@ -297,13 +306,13 @@ print("Winograd:", filter_2_3(d, f))
 assert np.allclose(filter_2_3(d, f), np.correlate(d, f))
 
 # %% [markdown]
-# The weights are the same for every image and every place, so their sums are taken once. And all
-# sums, before and after the products, are matrices:
+# The weights are the same at every place, so their sums are taken once. All sums, before and after
+# the products, are matrices:
 #
 # $$y = A^T\,\big((G w) \cdot (B^T d)\big) \qquad \text{with} \cdot \text{number by number}$$
 #
-# A scheme is right if it gives $d_j w_k$ to $y_i$ exactly where $j = i + k$. That can be read off
-# the matrices, and no example has to be tried:
+# A scheme is right if it gives $d_j w_k$ to $y_i$ exactly where $j = i + k$. You can read that off
+# the matrices, without trying any example:
 
 # %%
 F2 = (
@@ -326,13 +335,12 @@ assert np.allclose(F2[2] @ ((F2[1] @ f) * (F2[0] @ d)), filter_2_3(d, f))
 # %% [markdown]
 # ## Larger tiles, from polynomials
 #
-# Where could one find such a scheme for four outputs? The rows of $G$ tell. They say
-# $w_0 + w_1 p + w_2 p^2$ at $p = 0, 1, -1$ and, in a way, at infinity (where only $w_2$ counts):
-# **values of a polynomial** with the weights as its coefficients. Two polynomials can be multiplied
-# by multiplying their values point by point, and finding the polynomial with these values. A
-# product with $n$ coefficients needs $n$ points, so $n$ products. That is multiplication, and
-# filtering is its transpose, with the roles of data and result exchanged. So for $m$ outputs of a
-# filter of $r$ weights take $m + r - 1$ points (Winograd 1980):
+# Where does a scheme for four outputs come from? The rows of $G$ tell. They say
+# $w_0 + w_1 p + w_2 p^2$ at $p = 0, 1, -1$ and, in a way, at infinity, where only $w_2$ counts:
+# **values of a polynomial** whose coefficients are the weights. You can multiply two polynomials by
+# multiplying their values, point by point: a product with $n$ coefficients takes $n$ points.
+# Filtering is this multiplication transposed. So $m$ outputs of a filter of $r$ weights take
+# $m + r - 1$ products:
 
 
 # %%
@@ -353,16 +361,29 @@ print("F(4, 3):", F4[0].shape[0], "products in place of", 4 * 3)
 print("the library's Bᵀ:", *winograd.BT, sep="\n")
 
 # %% [markdown]
-# The library's matrices are these, with the rows of $B^T$ multiplied by what makes them whole and
-# those of $G$ divided by it.
+# The library's matrices are these, with rows of $B^T$ multiplied by what makes them whole, and rows
+# of $G$ divided by it.
 #
-# **In two dimensions** do it along the columns, and then along the rows of what comes out. A
-# **tile** of $6 \times 6$ pixels gives $4 \times 4$ outputs:
-#
+# **In two dimensions** go along the columns, and then along the rows of what comes out. A **tile**
+# of $6 \times 6$ pixels gives $4 \times 4$ outputs. Tiles overlap by two pixels, since windows do:
+
+# %% jupyter={"source_hidden": true}
+figure, ax = plt.subplots(figsize=(4, 2.7))
+for left, color in ((0, BLUE), (4, ORANGE)):
+    ax.add_patch(Rectangle((left, 0), 6, 6, fc=color, ec=color, alpha=0.25))
+    ax.add_patch(Rectangle((left, 0), 6, 6, fc="none", ec=color, lw=2))
+    ax.add_patch(Rectangle((left + 1, 1), 4, 4, fc="none", ec=color, lw=2, ls=":"))
+    ax.text(left + 3, 3, "4×4\noutputs", ha="center", va="center", fontsize=9)
+ax.set(xlim=(-0.2, 10.2), ylim=(-0.2, 6.2), aspect="equal", xticks=range(11), yticks=range(7))
+ax.set_title("Two tiles, and where their outputs lie")
+ax.tick_params(labelbottom=False, labelleft=False, length=0)
+ax.spines[:].set(visible=False)
+plt.show()
+
+# %% [markdown]
 # $$Y = A^T\,\big[(G w G^T) \cdot (B^T d B)\big]\,A$$
 #
-# That is $6 \cdot 6 = 36$ products where $16 \cdot 9 = 144$ are due: a quarter. Tiles overlap by
-# two pixels, since windows do.
+# That is $6 \cdot 6 = 36$ products where $16 \cdot 9 = 144$ are due: a quarter.
 
 # %%
 d, f = rng.normal(size=(6, 6)), rng.normal(size=(3, 3))
@@ -374,23 +395,10 @@ assert np.allclose(tile, by_windows)
 for m, matrices in ((2, F2), (4, F4)):
     print(f"F({m}×{m}, 3×3): {len(matrices[0]) ** 2} products in place of {9 * m * m}")
 
-figure, ax = plt.subplots(figsize=(3.4, 2.4))
-for left, color in ((0, "tab:blue"), (4, "tab:orange")):
-    ax.add_patch(Rectangle((left, 0), 6, 6, fc=color, ec=color, alpha=0.25))
-    ax.add_patch(Rectangle((left, 0), 6, 6, fc="none", ec=color, lw=2))
-    ax.add_patch(Rectangle((left + 1, 1), 4, 4, fc="none", ec=color, lw=2, ls=":"))
-    ax.text(left + 3, 3, "4×4\noutputs", ha="center", va="center", fontsize=8)
-ax.set(xlim=(-0.2, 10.2), ylim=(-0.2, 6.2), aspect="equal", xticks=range(11), yticks=range(7))
-ax.set_title("two tiles, and the pixels of their outputs", fontsize=10)
-ax.tick_params(labelbottom=False, labelleft=False, length=0)
-ax.spines[:].set(visible=False)
-plt.show()
-
 # %% [markdown]
 # **With channels** the output is a sum over the input channels, and $A^T \dots A$ can wait until
-# that sum is taken (Lavin & Gray 2015). At each of the 36 points it is then a matrix product,
-# `(tiles, C) @ (C, D)`, of the kind that BLAS does best. All the rest is small matrices times large
-# ones. And again a few images go through all steps while they are in the cache:
+# that sum is taken (Lavin & Gray 2015). So at each of the 36 points there is a matrix product,
+# `(tiles, C) @ (C, D)`, which BLAS does best. Again a few images at a time stay in the cache:
 
 
 # %%
@@ -421,7 +429,8 @@ for matrices in (F2, F4):
     assert np.allclose(conv_winograd(x, w, matrices), y, atol=1e-3)
 
 # %% [markdown]
-# The library's three ways give the same numbers as yours, and `suits` says which it takes here:
+# The library has your three ways as well. They give the same numbers, and `suits` says whether this
+# is a case for Winograd:
 
 # %%
 border, one = ((1, 1), (1, 1)), (1, 1)
@@ -439,8 +448,8 @@ print("winograd suits:", winograd.suits(x, w, border, one, one, 1))
 # %% [markdown]
 # ## What each step brought
 #
-# Now all of them, taking turns. The library's images lie with the batch inside, as its own layers
-# leave them.
+# Now all of them take turns. The library's images lie with the batch inside, as its layers leave
+# them.
 
 # %%
 as_stored = x.transpose(1, 2, 0, 3).copy().transpose(2, 0, 1, 3)
@@ -452,20 +461,22 @@ ways = {
     "Winograd F(4×4, 3×3)": lambda: conv_winograd(x, w, F4),
     "tinyfractal": lambda: tf.conv2d(as_stored, w, padding="same"),
 }
-times = race(ways)
+times = race(ways | {"product": lambda: squares[512] @ squares[512]})
+floor = min(floor, products * times.pop("product") / 512**3)  # measured again, in the same race
 
-# %% tags=["thumbnail"]
+# %% tags=["thumbnail"] jupyter={"source_hidden": true}
 figure, ax = plt.subplots()
-colors = ["tab:blue"] * 3 + ["tab:orange"] * 2 + ["tab:green"]
+colors = [BLUE] * 3 + [ORANGE] * 2 + [GREEN]
 bars = ax.barh(list(times), [1000 * s for s in times.values()], color=colors, height=0.6)
 for label in ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=9):
     label.set_bbox({"fc": "white", "ec": "none", "pad": 1})
 for part, style, label in ((1, "--", "all products"), (1 / 4, ":", "a quarter of them")):
-    ax.axvline(1000 * floor * part, color="black", lw=1.2, ls=style, label=f"floor: {label}")
+    ax.axvline(1000 * floor * part, color=GRAY, lw=1.5, ls=style, label=f"floor: {label}")
 ax.invert_yaxis()
 ax.set_axisbelow(True)
 ax.grid(axis="y", visible=False)
-ax.set(xlabel="milliseconds", xlim=(0, 1300 * max(*times.values(), floor)))
+ax.set(xlabel="milliseconds", xlim=(0, 1500 * max(*times.values(), floor)))
+ax.set_title("One convolution, six ways")
 ax.legend(loc="lower right", fontsize=8)
 plt.show()
 fastest = min(times["tinyfractal"], times["Winograd F(4×4, 3×3)"])
@@ -476,8 +487,7 @@ print("The floor of all products was", "broken." if fastest < floor else "not br
 
 # %% [markdown]
 # A floor that can be broken was a floor for *those products*, and Winograd does fewer. What keeps
-# it
-# from its own floor? We time its products alone, without what comes before and after:
+# it from its own floor? Time its products alone, without what comes before and after:
 
 # %%
 V = rng.normal(size=(36, 4 * H * W // 16, C)).astype(np.float32)  # of four images
@@ -487,19 +497,15 @@ print(f"F(4×4, 3×3): {1000 * times['Winograd F(4×4, 3×3)']:.1f} ms,", end=" 
 print(f"of which the products take {1000 * alone:.1f} ms; their floor is {250 * floor:.1f} ms")
 
 # %% [markdown]
-# The rest is copying tiles and transforming them: many short sums. They cost as much for each
-# channel whether there are 8 or 512, while the products for each channel of the input grow with the
-# number of channels of the output. So Winograd gains more with more channels, and with few it is
-# not worth it. `suits` draws the line.
-#
-# **Backward** every step is transposed, in the opposite order, and the same products are saved:
-# $gV = gM\,U^T$ and $gU = V^T gM$, 36 of each.
+# The rest is copying tiles and transforming them. That costs the same for each channel, while the
+# products grow with both numbers of channels. So with few channels Winograd is not worth it, and
+# `suits` draws the line.
 #
 # ## What it costs: digits
 #
-# **Predict, then run.** All these are the same sums, in exact arithmetic. In float32 they are
-# rounded (chapter 18). Which is furthest from the truth, computed in float64? And why not take
-# larger tiles still, $F(6 \times 6, 3 \times 3)$ with 64 products in place of 324?
+# **Predict, then run.** In exact arithmetic all these ways give the same sums. In float32, which is
+# furthest from the truth? And why not take still larger tiles, $F(6 \times 6, 3 \times 3)$ with 64
+# products in place of $36 \cdot 9$?
 
 # %%
 F6 = scheme((0, 1, -1, 2, -2, 0.5, -0.5), 6)
@@ -516,10 +522,11 @@ by_way = {
 }
 errors = {k: np.abs(found - truth).mean() / np.abs(truth).mean() for k, found in by_way.items()}
 
-# %% jupyter={"outputs_hidden": true}
+# %% jupyter={"source_hidden": true, "outputs_hidden": true}
 figure, ax = plt.subplots(figsize=(6.4, 2.8))
-ax.plot(list(errors.values()), list(errors), "o", color="tab:red", ms=8)
-ax.axvline(2.0**-24, color="black", lw=1, ls=":", label="one rounding")
+ax.plot(list(errors.values()), list(errors), "o", color=ORANGE, ms=8)
+ax.axvline(2.0**-24, color=GRAY, lw=1.2, ls=":", label="one rounding")
+ax.set_title("Fewer products, fewer digits")
 ax.set_xscale("log")
 ax.invert_yaxis()
 ax.set_xlabel("mean error, relative to the mean size of the outputs")
@@ -533,21 +540,20 @@ assert 2 * errors["windows"] < errors["tinyfractal"] < 1e-5
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Larger tiles need more points, and larger or closer ones. Their powers are large factors, which
-# cancel in the end, but the rounding errors that they have multiplied do not. The error of
-# $F(4 \times 4, 3 \times 3)$ is still below a hundred-thousandth. It saves three products in four;
-# the next size would save four in five, for a larger error, and larger transformations. The library
-# stops there.
+# Larger tiles need more points, and larger or closer ones. Their powers are large factors that
+# cancel in the end. The rounding errors they have multiplied do not. The error of
+# $F(4 \times 4, 3 \times 3)$ stays below a hundred-thousandth, and it saves three products in four.
+# The next size saves four in five, for a larger error. The library stops there.
 #
 # </details>
 #
 # ## Pages
 #
-# There is a cost that no line of the code shows. When NumPy needs an array of some megabytes, the C
-# library gets the memory from the operating system, and gives it back when the array is dropped.
-# Fresh memory comes in pages of 4 kB, and each one at its first touch interrupts the program (a
-# **page fault**) and is cleared. [`fast/heap.py`](../tinyfractal/fast/heap.py) tells the C library
-# to keep what is freed. A relu of 17 MB, in a fresh process, without that and with it:
+# One cost shows in no line of the code. When NumPy needs an array of some megabytes, the C library
+# gets the memory from the operating system, and may give it back when the array is dropped. Fresh
+# memory comes in pages, and the first touch of each interrupts the program (a **page fault**) while
+# the system clears it. [`fast/heap.py`](../tinyfractal/fast/heap.py) tells the C library to keep
+# what is freed. Four relus in a row, 64 MB of results, without that and with it:
 
 # %%
 PROGRAM = """
@@ -557,12 +563,17 @@ import numpy as np, tinyfractal as tf
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-x = tf.Tensor(np.ones((64, 32, 32, 64), np.float32))
-tf.relu(x)
-before, start = faults(), time.perf_counter()
-for _ in range(20):
-    tf.relu(x)
-print((faults() - before) // 20, (time.perf_counter() - start) / 20)
+def four(x):
+    steps = [x]
+    for _ in range(4):
+        steps.append(tf.relu(steps[-1]))
+
+x = tf.Tensor(np.ones((64, 32, 32, 64), np.float32))  # 16 MB
+four(x)
+before, start = faults(), time.process_time()
+for _ in range(10):
+    four(x)
+print((faults() - before) // 40, (time.process_time() - start) / 40)
 """
 ways_to_keep = (("0", "given back"), ("1", "kept"))
 if IN_BROWSER:
@@ -579,56 +590,15 @@ for keep, words in ways_to_keep:
         print(f"memory {words}: {count} page faults and {1000 * float(seconds):.1f} ms for a relu")
 
 # %% [markdown]
-# (Where both lines are alike, your system has another C library than glibc, and `fast/heap.py`
-# leaves it alone.)
-#
-# ## Two threads, and Python's lock
-#
-# So far everything ran on one core. NumPy lets go of Python's lock while it computes, so two
-# threads can compute at once. But between two steps each thread is in Python, where only one may
-# be, and getting the lock back takes time. Two threads share the same work, cut into steps of so
-# many numbers:
-
-# %%
-total = 1 << 22
-
-
-def steps(length, share):
-    a, b = np.ones(length, np.float32), np.empty(length, np.float32)
-    for _ in range(total // length // share):
-        np.sqrt(a, out=b)
-
-
-if (os.cpu_count() or 1) < 2:
-    print("There is one core here, so there is nothing to share.")
-else:
-    with ThreadPoolExecutor(2) as pool:
-        for length in (1 << 10, 1 << 13, 1 << 16, 1 << 19):
-            t = race(
-                {
-                    1: lambda n=length: steps(n, 1),
-                    2: lambda n=length: list(pool.map(steps, (n, n), (2, 2))),
-                }
-            )
-            step = t[1] / (total // length)
-            print(f"steps of {1e6 * step:7.1f} µs: two threads are {t[1] / t[2]:.2f} times as fast")
-
-# %% [markdown]
-# Where short steps gain little, or even lose, you see what the lock costs. So each step must be
-# long
-# enough. But a chunk must be small, to stay in the cache, and the library's `BAND` is a compromise
-# between the two.
-# [`fast/parallel.py`](../tinyfractal/fast/parallel.py) gives each thread its own rows of tiles,
-# which go through all steps without asking the other. And it adds up what the threads found in a
-# fixed order, so that the same seed gives the same bits.
+# (If both are alike, your system has another C library than glibc.)
 #
 # ## Beside PyTorch
 #
-# PyTorch calls oneDNN, a library of its processor's maker, written in C++ and assembly for each
-# kind of processor. Where PyTorch is installed, the next cell times it, on one thread too, in the
-# better of its two memory layouts.
+# On most processors PyTorch calls oneDNN, a library that Intel began, which makes machine code for
+# the very processor it runs on. The next cell times it where it is installed, on one thread too, in
+# the better of its two memory layouts.
 
-# %%
+# %% jupyter={"source_hidden": true}
 RECORD = Path("pictures/conv_times.json")
 try:
     import torch
@@ -669,32 +639,28 @@ print("tinyfractal, compared with PyTorch:", says(seconds["tinyfractal"], second
 print(", ".join(f"{name} {value}" for name, value in facts.items()))
 
 # %% [markdown]
-# The recorded figures are in `pictures/conv_times.json`. They were made by this cell, and are made
-# again, on a machine with PyTorch, by
+# One convolution is not a network, and one machine is not all. But NumPy can be compared with such
+# a library at all, since nearly everything above is a matrix product, and BLAS is not Python.
 #
-# ```bash
-# rm tutorials/pictures/conv_times.json && python -m tutorials 17
-# ```
+# ## What you now own
 #
-# One convolution is not a network, and one machine is not all. But this is how NumPy can be
-# compared
-# with it at all: nearly everything above is a matrix product, and BLAS is not written in Python.
+# You have four levers for any slow computation on arrays: hand more to one call, keep the data in
+# the cache, copy nothing, and look for an algorithm with fewer products. When you see a floor, you
+# ask what it is a floor *of*. And you know the price of the last lever: a few digits.
 #
 # ## Now read the source
 #
-# - [`fast/conv.py`](../tinyfractal/fast/conv.py): `_conv2d` chooses between the three ways, by the
+# - [`fast/conv.py`](../tinyfractal/fast/conv.py): `_conv2d` chooses among the three ways, by the
 #   shape.
-# - [`fast/memory.py`](../tinyfractal/fast/memory.py): the batch inside. `batch_inside` and
-#   `batch_first` are your transposes. `WideRows` does the same for batch norm and ReLU, whose every
-#   number is alike.
 # - [`fast/patches.py`](../tinyfractal/fast/patches.py): your `conv_chunks`, for the few channels of
 #   a first layer.
-# - [`fast/direct.py`](../tinyfractal/fast/direct.py): your `conv_taps`, with strides, dilation and
-#   groups, and backward through the same places.
+# - [`fast/direct.py`](../tinyfractal/fast/direct.py): your `conv_taps`, and the way back.
 # - [`fast/winograd.py`](../tinyfractal/fast/winograd.py): your `conv_winograd` without its copies.
-#   With the batch inside, tiles are a view with overlapping strides that BLAS multiplies where they
-#   lie. Tiles that stick out over the edge are cut, and the work arrays of a `Band`, a few
-#   rows of tiles, are used again for the next.
+#   With the batch inside, tiles are a view that BLAS multiplies where they lie.
+# - [`fast/memory.py`](../tinyfractal/fast/memory.py): `batch_inside` and `batch_first` are your
+#   transposes.
+# - [`fast/parallel.py`](../tinyfractal/fast/parallel.py): more threads, each with its own rows of
+#   tiles.
 #
 # S. Winograd, *Arithmetic Complexity of Computations*, SIAM 1980. A. Lavin and S. Gray, *Fast
 # Algorithms for Convolutional Neural Networks*, 2015, arXiv 1509.09308.
@@ -704,10 +670,9 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 # Solutions: `solutions/17_fast_convolution.py`.
 #
 # **1. By hand.** $F(3, 2)$: a filter of two weights `w` over four numbers `d` gives a list of
-# three,
-# $y_i = d_i w_0 + d_{i+1} w_1$. Write it with four products of a sum of data and a sum of weights,
-# in place of six. (Multiplying or dividing by a constant such as 2 is free.) The same symmetry as
-# above will help.
+# three, $y_i = d_i w_0 + d_{i+1} w_1$. Write it with four products in place of six, each of a sum
+# of data and a sum of weights. (Multiplying or dividing by a constant such as 2 is free.) The
+# symmetry above will help.
 
 
 # %%
@@ -731,8 +696,8 @@ check_products(count_products)
 # %% [markdown]
 # **3. Fill the cache.** How many lines should a chunk of `conv_chunks` have, so that everything it
 # touches fits into a cache of so many bytes: the rows of windows, their product, and the kernel?
-# Numbers are float32, a line has `W` windows of $3 \times 3 \times C$. One line at least, since
-# there must be progress.
+# Numbers are float32, and a line has `W` windows of $3 \times 3 \times C$. Return at least one
+# line, or there is no progress.
 
 
 # %%

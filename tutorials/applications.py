@@ -78,7 +78,7 @@ def compare(
     rows, done = [], 0
     with counted(f"{name}: training", epochs, unit="epochs", after=1.0) as show:
         for label, recipe in recipes.items():
-            recipe = recipe.for_data(train)
+            recipe = replace(recipe.for_data(train), validation=0.0)  # `held_out` is what it is
             for seed in seeds:
                 begun = done
                 job = replace(recipe, seed=seed)

@@ -55,18 +55,19 @@ def add_folder_options(command: argparse.ArgumentParser, to_train: bool = False)
 
 
 class Parts(NamedTuple):
-    """What is trained, chosen and tested on."""
+    """What is trained on, what epochs are judged on, and what is tested on once, at the end."""
 
     train: Dataset
     validation: Dataset | None
     test: Dataset
+    held_out: float = 0.0  # the part of the training images that became the validation images
 
 
 def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) -> Parts:
     """The data of a recipe, some of it held out where the recipe says so.
 
-    A folder may have pictures of its own for that, in val/. Where the recipe has a shape already,
-    as when a run goes on, pictures are read in that.
+    A folder may have pictures of its own for that, in val/; then nothing is held out. Where the
+    recipe has a shape already, as when a run goes on, pictures are read in that.
     """
     if not is_folder(recipe.data):
         given = [f"--{name}" for name in ("size", "gray", "seconds") if getattr(args, name)]
@@ -78,7 +79,7 @@ def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) ->
         train, test = load(recipe.data, args.folder)
         if not recipe.validation:
             return Parts(train, None, test)
-        return Parts(*train.split(recipe.validation, recipe.seed), test)
+        return Parts(*train.split(recipe.validation, recipe.seed), test, recipe.validation)
     photos = ImageFolder(
         recipe.data,
         args.size or SIZE,
@@ -90,14 +91,14 @@ def load_parts(recipe: Recipe, args: argparse.Namespace, quiet: bool = False) ->
     )
     if args.seconds and photos.kind != "sounds":
         raise ValueError(f"train: --seconds is for sounds; {recipe.data} has pictures")
-    if photos.val is not None and recipe.validation:
+    if photos.val is not None and getattr(args, "validation", None):
         raise ValueError(
             f"train: --validation {recipe.validation} holds out training images, but {recipe.data} "
             "has a val folder, which is used for that; leave out one of them"
         )
     if photos.val is not None or not recipe.validation:
         return Parts(photos.train, photos.val, photos.test)
-    return Parts(*photos.hold_out(recipe.validation), photos.test)
+    return Parts(*photos.hold_out(recipe.validation), photos.test, recipe.validation)
 
 
 def _remark_of_namesake(name: str, folder: str) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -70,7 +71,9 @@ RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
     "class_weights": {"choices": ("none", "balanced"),
                       "help": "balanced: rare classes count as much as frequent ones"},
     "clip": {"type": AMOUNT, "help": "limit of the gradient's norm"},
-    "validation": {"type": SHARE, "help": "part of the training images to choose the best epoch"},
+    "validation": {"type": SHARE,
+                   "help": "part of the training images held out to judge each epoch; 0: train on "
+                           "all, and judge on the test images"},
     "seed": {"type": INDEX},
 }  # fmt: skip
 
@@ -84,6 +87,8 @@ examples:
   tinyfractal train --data cifar10 --channels 32,64,128 --mirror --shift 4
   tinyfractal train --resume runs/photos-fractal           go on where it was stopped
 
+A tenth of the training images is held out: by these each epoch is judged. The test images are used
+once, at the end.
 A folder has a folder for each class; a fixed fifth of each is for testing, unless it has train/ and
 test/ (and val/) with the classes in them. Its pictures get three blocks, 16,32,64, shifts of an
 eighth of a side, batches of 16 and 60 epochs, unless the options say otherwise.
@@ -182,8 +187,8 @@ class Job:
         recipe = Recipe(**chosen)
         if args.blocks is not None:
             recipe = replace(recipe, channels=_for_blocks(args.blocks, recipe.channels))
-        self._load(recipe)
-        self.recipe = recipe.for_data(self.data)
+        held_out = self._load(recipe)
+        self.recipe = replace(recipe, validation=held_out).for_data(self.data)
         group.from_first(lambda: _ask(self.recipe, args.yes, group))
         if args.out is None:
             return
@@ -234,20 +239,28 @@ class Job:
             raise DataError(f"train: {self.recipe.data} is no longer the data of {folder}")
         return done
 
-    def _load(self, recipe: Recipe) -> None:
-        """The images, some of them held out where the recipe says so."""
+    def _load(self, recipe: Recipe) -> float:
+        """The images, some of them held out where the recipe says so; what part of them it was."""
         quiet = self.args.quiet or self.group.rank > 0
         if self.group.size > 1:  # one decodes a folder, the others read what it kept
             self.group.from_first(lambda: load_parts(recipe, self.args, quiet) and None)
-        self.data, self.validation, self.test = load_parts(recipe, self.args, quiet)
-        if recipe.validation and self.validation is not None:
-            for part, outcome in ((self.validation, "holds out none"), (self.data, "leaves none")):
-                if not len(part):
-                    images = len(self.data) + len(self.validation)
-                    raise ValueError(
-                        f"train: --validation {recipe.validation} of {images} images in "
-                        f"{len(self.data.classes)} classes {outcome}; choose another part"
-                    )
+        self.data, self.validation, self.test, held_out = load_parts(recipe, self.args, quiet)
+        if self.validation is None or (len(self.data) and len(self.validation)):
+            return held_out
+        images = len(self.data) + len(self.validation)
+        if len(self.data) and self.args.resume is None and "validation" not in self.args:
+            warnings.warn(
+                f"train: {images} images are too few to hold out some; each epoch is judged on "
+                "the test images, so the number of the best one flatters it",
+                stacklevel=2,
+            )
+            self.validation = None
+            return 0.0
+        raise ValueError(
+            f"train: --validation {recipe.validation} of {images} images in "
+            f"{len(self.data.classes)} classes "
+            f"{'holds out' if len(self.data) else 'leaves'} none; choose another part"
+        )
 
     def _announce(self, done: int) -> None:
         recipe, group = self.recipe, self.group

@@ -142,7 +142,7 @@ def _check_blocks(blocks: int, H: int, W: int) -> None:
 
 # ----- Training -----
 
-CURVES = ("epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+CURVES = ("epoch", "lr", "train_loss", "train_accuracy")
 
 
 @picture
@@ -154,7 +154,8 @@ def plot_history(
 ) -> Figure:
     """Curves of a training: loss, accuracy of the whole net and of each column, learning rate.
 
-    `history` has one dictionary for each epoch, as `fit` gives them. Saved where `path` is given.
+    `history` has one dictionary for each epoch, as `fit` gives them: on validation images where
+    it was given any, else on the test images. Saved where `path` is given.
     """
     curves = _curves(history, _check_history(history))
     epochs, rates = [float(row["epoch"]) for row in history], curves["learning rate"][0][1]
@@ -186,15 +187,13 @@ def _curves(history: Sequence[Mapping[str, Any]], columns: int) -> dict[str, lis
     def of(key: str) -> list[float]:
         return [float(row[key]) for row in history]
 
-    loss = [("train", of("train_loss"), MUTED), ("test", of("test_loss"), ACCENT)]
+    part = _judge(history)
+    loss = [("train", of("train_loss"), MUTED), (part, of(f"{part}_loss"), ACCENT)]
     accuracy = [("train", of("train_accuracy"), MUTED)]
-    for key, curves in (("validation_loss", loss), ("validation_accuracy", accuracy)):
-        if all(isinstance(row.get(key), numbers.Real) for row in history):
-            curves.append(("validation", of(key), INK))
     for c in range(columns):
         values = [float(row["columns"][c]) for row in history]
         accuracy.append((f"column {c}", values, lighter(BLUE, 0.5 * (1 - c / max(1, columns - 1)))))
-    accuracy.append(("whole net" if columns else "test", of("test_accuracy"), ACCENT))
+    accuracy.append(("whole net" if columns else part, of(f"{part}_accuracy"), ACCENT))
     return {"loss": loss, "accuracy": accuracy, "learning rate": [("", of("lr"), MUTED)]}
 
 
@@ -215,18 +214,24 @@ def _label_axes(axes: Any, name: str, rates: list[float]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
 
 
+def _judge(history: Sequence[Mapping[str, Any]]) -> str:
+    """On which images the epochs were judged: "validation" or "test"."""
+    return "validation" if all("validation_accuracy" in row for row in history) else "test"
+
+
 def _check_history(history: Sequence[Mapping[str, Any]]) -> int:
     """Raise `ValueError` unless there are epochs, each with its numbers; how many columns."""
     if not len(history):
         raise ValueError("plot_history: the history is empty, there is no epoch to draw")
-    count = -1
+    count, part = -1, _judge(history)
+    keys = (*CURVES, f"{part}_loss", f"{part}_accuracy")
     for number, row in enumerate(history, 1):
         each = row.get("columns")
         each = each if isinstance(each, (list, tuple)) and count in (-1, len(each)) else [None]
-        values = [*(row.get(key) for key in CURVES), *each]
+        values = [*(row.get(key) for key in keys), *each]
         if not all(isinstance(value, numbers.Real) for value in values):
             raise ValueError(
-                f"plot_history: entry {number} of history needs numbers for {', '.join(CURVES)} "
+                f"plot_history: entry {number} of history needs numbers for {', '.join(keys)} "
                 f"and a list of them for columns, as fit gives them; got {got(dict(row))}"
             )
         count = len(each)

@@ -7,7 +7,7 @@
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        test, write a checkpoint
+        evaluate on validation images, write a checkpoint
 
 `train_epoch` is the inner loop. `fit` is the outer one, with what a long run needs around it:
 progress, a history, and a checkpoint after every epoch from which it goes on bit for bit, as if it
@@ -34,7 +34,7 @@ from ..progress import Progress
 from . import preflight
 from .distributed import ProcessGroup, Reducer
 from .inference import columns_of, evaluate, number
-from .run import Record, RunFolder, describe
+from .run import Record, RunFolder, describe, judges
 
 # ----- One epoch -----
 
@@ -107,14 +107,15 @@ def fit(
     By default there are as many epochs as the schedule has. `transform` and `augment` prepare the
     images (see `data.Loader`); `clip` limits the norm of the gradient; the loss of an image is
     multiplied by the entry of `class_weights` for its class (see `preflight.scaled`). After each
-    epoch the model is tested on `test`, and on `validation` if given; then `on_epoch(record)` is
-    called, and training ends early where it returns True. `seed` decides the order of the images;
-    what the model draws (dropout, drop-path) follows `tinyfractal.seed`. The processes of a `group`
-    share each batch of `batch_size`; the first of them writes.
+    epoch the model is evaluated on `validation`, and `test` is left for you to `evaluate` on at the
+    end; without `validation` it is evaluated on `test`. Then `on_epoch(record)` is called, and
+    training ends early where it returns True. `seed` decides the order of the images; what the
+    model draws (dropout, drop-path) follows `tinyfractal.seed`. The processes of a `group` share
+    each batch of `batch_size`; the first of them writes.
 
     A `folder` gets checkpoint.npz and history.jsonl after each epoch, atomically; `resume` goes on
     from there. best.npz is the checkpoint of the highest accuracy on `validation`, else on `test`,
-    whose accuracy is then too optimistic. `recipe` is kept in the checkpoint, to build the network
+    where that number then flatters it. `recipe` is kept in the checkpoint, to build the network
     again; the library's own networks need none. What cannot work is refused before the first step.
     Raises `FloatingPointError` if the loss becomes NaN or infinite, `CheckpointError` where a
     checkpoint does not fit.
@@ -143,7 +144,7 @@ def fit(
                 schedule.step()
                 group.average(model.buffers())  # of batch norm's statistics each has its own
                 record = {"epoch": epoch + 1, "lr": lr, "train_loss": loss}
-                record |= {"train_accuracy": accuracy, **_tested(model, tests, transform, group)}
+                record |= {"train_accuracy": accuracy, **_judged(model, tests, transform, group)}
                 preflight.check_finite(record, progress.label())
                 record["seconds"] = time.monotonic() - start
                 history.append(record)
@@ -155,19 +156,17 @@ def fit(
     return history
 
 
-def _tested(
+def _judged(
     model: Module, tests: dict[str, Dataset], transform: Callable | None, group: ProcessGroup
 ) -> dict[str, Any]:
-    """Loss and accuracy on each of the datasets, and the accuracy of each column on the first."""
-    found: dict[str, Any] = {}
-    for name, data in tests.items():
-        result = evaluate(model, data, transform, group=group)
-        found |= {f"{name}_loss": result.loss, f"{name}_accuracy": result.accuracy}
-    found["columns"] = [
-        evaluate(column, tests["test"], transform, group=group).accuracy
-        for column in columns_of(model)
-    ]
-    return found
+    """Loss and accuracy of the model, and the accuracy of each column, on the images to judge by"""
+    part, nets = judges(tests), (model, *columns_of(model))
+    result, *columns = (evaluate(net, tests[part], transform, group=group) for net in nets)
+    return {
+        f"{part}_loss": result.loss,
+        f"{part}_accuracy": result.accuracy,
+        "columns": [column.accuracy for column in columns],
+    }
 
 
 def _is_enough(on_epoch: Callable | None, record: Record, group: ProcessGroup) -> bool:

@@ -121,11 +121,13 @@ def check_unmoved(schedule: Schedule, epoch: int) -> None:
 
 
 def check_finite(record: Mapping[str, Any], epoch: str) -> None:
-    """Refuse losses that are no numbers; in testing too: the last step may spoil the weights."""
-    if not all(math.isfinite(value) for name, value in record.items() if name.endswith("loss")):
+    """Refuse losses that are no numbers; those of the end too: the last step may spoil weights."""
+    losses = {name: value for name, value in record.items() if name.endswith("loss")}
+    if not all(map(math.isfinite, losses.values())):
+        training, after = losses.values()
         raise FloatingPointError(
-            f"fit: the loss became {record['train_loss']} in training and {record['test_loss']} in "
-            f"testing in {epoch}. Try a smaller learning rate or clip=1.0; "
+            f"fit: the loss became {training} in training and {after} in testing in {epoch}. "
+            "Try a smaller learning rate or clip=1.0; "
             "`with tinyfractal.detect_anomaly():` finds the place."
         )
 

@@ -119,7 +119,7 @@ class RunFolder:
             self.facts["tested"] = {name: digest(data) for name, data in tests.items()}
             self.facts["seen"] = seen(train)  # so that a test can say what it has in common
         state = self.last()
-        history = [] if state is None else self._resume(state, model, optimizer, schedule)
+        history = [] if state is None else self._resume(state, tests, model, optimizer, schedule)
         check_schedule(schedule, len(history), epochs)
         if state is None or state.get("recipe") != json.loads(json.dumps(facts.get("recipe"))):
             # so that a run killed in its first epoch can be resumed too
@@ -128,7 +128,12 @@ class RunFolder:
         return history
 
     def _resume(
-        self, state: dict[str, Any], model: Module, optimizer: Optimizer, schedule: Schedule
+        self,
+        state: dict[str, Any],
+        tests: Mapping[str, Dataset],
+        model: Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
     ) -> list[Record]:
         before = state.get("digest")  # older checkpoints have none
         if before is not None and before != self.facts["digest"]:
@@ -144,6 +149,13 @@ class RunFolder:
                 stacklevel=4,
             )
         history = take_over(self.path, state, model, optimizer, schedule)
+        part = judges(tests)
+        if not all(f"{part}_accuracy" in record for record in history):
+            other, how = ("test", "without") if part == "validation" else ("validation", "with")
+            raise CheckpointError(
+                f"{self.path}: its epochs were judged on the {other} images; go on as it was "
+                f"begun, {how} validation"
+            )
         self.keep_best(history)
         return history
 
@@ -237,6 +249,11 @@ def chosen_by(history: Sequence[Record]) -> str:
     return "validation" if all("validation_accuracy" in r for r in history) else "test"
 
 
+def judges(tests: Mapping[str, Dataset]) -> str:
+    """Which of these datasets judges an epoch: the validation images, where there are any."""
+    return "validation" if "validation" in tests else "test"
+
+
 def describe(record: Record) -> str:
     """What one line says of an epoch."""
     text = f"loss {record['train_loss']:.4f}"
@@ -255,8 +272,9 @@ def check_history(path: Path, history: Any, epoch: Any) -> None:
         raise CheckpointError(f"{path}: history should be a list of records")
     if [record.get("epoch") for record in history] != list(range(1, len(history) + 1)):
         raise CheckpointError(f"{path}: history does not count its epochs from 1 to {len(history)}")
+    part = chosen_by(history)
     for record in history:
-        for key in ("train_loss", "test_loss", "test_accuracy"):
+        for key in ("train_loss", f"{part}_loss", f"{part}_accuracy"):
             if not isinstance(record.get(key), (int, float)):
                 raise CheckpointError(
                     f"{path}: history has no number {key} in epoch {record['epoch']}"
