@@ -206,9 +206,9 @@ assert np.allclose(pull(frequencies, None), 0) and np.allclose(pull(alike, balan
 # platelets? What will they do to the accuracy?**
 #
 # A cell has no up and no left, so each training image is turned and mirrored into one of eight
-# positions and shifted by up to two pixels. The official test photographs are set aside. Of the
-# others, a fifth is held out for validation, *whole photographs* at a time, because the cells of
-# one photograph share its light.
+# positions and shifted by up to two pixels. The official test photographs are set aside. A fifth of
+# the others is held out for validation, *whole photographs* at a time, because the cells of one
+# photograph share its light.
 
 
 # %% jupyter={"source_hidden": true}
@@ -505,9 +505,9 @@ for name in SHOWN:
 print("share of the cells that are there:", np.round(100 * counts / counts.sum(), 1), "%")
 
 # %% [markdown]
-# Look at the blue line first. Of the answers that the FractalNet gives with 90 to 97 %, as many
-# are right as it says, within the error, and its calibration error is that of a perfectly
-# calibrated network. So yes, it knows when it does not know, as far as 25 answers can tell.
+# Look at the blue line first. The FractalNet's answers of 90 to 97 % are right as often as they
+# promise, within the error, and its calibration error is that of a perfectly calibrated network. So
+# yes, it knows when it does not know, as far as 25 answers can tell.
 #
 # The orange line shows the price of the weights. The network that learned with them, from 24
 # photographs, gives platelets a probability of 33 % on average, where 7 % are platelets: the

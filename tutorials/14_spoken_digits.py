@@ -343,8 +343,8 @@ plt.ylim(bottom=60)
 plt.show()
 
 # %% [markdown]
-# All three read new recordings of known voices with hardly a mistake. Of 300, the plain network
-# and the ResNet get one or two wrong, the FractalNet three or four: a difference of two
+# All three read new recordings of known voices with hardly a mistake. The plain network and the
+# ResNet get one or two of the 300 wrong, the FractalNet three or four. That is a difference of two
 # recordings, and on the held-out ones (the curves) there is none. Even the shallow column alone,
 # three convolutions, understands 98 in 100. For these six people, the digits are solved.
 #
@@ -415,10 +415,11 @@ plt.show()
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# The network gets 98 or 99 of 100 new recordings of the five right. Of a stranger's it gets 85 on
-# average, and between 75 and 92 depending on who it is. Both numbers are honest, and both come from
-# the *same* networks. They answer different questions. How well does it understand the people it
-# learned from? How well does it understand anyone else? "Speech recognition" promises the second.
+# The network gets 98 or 99 of 100 new recordings of the five right. Of 100 from a stranger it gets
+# 85 on average, and between 75 and 92 depending on who that is. Both numbers are honest, and both
+# come from the *same* networks. They answer different questions. How well does it understand the
+# people it learned from? How well does it understand anyone else? "Speech recognition" promises the
+# second.
 #
 # Why do they differ? A picture of a voice shows who as loudly as what. A new recording of george
 # has 45 others of george to resemble. A stranger has none. Still, 85 is far above the 59 of the

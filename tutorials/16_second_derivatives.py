@@ -94,9 +94,9 @@ animate(
 
 # %% [markdown]
 # Gradient descent bounces from wall to wall, and after 30 steps it still has a way to go. Newton's
-# method arrives in five. It divides by second derivatives. For this picture we worked them out on
-# paper. In this chapter the engine finds them, for any function and without one new rule: it
-# differentiates its own `backward`.
+# method arrives in five, because it divides by second derivatives. For this picture we worked those
+# out on paper. In this chapter the engine finds them, for any function and without a single new
+# rule: it differentiates its own `backward`.
 #
 # ## A gradient has a history
 #
@@ -114,9 +114,10 @@ print("its own gradient:   ", tf.grad(slope, x), " and minus the sine:", -tf.sin
 # The first answer is a number. The second is the same number `from mul`: it remembers how it was
 # made. The rule of the sine says `g * cos(x)`, and that is a product and a cosine, which both have
 # rules of their own. Given arrays, the rule just computes. Given Tensors, it is recorded like any
-# other computation. That is all that `create_graph=True` does: it hands the rules Tensors.
+# other computation. That is all that `create_graph=True` does: it passes Tensors to the rules.
 #
 # So we can go on as long as we like. Each of these curves is the slope of the one before.
+# `gradcheck` with `order=3` compares the third derivative with finite differences (chapter 1).
 
 # %%
 x = tf.Tensor(np.linspace(-3, 3, 200), requires_grad=True)
@@ -140,9 +141,10 @@ plt.show()
 #
 # ## How far to go
 #
-# The slope says which way is down. It does not say how far. The curvature does: near $x$ a smooth
-# function looks like a parabola, and you can jump to the parabola's lowest point. The orange and
-# purple parabolas touch the curve where we stand, first at 0, then where the first jump landed.
+# The slope says which way is down. It does not say how far. The **curvature**, the slope of the
+# slope, helps: near $x$ a smooth function looks like a parabola, and you can jump to the parabola's
+# lowest point. The orange and purple parabolas touch the curve where we stand, first at 0, then
+# where the first jump landed.
 
 # %% jupyter={"source_hidden": true}
 line = np.linspace(-0.6, 1.5, 200)
@@ -195,8 +197,9 @@ assert all(abs(errors[i + 1] / (errors[i] ** 2 / 2) - 1) < 0.05 for i in (2, 3))
 # ## Into the valley
 #
 # With several numbers the slope becomes a gradient $\mathbf g$, and the curvature a matrix, the
-# **Hessian** $H$: its row $i$ is the gradient of $g_i$. Dividing by the curvature becomes solving
-# with $H$: the step is $H^{-1} \mathbf g$. Here is the valley of the first picture.
+# **Hessian** $H$: its row $i$ is the gradient of $g_i$. Dividing by the curvature becomes solving a
+# system of equations with $H$: the step is $H^{-1} \mathbf g$. Here is the valley of the first
+# picture, from the same starting point.
 
 
 # %%
@@ -208,11 +211,12 @@ def valley(p):
 def gradient_and_hessian(f, point):
     p = tf.Tensor(point, requires_grad=True)
     g = tf.grad(f(p), p, create_graph=True)  # (2,)
+    # Each row walks back through the same graph, so it must not be freed after the first.
     rows = [tf.grad(g[i], p, retain_graph=True).numpy() for i in range(len(g))]
     return g.numpy(), np.stack(rows)  # (2,), (2, 2)
 
 
-p = START
+p = START  # (1.36, 1.24)
 for step in range(5):
     g, H = gradient_and_hessian(valley, p)
     p = p - np.linalg.solve(H, g)
@@ -229,9 +233,10 @@ for place in (START, newton[1], descent[7]):
         assert np.allclose(found, expected, rtol=1e-9)
 
 # %% [markdown]
-# The same walk as on paper. The eigenvalues are the curvatures along the floor and across it: the
-# walls are 25 times as curved as the floor. One step size has to serve both, so gradient descent
-# zigzags. Solving with $H$ gives each direction a step of its own.
+# The engine takes the same walk as we did on paper. The eigenvalues are the curvatures along the
+# floor of the valley and across it: the walls are 25 times as curved as the floor. Gradient descent
+# has one step size for both. Small enough not to bounce out of the walls, it is far too small for
+# the floor. Solving with $H$ gives each direction a step of its own.
 #
 # ## Predict, then run
 #
@@ -269,12 +274,12 @@ assert abs(slow - 1) < 1e-6 and abs(quick) < 1e-12
 # <details><summary>The answer, in words</summary>
 #
 # Gradient descent rolls into the valley at 1. Newton's method climbs to the top. Near the top the
-# parabola that fits opens downward, so its flat point is its *highest* point, and that is where the
-# method jumps. Newton's method looks for slope zero, whether that is a bottom, a top or a saddle.
+# parabola that fits opens downward, so its flat point is its *highest* point, and the method jumps
+# there. Newton's method looks for a slope of zero, and a top or a saddle has that too.
 #
 # </details>
 #
-# In a network such places are the rule. Here is a small one with 13 weights, at five random starts.
+# In a network such places are common. Here is a small one with 13 weights, at five random starts.
 # The eigenvalues of its Hessian are the curvatures along 13 directions.
 
 # %%
@@ -299,18 +304,18 @@ print("directions that curve downward, of 13:", downward)
 assert min(downward) > 0
 
 # %% [markdown]
-# Along each of those directions Newton's step goes the wrong way. That is one reason why networks
-# are not trained with it. The other is size: the Hessian of a million weights has a million times a
-# million numbers. But you rarely need the whole matrix. The product of $H$ with one vector costs
-# two backward passes, and is exercise 1.
+# Along each of those directions Newton's step goes uphill. That is one reason why networks are not
+# trained with it. The other is size: the Hessian of a million weights has a million times a million
+# numbers. But you rarely need the whole matrix. The product of $H$ with one vector costs just two
+# backward passes (exercise 1).
 #
 # ## A penalty on the slope
 #
 # A derivative of a derivative also lets you *train* on a slope. Here are 40 noisy points of a sine
 # and a network with a hidden layer of 50 steep steps, enough to run after the noise. We add to the
 # loss the mean square of the curve's slope: a **gradient penalty**. The slope is a `tf.grad`, and
-# `loss.backward()` differentiates it once more, with respect to the weights. Wasserstein GANs are
-# trained with such a penalty (Gulrajani et al. 2017).
+# `loss.backward()` differentiates it once more, with respect to the weights. Wasserstein GANs,
+# networks that generate images, are trained with a penalty of this kind (Gulrajani et al. 2017).
 
 # %%
 line = np.linspace(-3, 3, 100)[:, None]  # (100, 1)
@@ -356,8 +361,9 @@ def distance(net, points, values):
 
 
 # %% [markdown]
-# How strong should the penalty be? We try three strengths on several draws of the noise, and choose
-# by 40 *other* noisy points, the validation set. Only then do we look at the sine itself.
+# How strong should the penalty be? We try none and three strengths on several draws of the noise,
+# and choose by 40 *other* noisy points, the validation set. Only then do we compare with the sine
+# itself.
 
 # %%
 DRAWS = smaller("draws", 5, in_browser=2)
@@ -381,9 +387,9 @@ for strength in (0, best):
     print(f"strength {strength:<5}  distance to the sine {mean:.2f}  ({low:.2f} to {high:.2f})")
 
 # %% [markdown]
-# The best strength leaves about half the distance to the sine, and less in every single draw. (The
-# two middle strengths are close: the draws differ by more.) Too strong a penalty flattens the sine.
-# The first draw:
+# With the best strength the distance to the sine is about half as large on average, and smaller in
+# every single draw. (The two middle strengths are close: the draws differ by more.) Too strong a
+# penalty flattens the sine. Here is the first draw. Follow the orange curve from point to point:
 
 # %% jupyter={"source_hidden": true}
 assert best == 0.05 or DRAWS < 5
@@ -403,10 +409,11 @@ plt.show()
 # %% [markdown]
 # ## When a rule is written by hand
 #
-# One thing could spoil the game. For speed, some functions have a **fused** rule: many small steps
-# done in one, on plain arrays. Such a rule cannot be recorded. So each of them keeps its readable
-# definition beside it, and under `create_graph=True` the engine differentiates that. Inside
-# `tf.reference()` you can see it run:
+# There is one obstacle. For speed, some functions have a **fused** rule: many small steps done in
+# one, on plain arrays. Such a rule cannot be recorded. So each of these functions keeps its
+# readable definition, the *reference*, beside it, and under `create_graph=True` the engine
+# differentiates that. Inside `tf.reference()` the library runs the definitions themselves, and you
+# can see their steps:
 
 # %%
 logits = tf.Tensor(np.random.default_rng(0).normal(size=(4, 3)), requires_grad=True)
@@ -431,10 +438,11 @@ assert tf.gradcheck(lambda z: tf.cross_entropy(z, labels), logits, order=2).exce
 # %% [markdown]
 # ## Changed behind its back
 #
-# A graph that waits to be differentiated again lives longer, and more can happen to it meanwhile.
-# A node keeps the very array it saw, not a copy. If an optimizer changes that array before
-# `backward` comes, the rule computes with wrong numbers, and a wrong gradient looks like any other.
-# So every Tensor counts its changes in `version`, and a node notes the count of what it keeps.
+# A graph that waits to be differentiated again lives longer, and more can happen to it meanwhile. A
+# node keeps the very array it saw, not a copy. If an optimizer changes that array before `backward`
+# comes, the rule computes with wrong numbers, and a wrong gradient looks like any other. So every
+# Tensor counts its changes in `version`. A node notes this count with everything it keeps, and
+# compares when `backward` comes.
 #
 # **Predict:** we compute $\sin x$ and $e^x$, change $x$ in place, and ask for both gradients. Which
 # of the two does the engine refuse?
@@ -458,7 +466,7 @@ assert function is tf.exp and np.allclose(x.grad.numpy(), np.exp([0.5, 1.0]))
 # <details><summary>The answer, in words</summary>
 #
 # Only `sin`. Its rule asks for the input, and the input was changed. The rule of `exp` asks for its
-# output (chapter 4), which nobody touched: its gradient is right, for the $x$ that it saw.
+# output (chapter 4), which nobody touched, so its gradient is right for the $x$ that it saw.
 #
 # </details>
 #
@@ -480,8 +488,8 @@ print("length", y.item(), "  gradient", v.grad.numpy())
 # %% [markdown]
 # The length is right. The gradient is not a number, and one step later neither is any weight. By
 # the time you notice, NaN is everywhere, and the question is which line made the first one. Inside
-# `detect_anomaly` the engine looks at every value and every gradient, and remembers for each node
-# the line of *your* code:
+# `detect_anomaly` the engine checks every value and every gradient, and remembers for each node the
+# line of *your* code (in a notebook, Jupyter's number for the cell stands for the file):
 
 # %%
 try:
@@ -496,22 +504,21 @@ assert np.isnan(v.grad.numpy()).all()
 assert "gradient of sqrt" in report and "tf.sqrt((v * v).sum())" in report
 
 # %% [markdown]
-# The slope of $\sqrt{s}$ is $1 / (2\sqrt{s})$, infinite at 0, and the step behind it multiplies
-# this infinity by a $v$ of 0. The looking costs time, so switch it on only while you search. The
-# cure is exercise 4.
+# The slope of $\sqrt{s}$ is $1 / (2\sqrt{s})$, infinite at 0. The rule of $v \cdot v$ multiplies
+# this infinity by a $v$ of 0, and that product is NaN. The checks cost time, so switch them on only
+# while you search. Exercise 4 is the cure.
 #
 # ## What you now own
 #
 # You can ask for a derivative of anything, gradients included, because a gradient is a computation
 # like any other. With second derivatives you choose the length of a step, or train a network on its
-# own slope. You know why Newton's method is quick and why it does not train networks. And when a
-# gradient would be wrong, or not a number, you know how to make the engine say so, and on which
-# line.
+# own slope. You know why Newton's method is quick and why it does not train networks. And you have
+# seen the engine refuse a gradient that would be wrong, and name the line behind a NaN.
 #
 # ## Now read the source
 #
-# - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `with_history` hands the rules
-#   Tensors when they are to be recorded.
+# - [`engine/primitive.py`](../tinyfractal/engine/primitive.py): `with_history` passes Tensors to
+#   the rules when they are to be recorded.
 # - [`engine/tensor.py`](../tinyfractal/engine/tensor.py): `grad`, and `changed`, which counts.
 # - [`engine/node.py`](../tinyfractal/engine/node.py): `check_unchanged` compares the counts.
 # - [`engine/anomaly.py`](../tinyfractal/engine/anomaly.py): `user_line` finds the line of your
@@ -548,8 +555,8 @@ def penalised(net, x, target, strength): ...
 check_penalty(penalised)
 
 # %% [markdown]
-# **3. Who notices?** For each of these, $x$ is changed in place after the forward pass. Which
-# backwards are refused? Answer with a list of names. Read the rules in
+# **3. Which are refused?** For each of these, $x$ is changed in place after the forward pass. For
+# which does the engine refuse `backward`? Answer with a list of names. Read the rules in
 # [`ops/elementwise.py`](../tinyfractal/ops/elementwise.py) first, and do not run them.
 
 # %%
@@ -568,7 +575,7 @@ refused = ...
 check_noticed(changes, refused)
 
 # %% [markdown]
-# **4. A safe length.** Write `length` so that its value is the same and its gradient at 0 is 0.
+# **4. A safe length.** Write `length` again, with the same value but with a gradient of 0 at 0.
 # (Careful: `tf.where` computes both sides, and 0 times infinity is not 0.)
 
 

@@ -19,7 +19,7 @@
 #
 # Nothing has. In this chapter you find out what must stay the same on a graphics processor (GPU),
 # what cannot, and how to tell beforehand whether it pays. You need no GPU: all of it runs on the
-# processor your Python runs on (the CPU). What only a GPU can answer is kept apart.
+# CPU, the processor your Python runs on. The one question that only a GPU can answer comes last.
 
 # %%
 import inspect
@@ -49,9 +49,9 @@ images, labels = train.images, train.labels  # (1438, 8, 8, 1), (1438,)
 # %% [markdown]
 # ## One name for two libraries
 #
-# NumPy computes on the CPU. CuPy has the same functions under the same names, but its arrays lie in
-# the memory of an NVIDIA GPU. So write neither `numpy.exp` nor `cupy.exp`. Write `xp.exp`, and let
-# `xp` stand for the library in use. This is all there is to `xp`:
+# NumPy computes on the CPU. CuPy has the same functions under the same names, but its arrays are in
+# the memory of an NVIDIA GPU. So the library writes neither `numpy.exp` nor `cupy.exp`. It writes
+# `xp.exp`, and `xp` stands for whichever is in use. This is all there is to `xp`:
 
 # %%
 print(inspect.getsource(type(xp)))
@@ -81,14 +81,14 @@ except BackendError as error:
 tf.backend.use("numpy")
 
 # %% [markdown]
-# One sentence says what is missing, and the backend stays what it was.
+# If there is none, the message says what is missing, and the backend stays what it was.
 #
 # ## Arrays move at named places
 #
 # A GPU has a memory of its own, and moving numbers between the two takes time. A library that moved
-# them unasked would be slow for reasons nobody can see. So arrays cross in two places only:
+# them unasked would be slow for reasons you cannot see. So arrays cross in two places only:
 # `backend.asarray` takes them to the backend, and `backend.asnumpy` brings them home. In the
-# training loop, `number` calls it:
+# training loop `number` calls `asnumpy`:
 
 # %%
 lines = [line.strip() for line in inspect.getsource(tf.train.train_epoch).splitlines()]
@@ -122,14 +122,14 @@ if has_gpu:
 #
 # Training is full of chance: the first weights, the order of the images, the paths that drop. CuPy
 # has random numbers too, but different ones. So every draw that shapes a model comes from one
-# generator on the CPU, and the result is moved. Here are the first weights of a layer:
+# generator on the CPU, and the result is moved. This is how a layer gets its first weights:
 
 # %%
 print(inspect.getsource(tf.init.he_normal))
 
 # %% [markdown]
 # Dropout needs too many numbers to move. There the CPU draws only a seed, and `backend.uniform`
-# computes the numbers from it in integers, which are never rounded.
+# computes the numbers from it with integers, which are never rounded.
 #
 # Now take one training step and write down what it decides and what it computes:
 
@@ -159,9 +159,9 @@ def compare(first, second):
 assert compare(one_step(), one_step()) == 0
 
 # %% [markdown]
-# Twice the same, to the last bit. Now compute that step in another way: on a GPU, or else inside
-# `tf.reference()`, where each fast function gives way to its readable twin, which adds the same
-# numbers in another order.
+# Both are the same, to the last bit. Now compute that step in another way: on a GPU if there is
+# one, and inside `tf.reference()` in any case. There each fast function gives way to its readable
+# twin (chapter 16), which adds the same numbers in another order.
 
 # %%
 with tf.reference():
@@ -175,12 +175,12 @@ if has_gpu:
     assert compare(one_step(), on_gpu) < 1e-3
 
 # %% [markdown]
-# The decisions are the same. The numbers are not, quite. Whose fault is that?
+# The decisions are the same. The numbers are not quite the same. What went wrong?
 #
 # ## The order of a sum
 #
 # A float32 keeps 24 binary digits, about seven decimal ones, and each addition rounds its result to
-# that. So it matters what you add first:
+# that. So it matters which numbers you add first:
 
 # %%
 big, one = np.float32(2**24), np.float32(1)
@@ -189,10 +189,10 @@ print("big + (1 + 1) - big =", big + (one + one) - big)
 assert (big + one) + one - big == 0 and big + (one + one) - big == 2
 
 # %% [markdown]
-# No order is the right one, and each program takes the order that suits its machine. A loop adds
-# from the first number to the last. NumPy's `sum` splits the array in half, again and again. A GPU
-# gives each of its thousands of small processors a part to add. Below, a loop and NumPy add up more
-# and more numbers between 0 and 1. Watch their errors part company.
+# Neither order is wrong, and each program takes the one that suits its machine. A loop adds from
+# the first number to the last. NumPy's `sum` splits the array in half, again and again. A GPU gives
+# each of its thousands of small processors a part to add. Below, a loop and NumPy add up more and
+# more numbers between 0 and 1. Watch the errors of the two.
 
 # %%
 numbers = np.random.default_rng(0).uniform(0, 1, 1_000_000).astype(np.float32)
@@ -215,8 +215,8 @@ assert np.median(loop[counts > 1e5]) > 10 * np.median(halves[counts > 1e5])
 
 # %% [markdown]
 # For many numbers the loop is more than ten times as far off as the halves, and neither is exact. A
-# matrix product is made of such sums, and a routine cuts them up differently for each shape and
-# each machine. Here is one product, at once and in two parts:
+# matrix product consists of such sums, and each routine cuts them up differently, for each shape
+# and each machine. Here is one product, at once and in two parts:
 
 # %%
 rng = np.random.default_rng(0)
@@ -232,8 +232,8 @@ assert (whole != parts).any() and np.allclose(whole, parts, atol=1e-4)
 #
 # So two machines differ in the last digit from the first step on. Does that matter after hundreds
 # of steps? You can find out on one machine. Train a small network twice, with the same seed and
-# batches. The second time, move one single first weight to the next float32: one rounding, in one
-# number.
+# batches. The second time, before training, move one single weight to the next float32: one
+# rounding, in one number.
 #
 # **How far apart are the weights after 300 steps?** Still about one rounding ($10^{-8}$ of their
 # size), a hundred times that, or far enough to see in the second digit? Does it matter whether the
@@ -302,10 +302,11 @@ assert all(abs(a - b) < 0.03 for pairs in accuracies.values() for a, b in pairs)
 # Why? A relu makes a *decision*. Above zero it passes the gradient on, below zero it does not.
 # Somewhere in the run an input lies so close to zero that a few roundings push it across. The
 # output hardly notices, since relu is near zero on both sides. The gradient does: a whole
-# contribution is there or not. From that step on these are two different runs.
+# contribution is there or not. From that step on they are two different runs. (Max pooling makes
+# decisions too. That is why this network takes averages.)
 #
 # But look at the accuracies. The two of a pair lie within three percentage points of each other.
-# The runs differ by chance, and neither is better.
+# Neither run is better: they differ by chance.
 #
 # </details>
 #
@@ -426,16 +427,16 @@ for C in (1, 4, 16, 64):
 assert conv_work(64)[0] / conv_work(64)[1] > 1000 * (1 / 8)
 
 # %% [markdown]
-# With 64 channels that is more than a thousand times the relu's. Now, a machine can do so many
-# operations a second, and its memory can move so many bytes a second. Whichever runs out first sets
-# the speed:
+# With 64 channels a convolution has more than a thousand times the intensity of a relu. A machine
+# has two limits: the operations it can do in a second, its **peak**, and the bytes its memory can
+# move in a second. Whichever limit comes first sets the speed:
 #
 # $$\text{operations per second} \le \min(\text{peak},\ I \cdot \text{bytes per second})$$
 #
 # On logarithmic axes this is a slope and then a flat top: the **roofline**. Measure both numbers of
 # your machine, the peak with matrix products and the memory with a copy. Then see how close to the
-# roof a relu and the convolution of `tf.reference()` come, which does every product that we
-# counted.
+# roof a relu comes, and a convolution. We take the readable one of `tf.reference()`, because it
+# does every product that we counted.
 
 
 # %%
@@ -489,21 +490,22 @@ for name, (i, v) in points.items():
 print(f"conv 64, the fast one: {fast / peak:.1f} times the peak, in products of the definition")
 
 # %% [markdown]
-# The relu sits on the slope. Twice the arithmetic would not make it any quicker: it waits for
-# memory, and so do batch norm and the optimizer. The convolution climbs with its channels. With few
-# it lies far below the roof, since our count was kind: each of its nine products goes through
-# memory too.
+# The relu lies under the slope. A processor twice as fast would not make it any quicker: it waits
+# for memory, and so do batch norm and the optimizer. A convolution with many channels has the flat
+# top above it, so arithmetic should set its speed. Yet this one stays well below, because our count
+# was kind: each of its nine products goes through memory too.
 #
-# The hollow point is the library's fast `conv2d`. It may lie close to the roof or even above it. No
-# law is broken: it finds the same sums with fewer operations than we counted (chapter 17).
+# The hollow point is the library's fast `conv2d`. It does better, and may lie close to the roof or
+# even above it. No law is broken: it finds the same sums with fewer operations than we counted
+# (chapter 17).
 #
 # A large GPU has a higher roof in both parts, and its data sheet says how high. That is what large
 # arrays can gain. For small ones something else decides.
 #
 # ## The price of a call
 #
-# Every operation costs something before its first number is computed: Python finds the function,
-# the engine records it, NumPy allocates an array. So a training step on $n$ images should take
+# Every operation takes time before its first number is computed: Python finds the function, the
+# engine records it, NumPy allocates an array. So a training step on $n$ images should take
 #
 # $$t(n) = \text{overhead} + n \cdot \text{work per image}$$
 #
@@ -556,14 +558,15 @@ plt.show()
 # %% [markdown]
 # On the left you pay for the overhead, on the right for the work. On a GPU every operation must
 # also be sent to another device (a **kernel launch**; a kernel is a program on the GPU), so the
-# overhead is larger. The work per image is smaller. Two straight lines, and they cross at
+# overhead is larger. The work per image is smaller. So each machine has a straight line for its
+# time, and the two cross at
 #
 # $$n^* = \frac{\text{overhead}_\text{GPU} - \text{overhead}_\text{CPU}}
 # {\text{work}_\text{CPU} - \text{work}_\text{GPU}}$$
 #
-# Below $n^*$ images the GPU loses. Only the CPU's line below comes from your machine. The GPU's are
-# **assumed**, not measured: 2, 5 or 20 times the overhead, a fiftieth of the work. Look for the
-# crossings.
+# Below $n^*$ images the GPU loses. In the next figure only the CPU's line comes from your machine.
+# The GPU's are **assumed**, not measured: 2, 5 or 20 times the overhead, a fiftieth of the work.
+# Look for the crossings, the dots.
 
 # %% jupyter={"source_hidden": true}
 ASSUMED_FASTER = 50
@@ -586,24 +589,24 @@ plt.show()
 
 # %% [markdown]
 # These images are tiny, 8 by 8. At 32 by 32 there is sixteen times the work for the same overhead,
-# so by this count the lines cross sixteen times sooner. Hence the rule: **a GPU is for large
+# so by this count the lines cross sixteen times sooner. The rule is short: **a GPU is for large
 # arrays**. Large batches, large images, many channels. A small network on small images is better
-# off where it is.
+# off on the CPU.
 #
-# Why did `wait` stand around each measurement? A launch returns at once, while the GPU works on.
-# Without waiting, you time only how fast Python issues calls. That is also why the losses are added
-# up on the device: if you ask for one at each step, Python waits for the GPU, and then the GPU
-# waits for Python.
+# Why is there a `wait` before and after each measurement? A launch returns at once, while the GPU
+# is still at work. Without waiting, you time only how fast Python issues calls. That is also why
+# the losses are added up on the device: if you ask for one at each step, Python waits for the GPU,
+# and then the GPU waits for Python.
 #
-# While the two overlap, a step takes as long as the slower one. With a small network that is
-# Python, and then the cure is fewer launches. So on a GPU the library computes a convolution as one
-# matrix product, batch norm and its relu as one kernel, and each parameter's update as another. A
-# test counts the launches (`tests/test_cuda.py`).
+# As long as Python and the GPU work side by side, a step takes as long as the slower of them. With
+# a small network that is Python, and then the cure is fewer launches. So on a GPU the library
+# computes a convolution as one matrix product, batch norm and its relu as one kernel, and each
+# parameter's update as another. A test counts the launches (`tests/test_cuda.py`).
 #
 # ## What a real one does
 #
-# Where there is a GPU, the next cell times the same steps on it and on its CPU, and writes both,
-# with the names of the devices, to `pictures/gpu_times.json`.
+# Where there is a GPU, the next cell times the same steps on it and on its CPU, and keeps both in a
+# file, with the names of the devices.
 
 # %% jupyter={"source_hidden": true}
 RECORD = Path("pictures/gpu_times.json")
@@ -705,8 +708,8 @@ def break_even(first, second): ...
 check_break_even(break_even)
 
 # %% [markdown]
-# **4. Who follows the seed?** Which of these draw the same numbers again after `tf.seed(0)`? Answer
-# with a list of names.
+# **4. What follows the seed?** Which of these draw the same numbers again after `tf.seed(0)`?
+# Answer with a list of names.
 
 # %%
 draws = {

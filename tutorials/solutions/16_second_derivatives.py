@@ -88,8 +88,8 @@ def of_the_mean(net, x, target, strength):
 assert not check_penalty(of_the_mean)
 
 # %% [markdown]
-# **3. Who notices?** Those whose rule for `x` has `x` among the names without an underscore. In
-# `x * 2` and `x / 2` the rule for `x` needs only the 2. In `2 / x` it needs the output and `x`.
+# **3. Which are refused?** Those whose rule for `x` has `x` among the names without an underscore.
+# In `x * 2` and `x / 2` the rule for `x` needs only the 2. In `2 / x` it needs the output and `x`.
 # `sqrt` and `relu` look at their output.
 
 # %%

@@ -135,7 +135,7 @@ def as_an_array(first, second):
 assert check_break_even(as_an_array)
 
 # %% [markdown]
-# **4. Who follows the seed?** `tf.seed` sets the library's own generator, `tf.backend.rng()`. The
+# **4. What follows the seed?** `tf.seed` sets the library's own generator, `tf.backend.rng()`. The
 # weights, dropout and drop-path draw from it. `xp.random` is the backend's own, and
 # `default_rng()` begins anew each time.
 
