@@ -762,7 +762,7 @@ assert numbers["fractal"] > 1.7 * numbers["ResNet"]
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/07_depth.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/07_depth.py`.
 #
 # **1. A leaky ReLU.** It lets negative numbers pass too, multiplied by a slope $a$ such as 0.3.
 # Which standard deviation of the weights keeps the signal's size? (With $a = 0$ it is He's, with

@@ -595,7 +595,7 @@ assert fractal_own < chain_own + 0.03 and 2_682 * 3 < 9_690 and round(16_698 / 9
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/08_fractals.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/08_fractals.py`.
 #
 # **1. Through the whole network.** How many paths lead from image to classifier in a FractalNet of
 # `blocks` blocks with `columns` columns each?

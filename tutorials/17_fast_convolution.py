@@ -667,7 +667,7 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #
 # ## Exercises
 #
-# Solutions: `solutions/17_fast_convolution.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/17_fast_convolution.py`.
 #
 # **1. By hand.** $F(3, 2)$: a filter of two weights `w` over four numbers `d` gives a list of
 # three, $y_i = d_i w_0 + d_{i+1} w_1$. Write it with four products in place of six, each of a sum
