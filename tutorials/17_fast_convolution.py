@@ -456,7 +456,7 @@ print("winograd suits:", winograd.suits(x, w, border, one, one, 1))
 # ## What each step brought
 #
 # Now all of them take turns. The library gets its images with the batch inside, as its layers leave
-# them. Look for the bars that end left of a dashed line.
+# them. Does any bar end left of the dashed line?
 
 # %%
 as_stored = x.transpose(1, 2, 0, 3).copy().transpose(2, 0, 1, 3)
