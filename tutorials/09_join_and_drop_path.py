@@ -619,7 +619,8 @@ assert max(max(row["test"][1:]) for row in rows if not row["drop_path"]) < 0.65
 # error bars. With 100, which the network soon knows by heart, drop-path gains one to two points,
 # in about as many steps as in the first row. (These small sets were not shifted in training.) So
 # here drop-path pays where images are few, and costs where they are many and the training is
-# short. And everywhere it buys columns that work alone. Chapter 11 asks the same of harder images.
+# short. And everywhere it buys columns that work alone. Chapter 11 asks again, against tuned
+# dropout.
 #
 # ## What you now own
 #
