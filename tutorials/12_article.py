@@ -658,9 +658,9 @@ assert abs(compare(columns[:, 1], alone)[0]) < 0.05
 # So far every FractalNet had depth 4 and saw 8×8 digits. Is that fair to a network made for depth?
 # Here are photographs: 2,000 of CIFAR-10 to learn from, averaged to 16×16 pixels, and three
 # networks of 12 layers with about the same number of parameters. Each took the better of two
-# learning rates on 500 held-out images. Then three seeds ran for 6 epochs, which is 240 updates,
-# and 2,000 test images were looked at once. (Recorded with `python -m tutorials.article`. The
-# pictures come from a mirror that stores them as JPEG, not from the official file.)
+# learning rates on 500 held-out images. Then three seeds ran for 6 epochs, and 2,000 test images
+# were looked at once. (Recorded with `python -m tutorials.article`. The pictures come from a mirror
+# that stores them as JPEG, not from the official file.)
 
 # %%
 record = recorded("article")
