@@ -17,6 +17,9 @@ NAMES = [path.stem for path in sorted(FOLDER.glob("[0-9][0-9]_*.py"))]
 
 # Numbers that a chapter takes from somewhere else: {chapter: {number: where from}}
 ELSEWHERE: dict[str, dict[str, str]] = {
+    "08_fractals": {
+        "30000": "the limit of an exercise, held by its check",
+    },
     "13_blood_cells": {"364": "photographs with boxes in the published files"},
     "14_spoken_digits": {
         "255": "the largest byte",
@@ -26,13 +29,12 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "15_traffic_signs": {
         "261": "signs held out: 1,307 less the 1,046 learned from",
         "365": "megabytes of the official archives",
-        "99.7": "stands above a picture",
     },
 }
 # Names that are neither ours nor NumPy's: commands, another chapter's class
 OTHERS = {
     *("nvidia", "smi", "gpu", "lab", "jupyter", "pip", "install", "python", "rm", "git", "clone"),
-    *("Value", "node_modules", "pyodide", "mish"),
+    *("Value", "node_modules", "pyodide", "mish", "fan_out"),
 }
 # Files that are made elsewhere, or stand for many
 NO_FILES = {
@@ -155,7 +157,10 @@ NUMBER = r"(?<![\w.,/^_{])[-−+]?\d[\d,]*(?:\.\d+)?(?![\w^])"
 def told_numbers(prose):
     """The numbers in words that a run could contradict: decimals, percentages, three digits."""
     prose = re.sub(
-        r"\]\([^)]*\)|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|https?://\S+", " ", prose, flags=re.S
+        r"\]\([^)]*\)|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|https?://\S+|arXiv:?\s[\d.]+",
+        " ",
+        prose,
+        flags=re.S,
     )
     found = set()
     for match in re.finditer(NUMBER + r"(\s?%)?", prose):

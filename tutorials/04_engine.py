@@ -398,7 +398,7 @@ assert np.array_equal(x.grad.numpy(), [4, 8])  # the second gradient is added to
 #
 # ## Exercises
 #
-# Solutions: `solutions/04_engine.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/04_engine.py`.
 #
 # **1. A thrifty rule.** The table lacks the cube root, $y = \sqrt[3]{x}$. Write its gradient rule
 # so that it keeps only one array. (Rename the arguments as you need. Use operators and `tf`

@@ -37,7 +37,8 @@ use_style()
 
 # %% [markdown]
 # First watch it happen, with a plain network of `depth` convolutions, each followed by a ReLU, and
-# the training loop you know.
+# the training loop you know. (`he_normal` draws the first weights, in the best way known for such a
+# network. You will find that way yourself in a moment.)
 
 # %%
 train, _ = tf.data.load("digits")
@@ -78,7 +79,7 @@ for depth in (4, 16, 32):
     first_look[depth] = by_tens(train_losses(he_net(depth), 100, seed=0))
 
 # %% [markdown]
-# The dashed line is guessing among ten digits, a loss of $\ln 10 \approx 2.3$. Four layers learn,
+# The dashed line is the loss of guessing among ten digits, $\ln 10 \approx 2.3$. Four layers learn,
 # 16 hardly, and 32 stay on the line. (A learning rate ten times smaller gets them moving, slowly,
 # as you will see at the end.)
 
@@ -99,8 +100,8 @@ assert first_look[4][-1] < 1 < 1.5 < first_look[16][-1] and first_look[32][-1] >
 # %% [markdown]
 # ## A signal through forty layers
 #
-# Strip a layer down to its arithmetic: multiply by a matrix of random weights, apply a ReLU. Send
-# 256 rows of random numbers with standard deviation 1 through forty such layers, and note the
+# Strip a layer down to its arithmetic: multiply by a matrix of random weights, then apply a ReLU.
+# Send 256 rows of random numbers with standard deviation 1 through forty such layers, and note the
 # standard deviation of $z = xW$ in each. You choose one number: $s$, the standard deviation of the
 # weights.
 
@@ -153,7 +154,7 @@ assert signal(0.01)[-1] < 1e-40 and signal(0.05)[-1] < 1e-12 and signal(0.5)[-1]
 
 # %%
 for s in (0.01, 0.05, 0.5):
-    sizes = signal(s)
+    sizes = signal(s)  # from layer 2 to layer 40 it is multiplied 38 times
     measured, predicted = (sizes[-1] / sizes[1]) ** (1 / 38), s * np.sqrt(WIDTH / 2)
     print(f"s = {s:<5} measured {measured:.3f}   predicted {predicted:.3f}")
     assert abs(measured / predicted - 1) < 0.05
@@ -196,8 +197,8 @@ assert np.isclose(0.1, 0.125 * (1 - 20 / 100)) and np.isclose(0.15, 0.125 * (1 +
 # $$s^2_{\text{Xavier}} = \frac{2}{\text{fan\_in} + \text{fan\_out}}, \qquad
 # s^2_{\text{He}} = \frac{2}{\text{fan\_in}}$$
 #
-# `fan_in` counts the numbers that an output is a sum of, `fan_out` the outputs that an input goes
-# into; in a convolution, with the taps of the kernel.
+# `fan_in` counts the products that add up to one output, `fan_out` the outputs that one input goes
+# into. In a convolution both count each position of the kernel.
 
 # %%
 print("fans of a kernel (3, 3, 16, 32):", tf.init.fans((3, 3, 16, 32)))
@@ -213,6 +214,8 @@ assert abs(xavier * np.sqrt(WIDTH) - 1) < 0.03 and abs(he * np.sqrt(WIDTH / 2) -
 assert signal(xavier)[-1] < 1e-5 and signal(xavier, np.tanh)[-1] > 0.03
 
 # %% [markdown]
+# Before a ReLU, Xavier's weights let the signal die. Before a tanh, a tenth of it is left.
+#
 # ## The gradient on its way back
 #
 # Backward uses the same matrices, transposed. If $g_z$ is the gradient at $z = xW$, then
@@ -222,7 +225,7 @@ assert signal(xavier)[-1] < 1e-5 and signal(xavier, np.tanh)[-1] > 0.03
 #
 # One number of $g_x$ is a sum over the *outputs* of the layer, and the ReLU below passes half of
 # them. So for square matrices the gradient changes by the same factor as the signal. The engine can
-# measure it: `tf.grad` also takes results on the way.
+# measure it, because `tf.grad` also gives the gradients of intermediate results.
 
 
 # %%
@@ -282,13 +285,14 @@ assert flat.max() / flat.min() < 4 and green[10] < 1e-9 * green[-1]
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Left, from right to left as backward walks, the outputs' gradients fade or grow by their factor.
-# But right, the ReLU lines are *flat*. $g_W = x^T g_z$ is a product: in a late layer $x$ is small,
-# in an early one $g_z$ is, and each makes up for the other.
+# Read the left picture from right to left, as backward walks: the outputs' gradients fade or grow
+# by their factor. But in the right picture the ReLU lines are *flat*. $g_W = x^T g_z$ is a product.
+# With $s = 0.1$, $x$ is small in a late layer and $g_z$ in an early one, and each makes up for the
+# other.
 #
 # The logistic function's slope is at most $\tfrac14$ while its outputs stay near $\tfrac12$, so
-# nothing makes up for the fading. "The gradient vanishes in the early layers" is a sentence from
-# its days.
+# nothing makes up for the fading. "The gradient vanishes in the early layers" was said of such
+# networks.
 #
 # </details>
 #
@@ -322,18 +326,18 @@ assert abs(cosines[0]) < 0.05 and cosines[1] < 0.4 and cosines[-1] > 0.95
 # %% [markdown]
 # After 40 layers all inputs point in nearly the same direction. The signal has kept its size, but
 # almost all of it is one constant vector. A ReLU's outputs have a positive mean, and that mean
-# grows at the cost of the differences. So subtract it.
+# grows at the cost of the differences. So subtract the mean.
 #
 # ## Batch norm
 #
-# **Batch norm** (Ioffe & Szegedy 2015) does not hope for the right mean and variance, it makes
-# them. For each channel, over the $n$ numbers of the batch:
+# **Batch norm** (Ioffe & Szegedy 2015) gives each channel mean 0 and variance 1, over the $n$
+# numbers that the batch has for it:
 #
 # $$\mu = \tfrac1n \sum x, \qquad v = \tfrac1n \sum (x - \mu)^2, \qquad
 # \hat x = \frac{x - \mu}{\sqrt{v + \varepsilon}}, \qquad y = \gamma \, \hat x + \beta$$
 #
-# $\gamma$ and $\beta$ (`weight` and `bias` in code) are learned, so the network can undo it where
-# it should. A small $\varepsilon$ avoids a division by 0. In images every pixel counts as a row:
+# $\gamma$ and $\beta$ (`weight` and `bias` in code) are learned, so the network can undo this where
+# that helps. A small $\varepsilon$ avoids a division by 0. In images every pixel counts as a row:
 # $n = N \cdot H \cdot W$.
 
 
@@ -359,9 +363,9 @@ assert abs(normed[1:] - normed[1]).max() < 0.1
 #
 # ## Its gradient
 #
-# $\mu$ and $v$ depend on every $x$ of the channel. That makes the gradient longer, not harder: walk
-# back through the lines of `bn_forward` and add where paths meet. (`d_…` is the gradient of the
-# loss with respect to `…`.)
+# $\mu$ and $v$ depend on every $x$ of the channel. That makes the gradient longer, but no harder:
+# walk back through the lines of `bn_forward` and add where paths meet. (`d_…` is the gradient of
+# the loss with respect to `…`.)
 
 
 # %%
@@ -412,7 +416,8 @@ assert abs(short.mean(axis=0)).max() < 1e-12 and abs((short * x_hat).mean(axis=0
 
 # %% [markdown]
 # The two subtracted terms say what batch norm ignores: a constant added to a channel, and a
-# positive factor. So the size of the weights before it does not matter:
+# positive factor. So the size of the weights before it does not change the output. It changes only
+# their gradient: weights ten times as large get a tenth of it.
 
 # %%
 w, size = rng.normal(size=(5, 3)), {}
@@ -425,13 +430,13 @@ for factor in (1, 10):
 assert abs(size[1] / size[10] - 10) < 0.1
 
 # %% [markdown]
-# That is why layers that a batch norm follows can start from Xavier's weights, as in FractalNet.
+# That is why a layer with a batch norm behind it can start from Xavier's weights, as in FractalNet.
 #
 # ## Training and inference
 #
-# In training, an image's result depends on the rest of its batch. In use that would be strange. So
-# batch norm keeps **running statistics**: after each batch, running ← 0.9 · running + 0.1 · batch.
-# After `eval()` it uses those, and is nothing but a fixed scale and shift.
+# In training, an image's result depends on the rest of its batch. You would not want that in use.
+# So batch norm keeps **running statistics**: after each batch, running ← 0.9 · running + 0.1 ·
+# batch. After `eval()` it uses those, and is nothing but a fixed scale and shift.
 
 # %%
 norm = nn.BatchNorm2d(1)
@@ -488,14 +493,14 @@ print(f"π / (π - 1) = {np.pi / (np.pi - 1):.2f}, its root {predicted:.2f}")
 #
 # </details>
 #
-# No choice of $s$ mends it (Yang et al. 2019). Batch norm repairs the signal at the price of a
+# No choice of $s$ prevents it (Yang et al. 2019). Batch norm repairs the signal at the price of a
 # factor on the gradient: harmless over five layers, not over forty.
 #
 # ## Who resembles whom?
 #
-# There is a second price. Put 48 inputs on a circle. Below are tables of the cosines between input
-# $i$ and input $j$, dark for alike. At the start neighbours on the circle are alike: a dark band
-# along the diagonal. Watch the band.
+# There is a second price. Put 48 inputs on a circle. The two tables below show the cosine between
+# input $i$ and input $j$: the darker, the more alike. At the start neighbours on the circle are
+# alike: a dark band along the diagonal. Watch the band.
 
 # %% jupyter={"source_hidden": true}
 angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -531,9 +536,9 @@ animate(
 )
 
 # %% [markdown]
-# Left, everything becomes alike. Right, an input ends up as far from its neighbour as from a
-# stranger. Both networks forget the same thing: **which inputs resemble which**. When a network
-# meets a new image, it has little else to go by.
+# On the left, everything becomes alike. On the right, an input ends up as far from its neighbour as
+# from any other. Both networks forget the same thing: **which inputs resemble which**. When a
+# network meets a new image, it has little else to go by.
 #
 # ## A second path
 #
@@ -543,7 +548,7 @@ animate(
 # longest of $2^{C-1}$ layers for $C$ columns, the shortest of one. Chapter 8 builds it.
 #
 # How much more alike are neighbours on the circle than inputs a quarter turn apart? The picture
-# shows the difference of their mean cosines, over five draws of the weights.
+# shows the difference of their mean cosines, averaged over five draws of the weights.
 
 
 # %%
@@ -612,8 +617,9 @@ assert deep["plain, batch norm"] < 0.03 and deep["plain, He"] < 0.06 and deep["f
 #
 # ## Does it matter for learning?
 #
-# Now real convolutions on real digits: plain with He's weights; plain with batch norm; ResNet;
-# fractal, without dropping paths (chapter 9). All have 8 channels and the same depth.
+# Now take real convolutions and real digits, and four networks of 8 channels and the same depth:
+# plain with He's weights, plain with batch norm, a ResNet, and a fractal network. (It drops no
+# paths; that is for chapter 9.)
 
 # %%
 KINDS = {
@@ -626,8 +632,8 @@ KINDS = {
 
 
 # %% [markdown]
-# Train them with 32 layers for 60 steps. Adam takes equally large steps in every layer, however
-# large the gradient is there, so an exploding gradient is no excuse.
+# Train them with 32 layers for 60 steps. Adam divides each step by the size of the gradient, so an
+# exploding gradient alone cannot be what holds a network back.
 
 # %%
 live, steps = {}, smaller("steps", 60, in_browser=30)
@@ -646,8 +652,8 @@ assert live[plain][-1] > 1.4 and max(live["ResNet"][-1], live["fractal"][-1]) < 
 # The plain network has not come far. **Is it stuck, or slow?** Where is each after 300 steps?
 #
 # Several seeds take half an hour, so what follows was **recorded**. At depth 32, plain with He's
-# weights gets a tenth of the learning rate, which suits it better. (Both plain networks could
-# choose among three rates, with a sixth seed.) This function made the record, and
+# weights gets a tenth of the learning rate, which suits it better. (For both plain networks we
+# tried three rates with a sixth seed and kept the best.) This function made the record, and
 # `TINYFRACTAL_RECORD=1 python -m tutorials 07` makes it again:
 
 
@@ -722,8 +728,8 @@ assert numbers["fractal"] > 1.7 * numbers["ResNet"]
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# It is slow. After 300 steps its loss is where the other two were in less than half the time. At 60
-# steps you might have written "does not learn". (An earlier edition of this chapter did.)
+# It is slow. After 300 steps its loss is where the other two were in less than half the time. After
+# 60 steps you might have written "does not learn". (An earlier edition of this chapter did.)
 #
 # </details>
 #
@@ -735,8 +741,8 @@ assert numbers["fractal"] > 1.7 * numbers["ResNet"]
 # 3. **With a second path, 32 layers learn as quickly as 4.** The ResNet is quickest, with
 #    half of the fractal network's weights.
 #
-# The circle predicted who would lead at depth 32. That is no proof of the reason, but exploding
-# gradients are not the reason: Adam had taken them out. Does "slow" become "fails" in deeper
+# The circle predicted which two would lead at depth 32. That does not prove why they lead. But
+# exploding gradients are not why: Adam had taken them out. Does "slow" become "fails" in deeper
 # networks, on harder tasks? He et al. (2016) saw plain networks with batch norm get worse with
 # depth even on their *training* images. In chapter 11 a plain network of 40 layers gets a teacher.
 #
@@ -752,8 +758,8 @@ assert numbers["fractal"] > 1.7 * numbers["ResNet"]
 # - [`nn/init.py`](../tinyfractal/nn/init.py): the variance of a sum, in four functions; `fans`
 #   counts.
 # - [`ops/norm.py`](../tinyfractal/ops/norm.py): `normalized` is your `bn_forward`; the engine finds
-#   its gradient. `batch_norm` normalizes by the batch and moves the running statistics, or in
-#   inference uses those.
+#   its gradient. `batch_norm` normalizes by the batch and updates the running statistics; in
+#   inference it uses those.
 # - [`fast/norm.py`](../tinyfractal/fast/norm.py): `_batch_gradient` is the short formula, sorted
 #   into a multiple of the gradient, one of the input, and the rest.
 # - `BatchNorm2d` in [`nn/layers.py`](../tinyfractal/nn/layers.py) keeps the arrays.
@@ -762,7 +768,7 @@ assert numbers["fractal"] > 1.7 * numbers["ResNet"]
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/07_depth.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/07_depth.py`.
 #
 # **1. A leaky ReLU.** It lets negative numbers pass too, multiplied by a slope $a$ such as 0.3.
 # Which standard deviation of the weights keeps the signal's size? (With $a = 0$ it is He's, with

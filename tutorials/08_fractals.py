@@ -14,10 +14,10 @@
 # *35 minutes. Afterwards you can read [`fractal.py`](../tinyfractal/fractal.py) (all but drop-path)
 # and [`recurse.py`](../tinyfractal/recurse.py).*
 #
-# Each leaf of a fern looks like the whole fern. You make such a fractal with a rule that you apply
-# to its own result. Apply one to a convolution, and you get the block that FractalNet is made of,
-# in five lines of code. The same lines then tell you how deep the block is, how many convolutions
-# it has and how many paths lead through it.
+# Each leaf of a fern looks like the whole fern. To draw such a fractal you take one rule and apply
+# it to its own result, again and again. Do that to a convolution, and you get the block that
+# FractalNet is made of, in five lines of code. The same lines then tell you how deep the block is,
+# how many convolutions it has and how many paths lead through it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -37,9 +37,10 @@ from smaller import smaller
 use_style()
 
 # %% [markdown]
-# Here is such a block, small enough that all its numbers fit on a page. Press **Forward** and
-# follow one column from the top to the bottom; then another. Which of them is done first? Choose a
-# single column at the top right: the rest is dashed, and what remains is a plain network.
+# Here is such a block, small enough that all its numbers fit on a page. Its branches, side by side,
+# are called columns. Press **Forward** and follow one column from the top to the bottom; then
+# another. Where do they meet? Now choose a single column at the top right: the rest is dashed, and
+# what remains is a plain network.
 
 # %%
 tf.seed(0)
@@ -97,8 +98,8 @@ for times in (1, 2, 4, 8, 16):
 #
 # ## A rule applied to its own result
 #
-# First a fractal that you can see, the Koch curve. The rule: *replace each piece of a line by four
-# pieces of a third of its length.* (A point is a complex number here, so a turn by 60° is a
+# First take a fractal that you can see, the Koch curve. The rule: *replace each piece of a line by
+# four pieces of a third of its length.* (A point is a complex number here, so a turn by 60° is a
 # multiplication by $e^{i\pi/3}$.)
 
 
@@ -123,9 +124,10 @@ plt.show()
 
 # %% [markdown]
 # Each curve is made of four copies of the one before. FractalNet's rule, for networks: *the next
-# block is two copies of this one in a row, and beside them one convolution.* Watch a block unfold.
-# Each box $f_C$ is replaced by its rule, until only convolutions are left. (A long box is a single
-# convolution too; it runs beside all that is on its right.)
+# block is two copies of this one in a row, and beside them one convolution.* Watch a block unfold,
+# with the signal flowing from the top to the bottom. Each box $f_C$ is replaced by its rule, until
+# only convolutions are left. (A long box is a single convolution too; it runs beside everything to
+# its right.)
 
 # %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(figsize=(3.6, 3.9))
@@ -163,8 +165,8 @@ animate(figure, draw, frames=5, seconds=8, alt="A block of four columns unfolds 
 # $$f_1(z) = \mathrm{conv}(z) \qquad\qquad f_{C+1}(z) = \mathrm{conv}(z) \;\oplus\; f_C(f_C(z))$$
 #
 # $\oplus$ is the **join**, where branches meet; it will be a mean. $C$ counts the **columns**, the
-# branches side by side. "conv" is a $3 \times 3$ convolution with its batch norm and ReLU. The rule
-# needs no network to be tried out. Let it write text:
+# branches side by side. "conv" is a $3 \times 3$ convolution with its batch norm and ReLU. You can
+# try the rule without any network. Let it write text:
 
 
 # %%
@@ -180,7 +182,7 @@ for C in (1, 2, 3):
 # %% [markdown]
 # So the article's formula is **one half of this rule**: the $f_C \circ f_C$, which doubles the
 # depth, without the $\oplus\ \mathrm{conv}(z)$, which makes the branches. And in the paper each
-# "conv" has weights of its own; in the article's code one layer serves everywhere.
+# "conv" has weights of its own; the article's code uses one layer everywhere.
 #
 # This is how the library draws the blocks. Look for the two blocks $f_3$ inside $f_4$, and the two
 # $f_2$ in each of them: the parts look like the whole.
@@ -192,9 +194,10 @@ plot.draw_recursion(4)
 # ## Predict, then run
 #
 # The text for $f_3$ is `conv(z) ⊕ conv(m) ⊕ conv(conv(m))`, where `m` stands for $f_2(z)$, the join
-# in the middle. Three branches meet at the end. Taken by the letter, the rule joins twice: the last
-# two first, then their result with `conv(z)`. **Does it matter, if the join is the mean?** Join
-# three numbers in both ways, and let the engine find the weight of each: its derivative.
+# in the middle. Three branches meet at the end. Taken literally, the rule joins twice: first the
+# last two, then their result with `conv(z)`. **Does it matter, if the join is the mean?** Join
+# three numbers in both ways, and let the engine find the weight of each. (The weight is the
+# derivative of the result.)
 
 # %% jupyter={"outputs_hidden": true}
 for name, join in (
@@ -226,14 +229,14 @@ assert sum(nested) == 1 and nested[-1] == 1 / 16
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# It does. In a mean of means the shallow branch, joined last, has one half by itself, the next one
-# half of the rest, and so on. Of five columns the deepest would have a sixteenth, and of the
-# gradient too.
+# It does. In a mean of means the shallow branch, joined last, has one half to itself, the next one
+# half of the rest, and so on. The deepest of five columns would contribute a sixteenth to the
+# result, and get a sixteenth of the gradient.
 #
 # </details>
 #
 # The paper wants one mean: joins that follow each other directly are one join. So a block must not
-# close its last join itself when another follows. It returns its branches unjoined:
+# apply its last join when another follows. It returns its branches unjoined:
 
 
 # %%
@@ -263,7 +266,7 @@ for C in range(1, 7):
 # %% [markdown]
 # ## One recursion, many readings
 #
-# **How deep?** Let a number flow through the block: how many convolutions lie behind it, at most.
+# **How deep?** Let a number flow through the block: how many convolutions it has passed, at most.
 # Then `conv` adds 1 and `join` takes the largest. With the smallest you get the shortest path.
 # **How many convolutions?** Count the calls of `conv`.
 
@@ -291,8 +294,7 @@ for C in range(1, 8):
 
 # %% [markdown]
 # The depth doubles, since $f_{C+1}$ has two $f_C$ in a row: $d_1 = 1$, $d_{C+1} = 2 d_C$. The
-# number of convolutions doubles and one is added: $n_1 = 1$, $n_{C+1} = 2 n_C + 1$, so $n_C + 1$
-# doubles:
+# number of convolutions doubles, plus one: $n_1 = 1$, $n_{C+1} = 2 n_C + 1$, so $n_C + 1$ doubles:
 #
 # $$d_C = 2^{C-1}, \qquad n_C = 2^C - 1.$$
 #
@@ -394,13 +396,14 @@ for C in range(1, 6):
     assert paths == f(C, "z").count("z")
 
 # %% [markdown]
-# As a recurrence: through the single convolution there is 1 path. Through $f_C \circ f_C$ each path
-# through the first can be continued by each path through the second, because all meet in between:
+# As a recurrence: through the single convolution there is 1 path. Through $f_C \circ f_C$, each
+# path through the first can continue on each path through the second, because all of them meet in
+# between:
 #
 # $$p_1 = 1, \qquad p_{C+1} = p_C^2 + 1.$$
 #
-# Now ask the recorded graph of the real block. To each node lead as many paths as to all its
-# parents together.
+# Now ask the recorded graph of the real block. As many paths lead to a node as to all its parents
+# together.
 
 
 # %%
@@ -421,14 +424,15 @@ for C in range(1, 6):
 print("five blocks of three columns:", 5**5)
 
 # %% [markdown]
-# With every column the number is squared, and one more. Five blocks of three columns, the paper's
-# network, have $5^5 = 3125$ paths: between two blocks all come together.
+# Each further column squares the number and adds one. The paper's network, five blocks of three
+# columns, has $5^5 = 3125$ paths, because all paths meet between two blocks.
 #
 # ## Predict, then run
 #
 # The 677 paths of five columns have lengths from 1 to 16. **Which lengths are frequent?** One more
-# reading tells. Let a polynomial flow through, in which the coefficient of $t^\ell$ is the number
-# of paths of length $\ell$. A convolution multiplies by $t$, and polynomials add up like numbers.
+# reading tells you. Let a polynomial flow through: its coefficient of $t^\ell$ is the number of
+# paths of length $\ell$. A convolution makes each path one longer, so it multiplies by $t$; a join
+# adds the polynomials.
 #
 # The paths differ in **weight** too: at a join of $k$ each goes on with $1/k$. With the mean in
 # place of the sum, the coefficient is the weight of all paths of that length together.
@@ -466,8 +470,8 @@ assert typical[0] > 10 and np.isclose(typical[1], (2**5 - 1) / 5)
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Most paths are long: only long ones have many choices. But each of these many has a tiny weight.
-# By weight the mean length is 6.2, far less than the depth of 16, and a fifth of everything goes
+# Most paths are long: only long ones have many choices. But each of them has a tiny weight. By
+# weight the mean length is 6.2, far less than the depth of 16, and a fifth of everything goes
 # through a single convolution. The mean divides the gradient in the same way, so the orange bars
 # are also the gradient's shares. (The convolutions scale it as well.)
 #
@@ -483,13 +487,14 @@ for C in range(1, 8):
     assert np.isclose(lengths(C, mean) @ np.arange(deepest(C) + 1), convolutions(C) / C)
 
 # %% [markdown]
-# ## One layer, or weights of its own for each
+# ## One shared layer, or separate weights
 #
-# Article and paper differ in two things: chain or fractal, and shared weights or own ones. That
-# makes four networks of depth 4. To share, `unit` returns the same module each time.
+# Article and paper differ in two things: chain or fractal, and one shared layer or separate weights
+# ("own" below). That makes four networks of depth 4. To share, `unit` returns the same module each
+# time.
 #
-# (The unit has layer norm in the place of batch norm, which keeps *one* running mean: a layer used
-# in four places would need four.)
+# (The unit has layer norm, from chapter 7's exercises, in place of batch norm. Batch norm keeps
+# *one* running mean, and a layer used in four places would need four.)
 
 # %%
 WIDTH = 16
@@ -551,8 +556,8 @@ plt.show()
 
 # %% [markdown]
 # In the chain, sharing costs a few points on average, and none with one of the seeds. It saves more
-# than two thirds of the parameters. In the fractal it does badly with every seed, at least in so
-# short a training. (Chapter 12 tests the article's other promises.)
+# than two thirds of the parameters. In the fractal it does badly with every seed, at least in such
+# a short training. (Chapter 12 tests the article's other promises.)
 #
 # And the paper's block is no better than the plain network here, with 1.7 times its parameters. At
 # depth 4 a plain network needs no help, as chapter 7 showed. What the block has instead is
@@ -577,25 +582,25 @@ assert fractal_own < chain_own + 0.03 and 2_682 * 3 < 9_690 and round(16_698 / 9
 # ## What you now own
 #
 # You have FractalNet's rule as a picture, as a formula and as five lines of code, and you know that
-# the three are one thing. Feed those lines text, numbers, polynomials or images: they answer with
+# the three say the same. Feed those lines text, numbers, polynomials or images: they answer with
 # the formula, the depth, the paths, or the digit.
 #
 # ## Now read the source
 #
 # - [`fractal.py`](../tinyfractal/fractal.py): `FractalBlock` is your `Fractal`. It differs in
-#   `keep`, which says what survives at a join; read it for now as if `alive` were all `True`. (What
-#   is dropped is `None`, and not computed: chapter 9.) `FractalBlock.column` finds the $2^c$ units
-#   of one column by the same recursion. `fractal_parameters` is your formula, summed over the
-#   blocks, and `RecursiveBlock` is `Again`.
+#   `keep`, which says what survives at a join; read it for now as if `alive` were all `True`.
+#   (Chapter 9 drops branches: they become `None`, and are not computed.) `FractalBlock.column`
+#   finds the $2^c$ units of one column by the same recursion. `fractal_parameters` is your formula,
+#   summed over the blocks, and `RecursiveBlock` is `Again`.
 # - [`recurse.py`](../tinyfractal/recurse.py): `measured_depth` is your `paths_in_graph` with the
 #   largest instead of the sum. `measure` builds the article's block, the paper's, a plain network
 #   and a ResNet, and counts.
 # - [`draw/layout.py`](../tinyfractal/draw/layout.py) draws the pictures with the same recursion:
-#   its inner functions `forward` and `branches` return places on the paper.
+#   its inner functions `forward` and `branches` return positions in the drawing.
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/08_fractals.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/08_fractals.py`.
 #
 # **1. Through the whole network.** How many paths lead from image to classifier in a FractalNet of
 # `blocks` blocks with `columns` columns each?

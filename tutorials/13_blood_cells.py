@@ -643,7 +643,7 @@ expect(
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/13_blood_cells.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/13_blood_cells.py`.
 #
 # **1. Recall and precision.** From a confusion matrix $(K, K)$, with the true classes in its rows,
 # return the recall and the precision of each class, two arrays $(K,)$.

@@ -573,7 +573,7 @@ expect(spread(gains)[0] < 2 * spread(gains)[1], "no gain that is certain")
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/14_spoken_digits.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/14_spoken_digits.py`.
 # None of them needs the recordings.
 #
 # **1. One tone.** `samples` $(T,)$ is a mixture of tones $a \sin(2\pi f t + \varphi)$, taken

@@ -661,7 +661,7 @@ if here and os.environ.get("TINYFRACTAL_RECORD"):  # to record it anew
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/15_traffic_signs.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/15_traffic_signs.py`.
 #
 # **1. Whole tracks.** `tracks` names the track of each picture, an array of strings. Return an
 # array of bools, True for what is held out: about `fraction` of the pictures, never a part of a

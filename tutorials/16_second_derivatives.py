@@ -530,7 +530,7 @@ assert "gradient of sqrt" in report and "tf.sqrt((v * v).sum())" in report
 #
 # ## Exercises
 #
-# Solutions: `solutions/16_second_derivatives.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/16_second_derivatives.py`.
 #
 # **1. The Hessian times a vector.** Return $H v$ for a function of an array $x$ of any length,
 # without building $H$. Two calls of `tf.grad` are enough: what number has $H v$ as its gradient?

@@ -17,13 +17,14 @@
 # [`fast/winograd.py`](../tinyfractal/fast/winograd.py) and
 # [`fast/memory.py`](../tinyfractal/fast/memory.py).*
 #
-# Count the products in a convolution, and time how long your processor takes for so many at its
-# very best. At the end of this chapter a convolution written in NumPy can take less time than that.
-# How?
+# Count the products in a convolution, and work out how long your processor needs for that many at
+# its very best. By the end of this chapter, a convolution written in NumPy can take less time than
+# that. How?
 #
-# You make it faster four times, each time for another reason: Python does less, the cache holds
-# more, nothing is copied, and at last there is less to compute. Whatever a cell says of speed, it
-# has just measured on your machine. All of it is about the CPU; for a GPU see chapter 18.
+# You make it faster four times, each time for another reason: Python does less, the data stay in
+# the cache, nothing is copied, and at last there is less to compute. Each cell measures on the
+# machine that runs it, so your times will differ from those printed here. All of this is about the
+# CPU; for a GPU see chapter 18.
 
 # %%
 import os
@@ -91,10 +92,10 @@ def says(first, second):
 
 
 # %% [markdown]
-# Nothing that a processor does with numbers is quicker than a product of large matrices. Its
-# routine (BLAS) is written by people who do nothing else. Time some, and you know how many products
-# a second your processor can do. Our products divided by that is a **floor**: whoever does all
-# these products can hardly take less time.
+# Your processor multiplies fastest in a product of large matrices. The library for it, **BLAS**, is
+# written by people who do nothing else. Time some of these, and you know how many products a second
+# your processor can do. Our products divided by that is a **floor**: a method that does all these
+# products can hardly take less time.
 
 # %%
 sizes = (256, 512, 768)[: smaller("sizes", 3, in_browser=2)]
@@ -107,8 +108,8 @@ print(f"{peak / 1e9:.1f} billion products a second: a floor of {1000 * floor:.1f
 # %% [markdown]
 # ## Loops
 #
-# First the definition: a window times the kernel, at each place. Nobody wants to wait for all of
-# them, so compute 200 windows and scale the time.
+# First the definition: a window times the kernel, at each position. All of them would take a while,
+# so compute 200 windows and scale the time.
 
 
 # %%
@@ -134,7 +135,8 @@ print(f"loops: {loops:.1f} s for all windows, {loops / floor:.0f} times the floo
 # ## Windows copied out
 #
 # Chapter 6 took the first big step, **im2col**: all windows as the rows of one matrix, then one
-# product. Python does less, and BLAS does the rest.
+# product. Python does less, and BLAS does the rest. (The view in the first function is copied when
+# it is reshaped into rows.)
 
 
 # %%
@@ -158,13 +160,14 @@ print(f"the rows take {4 * N * H * W * 9 * C / 1e6:.0f} MB, the images {x.nbytes
 # %% [markdown]
 # ## In chunks that stay in the cache
 #
-# Those rows are nine times the images. They are written to memory and read back, and memory is
-# slow. So a processor keeps what it used last in a small, fast memory of its own, the **cache**: a
-# few dozen kB that answer almost at once, and one or two MB that take a little longer. If you copy
-# out a few lines of windows, multiply them, and go on to the next few, the rows never leave it.
+# Those rows are nine times as large as the images. They are written to memory and read back, and
+# memory is slow. So a processor keeps what it used last in a small, fast memory of its own, the
+# **cache**: a few dozen kB that answer almost at once, and one or two MB that take a little longer.
+# If you copy out a few lines of windows, multiply them, and go on to the next few, the rows never
+# leave the cache.
 #
 # **Predict, then run.** We try chunks from 1 line of 16 windows up to all 1024 lines at once. Which
-# is fastest? What speaks against the smallest, and what against the largest?
+# is fastest? What slows down the smallest, and what the largest?
 
 
 # %%
@@ -206,9 +209,9 @@ print("compared with all at once:       ", says(by_size[best], by_size[1024]))
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# The usual picture is a trough. On its left each product is small, and Python and NumPy take a few
-# microseconds for every call. On its right the windows no longer fit into the cache. This is why
-# there is a constant named `CHUNK` in the library's files.
+# Usually the middle: the curve is a trough. On its left each product is small, and Python and NumPy
+# take a few microseconds for every call. On its right the windows no longer fit into the cache.
+# This is why the library's files have a constant named `CHUNK`.
 #
 # </details>
 #
@@ -218,11 +221,11 @@ print("compared with all at once:       ", says(by_size[best], by_size[1024]))
 # [`ops/conv.py`](../tinyfractal/ops/conv.py) makes no windows. For each **tap** $(u, v)$ of the
 # kernel, it multiplies all pixels that the tap meets by its matrix of weights, and adds them up.
 #
-# But a product wants its pixels side by side in memory. In `(N, H, W, C)`, the image without its
-# first column is not one block: each line leaves out a pixel. Now put the batch *inside*,
-# `(H, W, N, C)`, so that the same pixel of all images lies together. A line without its first pixel
-# is then one block for the whole batch. No border of zeros is needed either: where a tap would meet
-# one, leave it out.
+# But a product needs its pixels side by side in memory. In `(N, H, W, C)`, the image without its
+# first column is not one block: each line leaves out a pixel. Now put the batch *inside*:
+# `(H, W, N, C)`, with the same pixel of all images together. A line without its first pixel is then
+# one block for the whole batch. You need no border of zeros either: where a tap would meet a zero,
+# leave it out.
 
 
 # %%
@@ -252,7 +255,7 @@ print("compared with the best chunks:", says(t["taps"], t["chunks"]))
 # %% [markdown]
 # The price: each product is thinner (64 numbers are summed, not $9 \cdot 64$) and has to be added.
 # Which way wins depends on the machine and the channels. The library keeps its images with the
-# batch inside, too: their *index* is `(N, H, W, C)` as ever, and only the strides tell.
+# batch inside, too. You index them by `(N, H, W, C)` as ever; only the strides differ.
 #
 # None of these ways can get below the floor. For that you have to do fewer products.
 #
@@ -276,8 +279,8 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# Six products. In the dashed square, $w_1, w_2$ stand above $w_0, w_1$. It would be symmetric with
-# $w_0 + w_2$ in both corners, so put that there, and take back what is too much:
+# Six products. In the dashed square, $w_1, w_2$ stand above $w_0, w_1$. With $w_0 + w_2$ in both
+# corners the square would be symmetric. So put that there, and subtract what you added:
 #
 # $$y_0 = (d_0 - d_2)\,w_0 + A, \quad A = d_2 (w_0 + w_2) + d_1 w_1$$
 # $$y_1 = B - (d_1 - d_3)\,w_2, \quad B = d_1 (w_0 + w_2) + d_2 w_1$$
@@ -306,13 +309,13 @@ print("Winograd:", filter_2_3(d, f))
 assert np.allclose(filter_2_3(d, f), np.correlate(d, f))
 
 # %% [markdown]
-# The weights are the same at every place, so their sums are taken once. All sums, before and after
-# the products, are matrices:
+# The weights are the same at every position, so you take their sums once. All sums, before and
+# after the products, are matrices:
 #
 # $$y = A^T\,\big((G w) \cdot (B^T d)\big) \qquad \text{with} \cdot \text{number by number}$$
 #
-# A scheme is right if it gives $d_j w_k$ to $y_i$ exactly where $j = i + k$. You can read that off
-# the matrices, without trying any example:
+# A scheme is right if $d_j w_k$ counts once in $y_i$ where $j = i + k$, and nowhere else. You can
+# read that off the matrices, without trying any example:
 
 # %%
 F2 = (
@@ -335,12 +338,15 @@ assert np.allclose(F2[2] @ ((F2[1] @ f) * (F2[0] @ d)), filter_2_3(d, f))
 # %% [markdown]
 # ## Larger tiles, from polynomials
 #
-# Where does a scheme for four outputs come from? The rows of $G$ tell. They say
-# $w_0 + w_1 p + w_2 p^2$ at $p = 0, 1, -1$ and, in a way, at infinity, where only $w_2$ counts:
-# **values of a polynomial** whose coefficients are the weights. You can multiply two polynomials by
-# multiplying their values, point by point: a product with $n$ coefficients takes $n$ points.
-# Filtering is this multiplication transposed. So $m$ outputs of a filter of $r$ weights take
-# $m + r - 1$ products:
+# Where does a scheme for four outputs come from? Look at the rows of $G$. Up to a factor they
+# compute $w_0 + w_1 p + w_2 p^2$ at $p = 0, 1, -1$ and, in a way, at infinity, where only $w_2$
+# counts. These are **values of a polynomial** whose coefficients are the weights. You can multiply
+# two polynomials by multiplying their values, point by point: a product with $n$ coefficients takes
+# $n$ points.
+#
+# What has that to do with a filter? Keep its $r$ weights fixed. Multiplying by their polynomial
+# turns $m$ coefficients into $m + r - 1$. Filtering turns $m + r - 1$ numbers into $m$ outputs, and
+# its matrix is the transpose of the other's. So it, too, takes $m + r - 1$ products:
 
 
 # %%
@@ -361,11 +367,11 @@ print("F(4, 3):", F4[0].shape[0], "products in place of", 4 * 3)
 print("the library's Bᵀ:", *winograd.BT, sep="\n")
 
 # %% [markdown]
-# The library's matrices are these, with rows of $B^T$ multiplied by what makes them whole, and rows
-# of $G$ divided by it.
+# The library's matrices are these, with each row of $B^T$ multiplied until its numbers are whole,
+# and the same row of $G$ divided by that factor.
 #
-# **In two dimensions** go along the columns, and then along the rows of what comes out. A **tile**
-# of $6 \times 6$ pixels gives $4 \times 4$ outputs. Tiles overlap by two pixels, since windows do:
+# **In two dimensions** transform the columns first, and then the rows of the result. A **tile** of
+# $6 \times 6$ pixels gives $4 \times 4$ outputs. Tiles overlap by two pixels, since windows do:
 
 # %% jupyter={"source_hidden": true}
 figure, ax = plt.subplots(figsize=(4, 2.7))
@@ -383,7 +389,7 @@ plt.show()
 # %% [markdown]
 # $$Y = A^T\,\big[(G w G^T) \cdot (B^T d B)\big]\,A$$
 #
-# That is $6 \cdot 6 = 36$ products where $16 \cdot 9 = 144$ are due: a quarter.
+# That is $6 \cdot 6 = 36$ products in place of $16 \cdot 9 = 144$: a quarter.
 
 # %%
 d, f = rng.normal(size=(6, 6)), rng.normal(size=(3, 3))
@@ -398,7 +404,8 @@ for m, matrices in ((2, F2), (4, F4)):
 # %% [markdown]
 # **With channels** the output is a sum over the input channels, and $A^T \dots A$ can wait until
 # that sum is taken (Lavin & Gray 2015). So at each of the 36 points there is a matrix product,
-# `(tiles, C) @ (C, D)`, which BLAS does best. Again a few images at a time stay in the cache:
+# `(tiles, C) @ (C, D)`, which BLAS does best. Again, take a few images at a time, and they stay in
+# the cache:
 
 
 # %%
@@ -448,8 +455,8 @@ print("winograd suits:", winograd.suits(x, w, border, one, one, 1))
 # %% [markdown]
 # ## What each step brought
 #
-# Now all of them take turns. The library's images lie with the batch inside, as its layers leave
-# them.
+# Now all of them take turns. The library gets its images with the batch inside, as its layers leave
+# them. Does any bar end left of the dashed line?
 
 # %%
 as_stored = x.transpose(1, 2, 0, 3).copy().transpose(2, 0, 1, 3)
@@ -540,20 +547,21 @@ assert 2 * errors["windows"] < errors["tinyfractal"] < 1e-5
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Larger tiles need more points, and larger or closer ones. Their powers are large factors that
-# cancel in the end. The rounding errors they have multiplied do not. The error of
-# $F(4 \times 4, 3 \times 3)$ stays below a hundred-thousandth, and it saves three products in four.
-# The next size saves four in five, for a larger error. The library stops there.
+# The largest tiles. They need more points, and larger or closer ones. The powers of these points
+# are large factors that cancel in the end. The rounding errors that they have multiplied do not
+# cancel. The error of $F(4 \times 4, 3 \times 3)$ stays below a hundred-thousandth, and it saves
+# three products in four. The next size saves four in five, for a larger error. The library stops
+# there.
 #
 # </details>
 #
 # ## Pages
 #
-# One cost shows in no line of the code. When NumPy needs an array of some megabytes, the C library
-# gets the memory from the operating system, and may give it back when the array is dropped. Fresh
-# memory comes in pages, and the first touch of each interrupts the program (a **page fault**) while
-# the system clears it. [`fast/heap.py`](../tinyfractal/fast/heap.py) tells the C library to keep
-# what is freed. Four relus in a row, 64 MB of results, without that and with it:
+# One cost you find in no line of the code. When NumPy needs an array of some megabytes, the C
+# library gets the memory from the operating system, and may give it back when the array is dropped.
+# Fresh memory comes in pages, and the first touch of each interrupts the program (a **page fault**)
+# while the system clears it. [`fast/heap.py`](../tinyfractal/fast/heap.py) tells the C library to
+# keep what is freed. Run four ReLUs in a row, with 64 MB of results, without that and with it:
 
 # %%
 PROGRAM = """
@@ -590,13 +598,13 @@ for keep, words in ways_to_keep:
         print(f"memory {words}: {count} page faults and {1000 * float(seconds):.1f} ms for a relu")
 
 # %% [markdown]
-# (If both are alike, your system has another C library than glibc.)
+# (If both are alike, your system has a C library other than glibc.)
 #
 # ## Beside PyTorch
 #
-# On most processors PyTorch calls oneDNN, a library that Intel began, which makes machine code for
-# the very processor it runs on. The next cell times it where it is installed, on one thread too, in
-# the better of its two memory layouts.
+# On most processors PyTorch calls oneDNN, a library that Intel began, which writes machine code for
+# the very processor it runs on. If PyTorch is installed, the next cell times it, also on one
+# thread, in the better of its two memory layouts.
 
 # %% jupyter={"source_hidden": true}
 RECORD = Path("pictures/conv_times.json")
@@ -639,8 +647,9 @@ print("tinyfractal, compared with PyTorch:", says(seconds["tinyfractal"], second
 print(", ".join(f"{name} {value}" for name, value in facts.items()))
 
 # %% [markdown]
-# One convolution is not a network, and one machine is not all. But NumPy can be compared with such
-# a library at all, since nearly everything above is a matrix product, and BLAS is not Python.
+# This is one convolution, not a network, on one machine. But why can NumPy be compared with such a
+# library at all? Because nearly all of the work above is matrix products, and BLAS does these, not
+# Python.
 #
 # ## What you now own
 #
@@ -656,7 +665,7 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #   a first layer.
 # - [`fast/direct.py`](../tinyfractal/fast/direct.py): your `conv_taps`, and the way back.
 # - [`fast/winograd.py`](../tinyfractal/fast/winograd.py): your `conv_winograd` without its copies.
-#   With the batch inside, tiles are a view that BLAS multiplies where they lie.
+#   With the batch inside, the tiles are a view, and BLAS multiplies them where they are.
 # - [`fast/memory.py`](../tinyfractal/fast/memory.py): `batch_inside` and `batch_first` are your
 #   transposes.
 # - [`fast/parallel.py`](../tinyfractal/fast/parallel.py): more threads, each with its own rows of
@@ -667,7 +676,7 @@ print(", ".join(f"{name} {value}" for name, value in facts.items()))
 #
 # ## Exercises
 #
-# Solutions: `solutions/17_fast_convolution.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/17_fast_convolution.py`.
 #
 # **1. By hand.** $F(3, 2)$: a filter of two weights `w` over four numbers `d` gives a list of
 # three, $y_i = d_i w_0 + d_{i+1} w_1$. Write it with four products in place of six, each of a sum

@@ -668,7 +668,7 @@ else:
 #
 # ## Exercises
 #
-# Solutions: `solutions/18_gpu.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/18_gpu.py`.
 #
 # **1. A careful sum.** Add up a list of `np.float32` numbers one after the other, with variables of
 # that type only, and be right to one rounding. Kahan's idea (1965): each addition loses something
