@@ -170,8 +170,8 @@ assert inside[0] < pulls[24][0] / 5 and all(found[-1] < 1 for found in pulls.val
 #
 # It *grows*, and with depth it explodes. Batch norm keeps the forward numbers in order, but every
 # layer multiplies the gradient by a little more than 1 on its way back. A factor that is harmless
-# three times is enormous 48 times. All last layers look alike; it is the first ones that a common
-# learning rate throws about.
+# three times is enormous 48 times. All last layers look alike. The first ones are thrown about by
+# a common learning rate.
 #
 # The same 24 layers inside the fractal, with nothing dropped, feel little of it: their first layer
 # is pulled no harder than that of a plain network of three. Beside every long route to the loss
