@@ -744,7 +744,7 @@ assert numbers["fractal"] > 1.7 * numbers["ResNet"]
 # The circle predicted which two would lead at depth 32. That does not prove why they lead. But
 # exploding gradients are not why: Adam had taken them out. Does "slow" become "fails" in deeper
 # networks, on harder tasks? He et al. (2016) saw plain networks with batch norm get worse with
-# depth even on their *training* images. In chapter 11 a plain network of 40 layers gets a teacher.
+# depth even on their *training* images. Chapter 11 asks whether a teacher can help such a network.
 #
 # ## What you now own
 #

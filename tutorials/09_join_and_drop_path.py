@@ -563,8 +563,9 @@ assert (mean["no drop-path"] + gains["no drop-path"])[:3].max() < 80
 # hardly change: each of their mini-batches holds the whole mixture. The columns of the network
 # without drop-path gain even more, and remain poor: their weights never learned to work alone.
 #
-# The default is by sample. For the shorter time choose `per_sample=False`, and `update_bn` for a
-# column that you want to use.
+# The default is by sample. Estimating again changes little there, so `python -m tinyfractal train`
+# does without it. For the shorter time choose `per_sample=False`, and `update_bn` for a column
+# that you want to use.
 #
 # ## Where does it pay?
 #
@@ -619,7 +620,8 @@ assert max(max(row["test"][1:]) for row in rows if not row["drop_path"]) < 0.65
 # error bars. With 100, which the network soon knows by heart, drop-path gains one to two points,
 # in about as many steps as in the first row. (These small sets were not shifted in training.) So
 # here drop-path pays where images are few, and costs where they are many and the training is
-# short. And everywhere it buys columns that work alone. Chapter 11 asks the same of harder images.
+# short. And everywhere it buys columns that work alone. Chapter 11 asks again, against tuned
+# dropout.
 #
 # ## What you now own
 #
@@ -635,7 +637,8 @@ assert max(max(row["test"][1:]) for row in rows if not row["drop_path"]) < 0.65
 #   the loop.
 # - [`fractal.py`](../tinyfractal/fractal.py): read `FractalBlock.branches` with `alive` in it.
 #   `alive[..., 0].any()` asks whether *some* sample needs the branch. Then read `keep_local`,
-#   `keep_column` and `keep_by_sample`, three answers to the one question.
+#   `keep_column` and `keep_by_sample`, three answers to the one question. What does the last one
+#   answer at a join that a sample's own column never reaches, and why not zeros? A comment says.
 # - [`train/norm.py`](../tinyfractal/train/norm.py): `update_bn`.
 #
 # ## Exercises

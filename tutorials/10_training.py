@@ -359,9 +359,9 @@ assert with_it[0] > without_it[0] + 0.2
 assert without_it[1] > with_it[1]  # the other way round
 
 # %% [markdown]
-# In block 1 drop-path has made the columns alike. In block 2 it is the other way round: there the
-# columns *without* drop-path are the more alike, and they are the ones that cannot stand alone. So
-# two columns may rise and fall together, and still one cannot replace the other.
+# In block 1 drop-path has made the columns more alike. In block 2 it is the other way round: there
+# the columns *without* drop-path are the more alike, and they are the ones that cannot stand
+# alone. So two columns may rise and fall together, and still one cannot replace the other.
 #
 # ## Four columns
 #
@@ -472,8 +472,9 @@ print("history:", len(state["history"]), "epochs;   recipe:", len(state["recipe"
 
 # %% [markdown]
 # Batch norm's running statistics, the momentum of every weight, the place in the schedule, the
-# random generator: leave one out, and the run goes on differently. With all of them, an interrupted
-# run ends where the uninterrupted one does:
+# generator that drop-path draws from: leave one out, and the run goes on differently. (The loader
+# needs no entry, since each of its epochs begins from the pair above.) With all of them, an
+# interrupted run ends where the uninterrupted one does:
 
 # %%
 straight, _ = run(small)

@@ -14,10 +14,10 @@
 # *35 minutes. Afterwards you can read [`recurse.py`](../tinyfractal/recurse.py) and
 # [`zoo.py`](../tinyfractal/zoo.py).*
 #
-# "No need for dropout", "deeper learning without extra cost", "better generalization". This library
-# grew from a short blog article, "FractalNet Explained", that promises all three. Do you believe
-# it? Train one network against another, and you have a winner. Train both again, and it may be the
-# other one.
+# "No need for dropout", "deeper learning without extra cost", "better generalization". This
+# library grew from a short blog article, "FractalNet Explained", that promises all three. Do you
+# believe them? Train one network against another, and you have a winner. Train both again, and it
+# may be the other one.
 #
 # A short article has no room for evidence. We have. Each promise becomes a **hypothesis**:
 # something to measure, and an outcome that would count against it. You predict, five seeds decide,
@@ -250,9 +250,10 @@ plt.title("One recipe, five seeds")
 plt.show()
 
 # %% [markdown]
-# Same recipe, and the results differ by several points. One run is one draw from this lottery. So
-# report the mean, and say how far to trust it. The **standard error** estimates how much the mean
-# of $n$ runs would move if you did all $n$ again:
+# The recipe is the same, and the results differ by several points. (Two of the five dots
+# coincide.) One run is one draw from this lottery. So report the mean, and say how far to trust
+# it. The **standard error** estimates how much the mean of $n$ runs would move if you did all $n$
+# again:
 #
 # $$\bar v = \frac1n \sum_i v_i, \qquad s^2 = \frac1{n-1} \sum_i (v_i - \bar v)^2, \qquad
 # \text{SE} = \frac{s}{\sqrt n}$$
@@ -386,7 +387,7 @@ plt.show()
 
 # %% [markdown]
 # The bars are one standard error. Here the article's idea keeps its promise: at constant
-# parameters, four applications are clearly better than one. It need not go on; try 16.
+# parameters, four applications are clearly better than one. It need not go on like that: try 16.
 #
 # "Without extra cost" is another matter. The layer is stored once and *run* four times, forward and
 # backward. You save memory for weights and no arithmetic.
@@ -448,8 +449,9 @@ for name, net in (
     assert "size" not in name or abs(size - 1) < 0.05
 
 # %% [markdown]
-# To be fair to dropout, give each regularizer its best rate, judged on 300 **held-out** digits with
-# three other seeds, never on the test digits. That took long, so it is recorded; `python -m
+# To be fair to dropout, give each regularizer its best rate, judged on 300 **held-out** digits
+# with three other seeds, never on the test digits. The network with both takes the two rates
+# together, without tuning of its own. That takes long, so it is recorded; `python -m
 # tutorials.article` does it again.
 
 # %%
@@ -568,7 +570,7 @@ print(f"all twenty:     gain over dropout {mean:+.1f} ± {error:.1f} points")
 assert min(groups)[0] < 0.005 and max(groups)[0] > 0.06 and 3 < mean / error < 3.5
 
 # %% [markdown]
-# Five seeds could have told you "no gain" or "almost seven points". All twenty agree on about
+# Five seeds could have told you "no gain" or "almost seven points". All twenty together say about
 # three, just beyond three standard errors.
 #
 # ## Promise: strong generalization, better than ResNet
@@ -602,7 +604,7 @@ print("generalization gaps:", *gaps.values())
 assert all((row["gap"] + row["test"]).mean() > 0.97 for row in clean.values())
 
 # %% [markdown]
-# All these networks get nearly every *training* image right, so the gap is just what is missing at
+# All these networks get nearly every *training* image right, so the gap is just what is missing in
 # the test. "No difference seen" is a result. All networks had the same learning rate; another may
 # suit one of them better.
 #
@@ -647,8 +649,9 @@ assert abs(compare(columns[:, 1], alone)[0]) < 0.05
 
 # %% [markdown]
 # Again it is drop-path that keeps the promise, not the paths. Without it a column's layers have
-# only ever seen a mixture of all columns, and alone the column is of little use. Does column 1 gain
-# by the company of column 0? The last line printed says what five seeds allow.
+# only ever seen a mixture of all columns, and alone the column is of little use. Does column 1
+# gain from the company of column 0? The last line printed says what five seeds allow: a fraction
+# of a point at best.
 #
 # ## A harder set
 #
@@ -676,9 +679,9 @@ print(f"with {nothing.shape[1]} seeds, further than 3 × standard error by chanc
 
 # %% [markdown]
 # With as many updates, the FractalNet is behind. Drop-path costs accuracy in short training
-# (chapter 10), and this training is short, so the result is about learning *quickly*. (Three seeds
-# are few: our rule is looser here, as printed.) On held-out images the picture is the same from the
-# first epoch on:
+# (chapter 9), and this training is short, so the result is about learning *quickly*. (Three seeds
+# are few: our rule is looser here, as printed.) On held-out images the picture is the same from
+# the first epoch on:
 
 # %% jupyter={"source_hidden": true}
 figure, axes = plt.subplots(figsize=(6, 3.2))
@@ -765,8 +768,9 @@ assert not [word for row, word in table.items() if "ResNet" in row and word == "
 #
 # You can take any sentence of the form "A is better than B" and find out: turn it into a number
 # that could come out wrong, train both on the same seeds, choose on held-out data, subtract in
-# pairs, and believe nothing below three standard errors. And you know what carries a FractalNet:
-# not that it has many paths, but that in training some of them are missing.
+# pairs, and believe nothing below three standard errors. And you know what the mere number of
+# paths did here, nothing that five seeds could see, and what leaving some of them out did: it
+# delayed learning by heart, and it made columns that work alone.
 #
 # ## Now read the source
 #
@@ -779,7 +783,7 @@ assert not [word for row, word in table.items() if "ResNet" in row and word == "
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/12_article.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/12_article.py`.
 #
 # **1. One layer is enough.** `RecursiveBlock(Linear(…), depth)` without a nonlinearity is one
 # linear layer. Return its weight and bias, given those of the layer, NumPy arrays $(n, n)$ and
