@@ -162,3 +162,19 @@ def test_what_the_text_says_must_be_true_of_the_record_and_is_said_of_other_netw
     assert "which says: one is two" in capsys.readouterr().out
     with pytest.raises(AssertionError, match="one is two"):
         applications.expect(False, "one is two", recorded=True)
+
+
+def test_the_record_of_chapter_12_is_of_networks_as_large_as_its_module_builds(
+    applications, monkeypatch
+):
+    article = importlib.import_module("article")
+    monkeypatch.setattr(applications, "RECORDS", TUTORIALS / "records")
+    rows = applications.by_network(applications.recorded("article")["rows"])
+    assert list(rows) == list(article.NETWORKS)
+    for network, some in rows.items():
+        built = replace(article.NETWORKS[network], classes=tuple("abcdefghij"), shape=(16, 16, 3))
+        assert {row["parameters"] for row in some} == {built.count_parameters()}
+        assert built.stage_depth * len(built.channels) == 12
+        assert some[0]["parameters"] == pytest.approx(67_426, rel=0.02)
+    chosen, tuning = (applications.recorded("article")["lies"][key] for key in ("chosen", "tuning"))
+    assert all(found[chosen[kind]] == max(found.values()) for kind, found in tuning.items())

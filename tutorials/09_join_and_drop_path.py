@@ -43,9 +43,9 @@ chance = np.random.default_rng(0)
 
 # %% [markdown]
 # Step backward to the last join of this block: what does each branch get? Then choose **a local
-# draw** at the top right and go to its last join: how many branches live there, and what does each
-# get now? The dashed parts were not computed, and they get no gradient. With **only column 1** no
-# join is left: what remains is a plain network.
+# draw** at the top right, where some branches were dropped at random, and go to its last join: how
+# many branches live there, and what does each get now? The dashed parts were not computed, and
+# they get no gradient. With **only column 1** no join is left: what remains is a plain network.
 
 # %%
 tf.seed(11)
@@ -95,13 +95,13 @@ assert abs(levels["mean"][3] / levels["mean"][0] - 1) < 0.02
 # \qquad\qquad \text{mean of } k\text{: level } \mu, \text{ spread } \sigma / \sqrt{k}.$$
 #
 # The layer behind the join has learned to read one level. A sum would change the level with the
-# number of branches. A mean keeps it, and only the spread shrinks a little (not at all if the
-# branches agree). So a join can lose branches without surprising the next layer.
+# number of branches. A mean keeps it. Only the spread depends on how many there are, and not even
+# that if the branches agree. So a join can lose branches without surprising the next layer.
 #
 # ## The join, forward and backward
 #
 # A **mask** says which branches are alive, for each sample: booleans $(N, k)$. Each live branch
-# gets the weight one divided by the number alive, each dropped one gets zero:
+# gets the weight 1 / (number alive), each dropped one gets 0:
 #
 # $$y_n = \sum_i w_{ni}\, x_{ni}, \qquad w_{ni} = \frac{\text{alive}_{ni}}{\sum_j
 # \text{alive}_{nj}}, \qquad \text{so backward} \quad g_{x_{ni}} = w_{ni}\, g_{y_n}.$$
@@ -161,7 +161,7 @@ print(local(3, 0.5, rows=8).astype(int))
 # $$P(\text{alive}_i) = (1 - p) + \frac{p^k}{k}$$
 #
 # A frequency measured on $n$ samples scatters around $q$ with the deviation $\sqrt{q(1-q)/n}$.
-# Allow it four of them:
+# Allow it four such deviations:
 
 
 # %%
@@ -220,8 +220,9 @@ plt.show()
 # ## Nothing to rescale
 #
 # **Dropout** (Srivastava et al. 2014) sets single numbers to zero in training, each with
-# probability $p$, and multiplies the others by $1 / (1 - p)$, or later sums would be smaller in
-# training than in testing. And drop-path? Take the weight of a branch, averaged over all cases:
+# probability $p$, and multiplies the others by $1 / (1 - p)$. Otherwise later sums would be
+# smaller in training than at test time. And drop-path? Take the weight of a branch, averaged over
+# all cases:
 
 # %%
 for k, p in ((2, 0.15), (3, 0.15), (3, 0.6)):
@@ -231,9 +232,9 @@ for k, p in ((2, 0.15), (3, 0.15), (3, 0.6)):
 
 # %% [markdown]
 # It is exactly $1/k$, whatever $p$: the weights of every case add up to 1, and no branch is
-# preferred. In testing each branch has the weight $1/k$ too. So **on average a join gives in
-# training what it gives in testing**. (Given its branches: behind the next ReLU, averages no longer
-# carry through exactly.)
+# preferred. At test time each branch has the weight $1/k$ too. So **on average a join gives in
+# training what it gives at test time**. (Given its branches: behind the next ReLU, averages no
+# longer carry through exactly.)
 #
 # ## Predict, then run
 #
@@ -305,7 +306,9 @@ plot.draw_network(3, (16, 32, 64), net.keep_column(1), (8, 8, 1), title="global:
 #
 # The paper uses both, half and half. `FractalNet` decides for each sample of the mini-batch, or
 # once for all of it. Here is the last join of a block for 48 samples. Find the global ones: they
-# have a single dark square.
+# have a single dark square. (A local draw leaves a single one only now and then.) The line below
+# the picture compares how often a column lives with the theory: half survival at a join of three,
+# half one third.
 
 # %%
 net = tf.FractalNet(columns=3, channels=(16, 32, 64))  # p = 0.15, half global
@@ -374,7 +377,8 @@ assert np.isclose(expected(3, 0), 7) and 0.55 < (expected(3, 0.15) + 7 / 3) / 2 
 # </details>
 #
 # Is the recursion right? Draw 4,000 times and count. (The folded cell counts the convolutions in
-# the recorded graphs of thirty real blocks: the library leaves out what you count.)
+# the recorded graphs of thirty real blocks: the library computes the ones you count, and no
+# others.)
 
 # %%
 tf.seed(1)
@@ -439,8 +443,8 @@ for name, settings in (("by mini-batch", {"per_sample": False}), ("by sample", {
     print(f"{name:13}: {share:4.0%} of the time of a step in which nothing is dropped")
 
 # %% [markdown]
-# Times vary from run to run. On a quiet machine the first line follows the count of convolutions,
-# and the second comes near the whole time.
+# Times vary from run to run. On a quiet machine the first line comes near the count of
+# convolutions (the mix with $C = 3$ above), and the second near the full time.
 #
 # ## What it is for
 #
@@ -466,7 +470,7 @@ def learn(seed, **settings):
     tf.seed(seed)
     net = tf.FractalNet(1, 10, columns=3, channels=(8, 16), **settings)
     optimizer = tf.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    schedule = tf.optim.CosineLR(optimizer, epochs=4)
+    schedule = tf.optim.CosineLR(optimizer, epochs=4)  # lr falls to 0, half a wave
     how = {"transform": standardize, "batch_size": 50, "seed": seed, "quiet": True}
     tf.train.fit(net, train, validation, optimizer, schedule, **how)
     return net
@@ -506,8 +510,8 @@ plt.show()
 #
 # Without drop-path the columns alone are poor, although the whole network is the best of all. They
 # have learned to be right *together*: **co-adaptation**. With drop-path each column has been alone
-# often enough to do without the others. The whole network pays for it: three more networks are
-# trained at the same time, with the same weights.
+# often enough to do without the others. The whole network pays for it: with the same weights and
+# in the same time, you train three more networks.
 #
 # </details>
 
@@ -521,14 +525,15 @@ assert mean["by mini-batch"][:3].mean() < mean["by sample"][:3].mean()
 # %% [markdown]
 # ## By sample or by mini-batch?
 #
-# By mini-batch is quicker, and the columns come out worse. Suspect batch norm: in testing it uses
-# *running* averages of the mini-batches' statistics (chapter 7). If one mini-batch runs through all
-# branches and the next through one column, that is the average of a mixture that never occurs.
+# By mini-batch is quicker, and the columns come out worse. Suspect batch norm: at test time it
+# uses *running* averages of the mini-batches' statistics (chapter 7). If one mini-batch runs
+# through all branches and the next through one column, that is the average of a mixture that never
+# occurs.
 #
-# You can test a suspicion. Leave the *weights* as they are and only estimate the statistics again:
-# `tf.train.update_bn` sends the training images through a network, with nothing dropped. A column
-# gets its own copy, since one set of statistics cannot serve the whole and each column. If the
-# fault is in the weights, this will not help.
+# You can test that suspicion. Leave the *weights* as they are and only estimate the statistics
+# again: `tf.train.update_bn` sends the training images through a network, with nothing dropped. A
+# column gets its own copy, since one set of statistics cannot serve the whole and each column. If
+# the fault is in the weights, this will not help.
 
 
 # %%
@@ -611,16 +616,16 @@ assert max(max(row["test"][1:]) for row in rows if not row["drop_path"]) < 0.65
 # %% [markdown]
 # With all the digits and twelve epochs, drop-path costs the whole network more than three points.
 # Three times as many epochs close the gap. With 300 training images the difference is within the
-# error bars. With 100, which the network soon knows by heart, drop-path gains one to two points.
-# (These small sets were not shifted in training.) So drop-path pays where images are few, and costs
-# where the training is short. And everywhere it bought columns that work alone. Chapter 11 asks the
-# same of harder images.
+# error bars. With 100, which the network soon knows by heart, drop-path gains one to two points,
+# in about as many steps as in the first row. (These small sets were not shifted in training.) So
+# here drop-path pays where images are few, and costs where they are many and the training is
+# short. And everywhere it buys columns that work alone. Chapter 11 asks the same of harder images.
 #
 # ## What you now own
 #
 # You know why a join is a mean, and why nothing has to be rescaled when branches are dropped. You
 # can count what drop-path computes, say where it pays, and make a column stand alone. And you have
-# told two suspects apart, weights and statistics, by changing only one of them.
+# told two suspects apart, the weights and the statistics, by changing only one of them.
 #
 # ## Now read the source
 #
@@ -635,8 +640,7 @@ assert max(max(row["test"][1:]) for row in rows if not row["drop_path"]) < 0.65
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions:
-# `solutions/09_join_and_drop_path.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/09_join_and_drop_path.py`.
 #
 # **1. Unbroken.** Under local drop-path, what is the probability that the deepest column of $f_C$
 # lives at *every* join it passes through? `survival(k, p)` may help; it is given. (A join of one
@@ -650,10 +654,10 @@ def unbroken(C, p): ...
 check_unbroken(unbroken)
 
 # %% [markdown]
-# **2. A join that adds.** Say the join were the *sum* of its branches at test time. In training
-# each branch is dropped with probability $p$, and nothing is rescued. Which weights must the
-# branches have in training, so that on the average the join gives the same as in testing? `alive`
-# is a tuple of k booleans; return k weights.
+# **2. A join that adds.** Suppose the join were the *sum* of its branches at test time. In
+# training each branch is dropped with probability $p$, and nothing is rescued. Which weights must
+# the branches have in training, so that on average the join gives the same as at test time?
+# `alive` is a tuple of k booleans; return k weights.
 
 
 # %%

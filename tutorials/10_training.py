@@ -18,8 +18,8 @@
 # [`data/augment.py`](../tinyfractal/data/augment.py).*
 #
 # You press Enter, and seconds later a heap of random numbers reads handwriting. What went on in
-# there? A FractalNet lets you look: it is four networks in one, and you can watch each of them
-# learn, epoch by epoch.
+# there? A FractalNet lets you look. Ours is four networks in one, three columns and the whole, and
+# you can watch each of them learn, epoch by epoch.
 
 # %%
 import json
@@ -92,8 +92,8 @@ for axis, title, pictures in (
 plt.show()
 
 # %% [markdown]
-# A `Loader` does both and cuts the epoch into mini-batches. Its chance starts from the pair (seed,
-# number of the epoch). Ask for epoch 3 twice, and you get the same batches with the same shifts:
+# A `Loader` does both and cuts the epoch into mini-batches. Its random generator is seeded with
+# the pair (seed, epoch). Ask for epoch 3 twice, and you get the same batches with the same shifts:
 
 # %%
 loader = tf.data.Loader(train, 64, shuffle=True, transform=standardize, augment=tf.data.shift)
@@ -108,7 +108,7 @@ assert (images == same_images).all() and (labels == same_labels).all()
 # %% [markdown]
 # ## The recipe
 #
-# A `Recipe` holds whatever decides a run. Take the defaults of `python -m tinyfractal train`, with
+# A `Recipe` holds every setting of a run. Take the defaults of `python -m tinyfractal train`, with
 # a quarter of the channels and half the epochs so that you need not wait.
 
 # %%
@@ -117,8 +117,9 @@ for name in ("columns", "drop_path", "global_ratio", "optimizer", "lr", "momentu
     print(f"{name:13} {getattr(recipe, name)}")
 
 # %% [markdown]
-# Drop-path is the paper's: probability 0.15, half local, half global. Two blocks of three columns
-# make networks of depth 2, 4 and 8 that share weights:
+# Drop-path is the paper's: probability 0.15, half local, half global. The cosine schedule lowers
+# the learning rate to almost nothing, along half a wave. Two blocks of three columns contain plain
+# networks of depth 2, 4 and 8, which share only the last layer:
 
 # %%
 tf.plot.draw_network(3, recipe.channels, input_shape=recipe.shape)
@@ -150,8 +151,8 @@ net, history = runs[0]
 print({name: round(value, 3) for name, value in history[-1].items() if name != "columns"})
 
 # %% [markdown]
-# Here are the four networks, epoch by epoch. Thin lines are the seeds, thick ones their mean. Which
-# network leads, and which one stays behind until when?
+# Here are the four networks, epoch by epoch. Thin lines are the seeds, thick ones their mean.
+# Which network leads? Which stays behind, and until when?
 
 
 # %% jupyter={"source_hidden": true}
@@ -195,12 +196,14 @@ for name, rows in {"epochs 1 to 4": curves[:, :4], "the last epoch": curves[:, -
 assert curves[:, :4, 2].mean() < curves[:, :4, :2].mean(axis=(0, 1)).min()
 
 # %% [markdown]
-# The whole network leads. The deepest column lags behind the other two for half of the training,
-# then passes them. Do they teach it? That is the question of chapter 11.
+# The whole network leads for most of the way. The deepest column stays behind the other two
+# through most of the first eight epochs, then passes them and draws level with the whole. Do they
+# teach it? That is the question of chapter 11.
 #
-# One number further up looks wrong: the network did better on new images than on those it learned
-# from. But in training, drop-path takes paths away and the digits are shifted. Measured alike, the
-# training images are no harder than the others:
+# One thing in the first run looks wrong: in its last epoch the network was right more often on new
+# images (`validation_accuracy`) than on those it learned from (`train_accuracy`). But in training,
+# drop-path takes paths away and the digits are shifted. Measure both alike, and the training
+# images are no harder than the others:
 
 # %%
 transform = recipe.transform()
@@ -215,8 +218,8 @@ assert tf.train.evaluate(net, train, transform).accuracy > history[-1]["train_ac
 # ## Predict, then run
 #
 # The trained network contains three plain ones: `net.column(c)` is column $c$ alone, the same
-# layers with the same weights. **Which answers best: the whole network, the shallowest column or
-# the deepest? And how much quicker is the shallowest?**
+# layers with the same weights. You have seen how well each answers. **How much smaller and how
+# much quicker is the shallowest than the whole network? And what does that cost in accuracy?**
 
 
 # %% jupyter={"outputs_hidden": true}
@@ -251,10 +254,10 @@ plt.show()
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# Under global drop-path each column had to answer by itself, so each works alone. The deepest does
-# as well as the whole network, within the spread of the seeds. The shallowest has a tenth of the
-# parameters and gives up about four points. The paper calls this the **anytime** property: take
-# the column that you have time for.
+# Under global drop-path each column had to answer by itself, so each works alone. The shallowest
+# has a tenth of the parameters, needs less than a tenth of the time, and gives up about four
+# points. The deepest does as well as the whole network, within the spread of the seeds. The paper
+# calls this the **anytime** property: take the column that you have time for.
 #
 # </details>
 #
@@ -281,7 +284,9 @@ assert (ends["without drop-path"][:, :3] < ends["with drop-path"][:, :3].min()).
 # ## Look inside
 #
 # If columns can stand in for each other, what they bring to a join should be alike. Is it?
-# `block.branches` gives the inputs of the last join, each as a function that you call:
+# `block.branches` gives the inputs of the last join. (In `fractal.py` they are Tensors. The
+# quicker rule that `fast/fractal.py` puts in its place hands you functions instead, and computes
+# when you call them.)
 
 
 # %%
@@ -389,7 +394,7 @@ assert (
 
 # %% [markdown]
 # With drop-path the whole network is the worst, behind even its own shallow columns. Its deepest
-# column has barely begun to learn, yet it has the same weight in the mean. Without drop-path the
+# column is far behind, and has the same weight in the mean as the others. Without drop-path the
 # whole is the best, and its columns are useless alone. Chapter 11 follows such columns for longer.
 #
 # ## Open the drawer
@@ -423,8 +428,8 @@ assert sure[right].mean() > sure[~right].mean() + 0.1
 # %% [markdown]
 # ## The same run again, bit for bit
 #
-# You cannot examine a result that you cannot repeat. All chance comes from two seeds, the model's
-# and the loader's, and the recipe sets both. Train a smaller network for one epoch, twice:
+# You cannot examine a result that you cannot repeat. Two seeds decide everything random, the
+# model's and the loader's, and the recipe sets both. Train a smaller network for one epoch, twice:
 
 # %%
 small = replace(recipe, columns=2, epochs=1)
@@ -498,7 +503,7 @@ assert len(resumed_history) == 3 and same_bits(straight, resumed)
 #
 # ## Exercises
 #
-# Fill in each cell in the place of `...` and run it. Solutions: `solutions/10_training.py`.
+# Replace the `...` in each cell and run it. Solutions: `solutions/10_training.py`.
 #
 # **1. Standardize.** Return `images` standardized with the numbers of `training_images`, channel by
 # channel: both are NumPy arrays $(N, H, W, C)$, with the same $C$.

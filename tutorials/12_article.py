@@ -16,13 +16,13 @@
 #
 # "No need for dropout", "deeper learning without extra cost", "better generalization". This library
 # grew from a short blog article, "FractalNet Explained", that promises all three. Do you believe
-# it? You could train one network against another. Train them again, and the other one may win.
+# it? Train one network against another, and you have a winner. Train both again, and it may be the
+# other one.
 #
-# A short article has to simplify and has little room for evidence. We have room. Each promise
-# becomes a **hypothesis**: something to measure, and an outcome that would count against it. You
-# predict, five seeds decide, and at the end code fills in a table of verdicts. (Strict evidence
-# would need every hypothesis on record before the first run. These were tried out while the chapter
-# was written.)
+# A short article has no room for evidence. We have. Each promise becomes a **hypothesis**:
+# something to measure, and an outcome that would count against it. You predict, five seeds decide,
+# and at the end code fills in a table of verdicts. (Strict evidence would need every hypothesis on
+# record before the first run. These were tried out while the chapter was written.)
 
 # %% jupyter={"source_hidden": true}
 import math
@@ -51,9 +51,9 @@ differences = {}  # {promise: (mean difference, standard error)} in percentage p
 # %% [markdown]
 # ## The formula, read literally
 #
-# The article's rule is $F(x) = F(F(x))$, "the same function again and again". Read as an equation
-# it says something else: applying $F$ twice gives the same as applying it once. ReLU is such a
-# function, since clipping at zero a second time changes nothing. A layer with weights is not.
+# The article's rule is $F(x) = F(F(x))$, "the same function again and again". As an equation that
+# says: applying $F$ twice gives the same as applying it once. ReLU is such a function. A layer with
+# weights is not.
 
 # %%
 tf.seed(0)
@@ -90,9 +90,9 @@ assert np.allclose(one_layer, two_layers, atol=1e-5)
 #
 # $$(x W + b) W + b = x W^2 + (b W + b)$$
 #
-# The right side is a linear layer again, with weight $W^2$ and bias $b W + b$. The article's code
-# is shallow after all: layers become deep through the nonlinearity between them, and its example
-# has none. The block that we test below has one.
+# The right side is one linear layer again, with weight $W^2$ and bias $b W + b$. The article's code
+# is shallow after all: without a nonlinearity between them, two layers are one. The block that we
+# test below has one.
 #
 # </details>
 #
@@ -100,8 +100,7 @@ assert np.allclose(one_layer, two_layers, atol=1e-5)
 #
 # *Hypothesis: with more depth, the number of parameters does not change.* You can count this
 # without any training. `recurse.measure` builds four kinds of network from 3×3 convolutions of 16
-# channels and measures the depth in the recorded graph: the most convolutions on any path. Which
-# curve is flat?
+# channels and measures the depth in the recorded graph. Which curve is flat?
 
 # %%
 depths, shared, fractal, plain, resnet = np.array(recurse.measure(max_columns=5)).T
@@ -148,13 +147,12 @@ assert only_shared and 1.8 < ratio < 2
 # %% [markdown]
 # ## One run is no answer
 #
-# The other promises need training, and chance has a hand in it: in the first weights, in the order
-# of the images, and in which images there are to learn from.
+# The other promises need training, and chance has a hand in it: in the first weights, in the
+# images, and in their order.
 #
-# We train on *few* images, 100 or 200 of the 1,797 digits, and test on 700 others. With so little a
+# We train on *few* images, 100 or 200 of the 1,797 digits, and test on 700 others. With so few, a
 # network can learn its examples by heart and never learn what a digit looks like. That is
-# **overfitting**. Whatever helps against it is called **regularization**, and it shows most where
-# examples are few.
+# **overfitting**. Whatever helps against it is **regularization**.
 
 
 # %%
@@ -175,9 +173,8 @@ def draw(seed, n, wrong):
 
 
 # %% [markdown]
-# The training is the loop of chapter 5: SGD with momentum and a cosine schedule. The seed decides
-# the images, the first weights and the order. All networks get the same seeds, so each comparison
-# is between networks that saw the very same images.
+# The loop is that of chapter 5: SGD with momentum and a cosine schedule. The seed decides the
+# images, the first weights and the order, so networks with the same seed saw the very same images.
 
 
 # %%
@@ -200,9 +197,9 @@ def train_once(build, seed, n=100, wrong=0.0, epochs=50, lr=0.2):
 
 
 # %% [markdown]
-# Of each run we keep the accuracy on new images; the **generalization gap**, which is the accuracy
-# on the training images minus that on new ones; the accuracy of each column; and, where labels are
-# false, how many of them the network repeats.
+# Of each run we keep the accuracy on new images, the **generalization gap** (training accuracy
+# minus that), the accuracy of each column and, where labels are false, the share that the network
+# repeats.
 
 
 # %%
@@ -243,10 +240,19 @@ clean = {"FractalNet": train_all(fractal_net)}
 print("parameters:", clean["FractalNet"]["parameters"][0])
 print("test accuracy of each seed:", clean["FractalNet"]["test"].round(3))
 
+# %% jupyter={"source_hidden": true}
+plt.figure(figsize=(6, 1.5))
+values = 100 * clean["FractalNet"]["test"]
+plt.plot(values, np.zeros(len(values)), "o", color=ORANGE, ms=9, alpha=0.6)
+plt.yticks([])
+plt.xlabel("test accuracy, %")
+plt.title("One recipe, five seeds")
+plt.show()
+
 # %% [markdown]
-# Same recipe, and the results differ by several points. If you show one run, you show one draw from
-# this lottery. So report the mean, and say how far to trust it. The **standard error** estimates by
-# how much the mean of $n$ runs would move if you did all $n$ again:
+# Same recipe, and the results differ by several points. One run is one draw from this lottery. So
+# report the mean, and say how far to trust it. The **standard error** estimates how much the mean
+# of $n$ runs would move if you did all $n$ again:
 #
 # $$\bar v = \frac1n \sum_i v_i, \qquad s^2 = \frac1{n-1} \sum_i (v_i - \bar v)^2, \qquad
 # \text{SE} = \frac{s}{\sqrt n}$$
@@ -266,9 +272,8 @@ assert values.max() - values.min() > 0.005
 # %% [markdown]
 # ## How large must a difference be?
 #
-# To compare A with B, subtract seed by seed, $d_i = a_i - b_i$, and look at the mean difference and
-# its standard error. A seed with difficult images makes both networks worse, and in the difference
-# that cancels. This is a **paired** comparison.
+# To compare A with B, subtract seed by seed, $d_i = a_i - b_i$. Difficult images make both networks
+# worse, and in the difference that cancels. This is a **paired** comparison.
 #
 # **How many standard errors from zero may the mean be, if A and B are equally good?** Ask chance:
 # 100,000 comparisons of five pairs with nothing behind them.
@@ -294,13 +299,11 @@ plt.show()
 
 # %% [markdown]
 # Our rule is **three**: about one comparison in 25 then raises a false alarm. (With many seeds two
-# would do. Of five, even the standard error is a rough guess. And the drawn differences were
-# normally distributed; exercise 4 does without that assumption.)
+# would do. The drawn differences were normally distributed; exercise 4 does without that.)
 #
 # "No difference seen" does not mean "equal". It means that five seeds cannot tell: the true
-# difference plausibly lies within the measured one ± 3 standard errors, which may be wide. And
-# where both networks are at 100 %, or nearly, the measure has reached its end. We call such a
-# comparison **saturated**.
+# difference plausibly lies within the measured one ± 3 standard errors. And where both networks are
+# nearly at 100 %, nothing is left to measure: the comparison is **saturated**.
 
 
 # %%
@@ -382,9 +385,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The bars are one standard error up and down. Here the article's idea keeps its promise: at
-# constant parameters, four applications are clearly better than one. It need not go on. Far deeper
-# stacks of one shared layer can become hard to train; try 16.
+# The bars are one standard error. Here the article's idea keeps its promise: at constant
+# parameters, four applications are clearly better than one. It need not go on; try 16.
 #
 # "Without extra cost" is another matter. The layer is stored once and *run* four times, forward and
 # backward. You save memory for weights and no arithmetic.
@@ -408,12 +410,11 @@ assert compare(deep, shallow)[0] > 0.02 and runs == [1, 4]
 #
 # To see overfitting without any doubt, we lie to the networks: four of ten training labels are
 # false. A false label says nothing about digits. A network can only learn it by heart, so the share
-# of lies that it *repeats* tells how much it learned by heart. (C. Zhang et al. 2017,
-# "Understanding deep learning requires rethinking generalization", showed that networks can learn
-# even completely random labels.) The test labels stay true.
+# of lies that it *repeats* tells how much it did. The test labels stay true. (The idea is from C.
+# Zhang et al. 2017, "Understanding deep learning requires rethinking generalization".)
 #
-# To be fair in size, we widen the plain network and the ResNet until they have as many parameters
-# as the FractalNet.
+# To be fair in size, widen the plain network and the ResNet until their parameters match the
+# FractalNet's.
 
 
 # %%
@@ -447,13 +448,14 @@ for name, net in (
     assert "size" not in name or abs(size - 1) < 0.05
 
 # %% [markdown]
-# And to be fair to dropout, each regularizer gets the rate that does best. "Best" is judged on 300
-# **held-out** digits and three other seeds, never on the test digits. That took long, so it is
-# recorded: `python -m tutorials.article` does it again.
+# To be fair to dropout, give each regularizer its best rate, judged on 300 **held-out** digits with
+# three other seeds, never on the test digits. That took long, so it is recorded; `python -m
+# tutorials.article` does it again.
 
 # %%
 record = recorded("article")
 tuning, chosen = record["lies"]["tuning"], record["lies"]["chosen"]
+print("accuracy by rate, on", record["lies"]["held_out"], "held-out digits:")
 for kind, found in tuning.items():
     print(kind, {rate: f"{accuracy:.1%}" for rate, accuracy in found.items()}, "→", chosen[kind])
 drop_path, dropout = float(chosen["drop-path"]), float(chosen["dropout"])
@@ -498,9 +500,9 @@ plt.show()
 # %% [markdown]
 # <details><summary>The answer, in words</summary>
 #
-# The plain network and the FractalNet with neither repeat nearly *every* lie. Having several paths
-# does not prevent overfitting "naturally". *Leaving paths out* holds it back: with drop-path the
-# network repeats far fewer lies in the same 30 epochs, and it reads new digits better. Dropout
+# The plain network and the FractalNet with neither repeat *every* lie, or nearly. Having several
+# paths does not prevent overfitting "naturally". *Leaving paths out* holds it back: with drop-path
+# the network repeats far fewer lies in the same 30 epochs, and it reads new digits better. Dropout
 # works in the same direction.
 #
 # </details>
@@ -522,17 +524,21 @@ assert compare(lied_to["plain"]["repeated"], neither["repeated"])[0] < 0.15
 # and look (recorded, five seeds):
 
 # %%
-longer = record["lies"]["longer"]
-for epochs, runs in {"30": record["lies"]["twenty"]["drop-path"][:5], **longer}.items():
-    repeated, test = (np.array([run[key] for run in runs]) for key in ("repeated", "test"))
-    print(f"{epochs:>4} epochs: lies repeated {repeated.mean():6.1%}   test {test.mean():.1%}")
+runs = {"30": record["lies"]["twenty"]["drop-path"][:5], "100": record["lies"]["100 epochs"]}
+later = {}
+for epochs, five in runs.items():
+    later[epochs] = {key: np.mean([run[key] for run in five]) for key in ("repeated", "test")}
+    row = later[epochs]
+    print(f"{epochs:>3} epochs: lies repeated {row['repeated']:6.1%}   test {row['test']:.1%}")
+assert later["100"]["repeated"] > 0.99 and later["100"]["test"] < later["30"]["test"] - 0.07
 
 # %% [markdown]
-# @@LONGER@@
+# It delays. In the end nearly every lie is repeated, and new digits are read worse than before. So
+# stopping early is a regularizer too.
 #
-# Now the verdicts. For "no need for dropout" ask twice: is drop-path alone better than dropout
-# alone, and better than both together? The FractalNet paper itself uses both (section 4). In the
-# first row both networks repeat nearly every lie: it is saturated.
+# Now the verdicts. In the first row both networks repeat nearly every lie: it is saturated. For "no
+# need for dropout" ask twice: is drop-path better than dropout, and better than both together? (The
+# paper itself uses both.)
 
 # %%
 plain, both = lied_to["plain"], lied_to["fractal, both"]
@@ -548,19 +554,22 @@ for promise, key, better, than in (
 
 # %% [markdown]
 # How firm is the gain of drop-path over dropout? Here are twenty seeds (recorded) in four groups of
-# five. Any one of these groups could have been our five seeds:
+# five. Any of these groups could have been ours:
 
 # %%
 drop, out = (np.array([run["test"] for run in record["lies"]["twenty"][kind]])
              for kind in ("drop-path", "dropout"))  # fmt: skip
-groups = [100 * np.array(compare(drop[i : i + 5], out[i : i + 5])) for i in range(0, 20, 5)]
+groups = [compare(drop[i : i + 5], out[i : i + 5]) for i in range(0, 20, 5)]
 for i, (mean, error) in enumerate(groups):
+    mean, error = 100 * mean, 100 * error
     print(f"seeds {5 * i:2} to {5 * i + 4:2}: gain over dropout {mean:+.1f} ± {error:.1f} points")
 mean, error = 100 * np.array(compare(drop, out))
 print(f"all twenty:     gain over dropout {mean:+.1f} ± {error:.1f} points")
+assert min(groups)[0] < 0.005 and max(groups)[0] > 0.06 and 3 < mean / error < 3.5
 
 # %% [markdown]
-# @@GROUPS@@
+# Five seeds could have told you "no gain" or "almost seven points". All twenty agree on about
+# three, just beyond three standard errors.
 #
 # ## Promise: strong generalization, better than ResNet
 #
@@ -594,54 +603,14 @@ assert all((row["gap"] + row["test"]).mean() > 0.97 for row in clean.values())
 
 # %% [markdown]
 # All these networks get nearly every *training* image right, so the gap is just what is missing at
-# the test. Where the last column says "no difference seen", that is the result. All networks had
-# the same learning rate and number of epochs; others may suit one of them better.
-#
-# ## A harder set
-#
-# So far everything had depth 4 and digits of 8×8 pixels. Is that fair to a network made for depth?
-# Here are photographs: 2,000 of CIFAR-10 to learn from, averaged to 16×16 pixels, and networks of
-# 12 layers with about 266,000 parameters each. Each had 10 epochs and took the best of three
-# learning rates on 500 held-out images, before five seeds ran and 2,000 test images were looked at.
-# (The pictures come from a mirror that stores them as JPEG, not from the official file. Recorded
-# with `python -m tutorials.article`.)
-
-# %%
-photographs = by_network(record["rows"])
-accuracy = {name: np.array([row["accuracy"] for row in rows]) for name, rows in photographs.items()}
-for name, rows in photographs.items():
-    mean, error = 100 * accuracy[name].mean(), 100 * standard_error(accuracy[name])
-    print(f"{name:11} {rows[0]['parameters']:,} parameters   test {mean:.1f} ± {error:.1f} %")
-for name in ("plain", "ResNet"):
-    judge(f"CIFAR-10: better than {name}", accuracy["FractalNet"], accuracy[name])
-
-# %% [markdown]
-# @@CIFAR@@
-
-# %% jupyter={"source_hidden": true}
-figure, axes = plt.subplots(figsize=(6, 3.2))
-for (name, rows), color in zip(photographs.items(), (BLUE, PURPLE, ORANGE)):
-    curves = 100 * np.array([[epoch["held_out"] for epoch in row["history"]] for row in rows])
-    epochs = np.arange(1, curves.shape[1] + 1)
-    axes.plot(epochs, curves.mean(axis=0), color=color, label=name)
-    axes.fill_between(epochs, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.15, lw=0)
-axes.set_xlabel("epoch")
-axes.set_ylabel("held-out accuracy, %")
-axes.set_title("CIFAR-10 (JPEG mirror, 16×16), five seeds")
-axes.legend()
-plt.show()
-
-# %% [markdown]
-# The abstract of the FractalNet paper claims less than the article: that fractal networks *match*
-# residual networks on CIFAR and ImageNet, and that residual connections may therefore not be what
-# matters.
+# the test. "No difference seen" is a result. All networks had the same learning rate; another may
+# suit one of them better.
 #
 # ## Promise: automatic depth, high flexibility
 #
-# The article calls FractalNet's depth "automatic" and ResNet's "manually designed". As words about
-# design this is not so: somebody chooses the columns $C$ and the blocks $B$, and the depth $B \cdot
-# 2^{C-1}$ follows. But something in it can be measured. A FractalNet trained with drop-path is
-# several networks at once, and you can pick the depth *after* training.
+# The article calls FractalNet's depth "automatic". Yet somebody chooses the columns $C$ and the
+# blocks $B$, and the depth $B \cdot 2^{C-1}$ follows. But something in it can be measured: a
+# FractalNet is several networks at once, and you can pick the depth *after* training.
 #
 # *Hypothesis: column 1 alone is better than a plain network of the same depth and width that was
 # trained alone.* Look at the columns, with and without drop-path:
@@ -678,21 +647,61 @@ assert abs(compare(columns[:, 1], alone)[0]) < 0.05
 
 # %% [markdown]
 # Again it is drop-path that keeps the promise, not the paths. Without it a column's layers have
-# only ever worked on a mixture of all columns, and a column taken out is of much less use. Does
-# column 1 gain by the company of column 0? The last line printed says what five seeds allow: an
-# interval that covers zero allows both.
+# only ever seen a mixture of all columns, and alone the column is of little use. Does column 1 gain
+# by the company of column 0? The last line printed says what five seeds allow.
 #
-# In fairness to the other side: Veit, Wilber & Belongie (2016, "Residual Networks Behave Like
-# Ensembles of Relatively Shallow Networks") took single units out of a trained deep ResNet with
-# little loss. We did not test that.
+# ## A harder set
+#
+# So far every FractalNet had depth 4 and saw 8×8 digits. Is that fair to a network made for depth?
+# Here are photographs: 2,000 of CIFAR-10 to learn from, averaged to 16×16 pixels, and three
+# networks of 12 layers with about the same number of parameters. Each took the better of two
+# learning rates on 500 held-out images. Then three seeds ran for 6 epochs, and 2,000 test images
+# were looked at once. (Recorded with `python -m tutorials.article`. The pictures come from a mirror
+# that stores them as JPEG, not from the official file.)
+
+# %%
+record = recorded("article")
+photographs = by_network(record["rows"])
+print("images:", record["images"])
+accuracy = {name: np.array([row["accuracy"] for row in rows]) for name, rows in photographs.items()}
+for name, rows in photographs.items():
+    mean, error = 100 * accuracy[name].mean(), 100 * standard_error(accuracy[name])
+    print(f"{name:11} {rows[0]['parameters']:,} parameters   test {mean:.1f} ± {error:.1f} %")
+for name in ("plain", "ResNet"):
+    judge(f"CIFAR-10: better than {name}", accuracy["FractalNet"], accuracy[name])
+nothing = np.random.default_rng(0).normal(size=(100_000, len(accuracy["plain"])))
+errors = nothing.std(axis=1, ddof=1) / math.sqrt(nothing.shape[1])
+looser = (abs(nothing.mean(axis=1)) > 3 * errors).mean()
+print(f"with {nothing.shape[1]} seeds, further than 3 × standard error by chance: {looser:.1%}")
+
+# %% [markdown]
+# With as many updates, the FractalNet is behind. Drop-path costs accuracy in short training
+# (chapter 10), and this training is short, so the result is about learning *quickly*. (Three seeds
+# are few: our rule is looser here, as printed.) On held-out images the picture is the same from the
+# first epoch on:
+
+# %% jupyter={"source_hidden": true}
+figure, axes = plt.subplots(figsize=(6, 3.2))
+for (name, rows), color in zip(photographs.items(), (BLUE, PURPLE, ORANGE)):
+    curves = 100 * np.array([[epoch["held_out"] for epoch in row["history"]] for row in rows])
+    epochs = np.arange(1, curves.shape[1] + 1)
+    axes.plot(epochs, curves.mean(axis=0), color=color, label=name)
+    axes.fill_between(epochs, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.15, lw=0)
+axes.set_xlabel("epoch")
+axes.set_ylabel("held-out accuracy, %")
+axes.set_title("CIFAR-10 (JPEG mirror, 16×16), three seeds")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# The FractalNet paper claims less than the article: its abstract says that fractal networks *match*
+# residual networks.
 #
 # ## What was not tested
 #
-# The article names four applications: image classification, medical imaging, speech recognition and
-# autonomous vehicles. The next three chapters try one data set each of the last three. The article
-# explains good generalization by learning "at multiple levels": we saw that columns of different
-# depth work, not that this is the reason for anything. And it says that repeating structures
-# simplify deep learning. You can judge that yourself: one line builds the whole network.
+# The article names medical imaging, speech recognition and autonomous vehicles: the next three
+# chapters try one data set of each. It explains good generalization by learning "at multiple
+# levels": we saw that columns of different depth work, not that they are the reason.
 #
 # ## The table
 #
@@ -702,14 +711,14 @@ assert abs(compare(columns[:, 1], alone)[0]) < 0.05
 print(f"{'promise':43} {'measured':34} verdict")
 for promise, measured, word in verdicts:
     print(f"{promise:43} {measured:34} {word}")
-expected = len(differences) * alarms[3]
+expected = (len(differences) - 2) * alarms[3] + 2 * looser
 print(f"\n{len(differences)} comparisons; false alarms if nothing is behind them: {expected:.2f}")
-assert 0.4 < expected < 0.7
+assert 0.4 < expected < 0.8
 
 # %% [markdown]
-# The same differences in one picture, each with a bar of *three* standard errors. Where the bar
-# covers zero, five seeds cannot tell (grey). The saturated row is left out. Beyond 5 points the
-# axis is logarithmic.
+# The same differences in one picture, with bars of *three* standard errors. Green holds, orange is
+# the reverse; where a bar covers zero, the seeds cannot tell. The saturated row is left out; beyond
+# 5 points the axis is logarithmic.
 
 # %% jupyter={"source_hidden": true}
 colors = {"holds": GREEN, "the reverse holds": ORANGE, "no difference seen": GRAY}
@@ -729,7 +738,7 @@ plt.gcf().set_size_inches(7, 4.6)
 plt.show()
 
 # %% [markdown]
-# In words that no third digit can change:
+# In words:
 #
 # - **Depth at constant parameters** holds for the article's own block, and there depth pays, up to
 #   four applications. The paper's fractal block has *more* parameters than a plain network of its
@@ -737,11 +746,12 @@ plt.show()
 # - **Regularization without dropout** is real in this sense: drop-path *delays* learning by heart.
 #   The paths alone were not seen to do it.
 # - **Several depths in one network** is real, and needs drop-path too.
-# - **Better than ResNet** was not seen, on digits or on photographs.
+# - **Better than ResNet** was not seen. On digits five seeds cannot tell. On photographs, after a
+#   short training, ResNet and the plain network were ahead.
 #
 # None of this makes the article a bad introduction. It has the right pictures in mind, a tree and a
-# rule that repeats. Some of its promises belong to the shared block and some to the paper's
-# drop-path; a short article has no room to tell them apart.
+# rule that repeats. Some promises belong to the shared block and some to the paper's drop-path; a
+# short article has no room to tell them apart.
 
 # %% jupyter={"source_hidden": true}
 table = {promise: word for promise, _, word in verdicts}
