@@ -651,10 +651,11 @@ assert live[plain][-1] > 1.4 and max(live["ResNet"][-1], live["fractal"][-1]) < 
 #
 # The plain network has not come far. **Is it stuck, or slow?** Where is each after 300 steps?
 #
-# Several seeds take half an hour, so what follows was **recorded**. At depth 32, plain with He's
-# weights gets a tenth of the learning rate, which suits it better. (For both plain networks we
-# tried three rates with a sixth seed and kept the best.) This function made the record, and
-# `TINYFRACTAL_RECORD=1 python -m tutorials 07` makes it again:
+# Five seeds take half an hour, so what follows was **recorded**: each line is the median of the
+# seeds, each band reaches from the lowest to the highest. At depth 32, plain with He's weights gets
+# a tenth of the learning rate, which suits it better. (For both plain networks we tried three rates
+# with a sixth seed and kept the best.) This function made the record, and `TINYFRACTAL_RECORD=1
+# python -m tutorials 07` makes it again:
 
 
 # %%
@@ -735,7 +736,8 @@ assert numbers["fractal"] > 1.7 * numbers["ResNet"]
 #
 # So what is each remedy worth?
 #
-# 1. **At depth 4 you need none.** All four networks learn; the fractal one starts slowest.
+# 1. **At depth 4 you need none.** All four networks learn; by the median, the fractal one starts
+#    slowest.
 # 2. **At depth 32 the plain networks learn, slowly.** Batch norm allows the larger learning rate,
 #    but does not make up for the depth.
 # 3. **With a second path, 32 layers learn as quickly as 4.** The ResNet is quickest, with
