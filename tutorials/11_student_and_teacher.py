@@ -428,14 +428,32 @@ for axes in (left, right):
 plt.show()
 
 # %%
-print(f"{photographs[0]['label']}, {len(photographs)} seeds; one answer in ten is right by guessing")
+print(
+    f"{photographs[0]['label']}, {len(photographs)} seeds; one answer in ten is right by guessing"
+)
 for name, some in (("plain, 40 layers", alone_large), ("plain, 40 layers", alone_small)):
     line(name, some)
 for part, name in enumerate(("whole network", "5 layers", "10 layers", "20 layers", "40 layers")):
     line(f"fractal: {name}", photographs, part)
 
+# %% jupyter={"source_hidden": true}
+ends = {part: curve(photographs, part)[-1] for part in range(1, 5)}
+assert ends[1] < ends[2] < ends[3] < ends[4]
+tested = [
+    [np.mean([row["test_again"][part] for row in some])]
+    for some, part in ((alone_large, 0), (alone_small, 0), (photographs, 4))
+]
+assert tested[1] > tested[2] > tested[0] and min(r["test_again"][0] for r in alone_large) < 0.13
+
 # %% [markdown]
-# TEXT
+# The picture of the paper again: the columns of 5, 10 and 20 layers set off in this order, and 40
+# layers alone, at the same rate, hardly move; with one of the two seeds they still guess at the
+# end. And again the prediction from the digits holds. A tenth of the rate wakes the plain network,
+# with no teacher at all, and it ends ahead of the same 40 layers in the fractal.
+#
+# Twenty times through 4,000 images is a short training. The authors go 400 times through 50,000,
+# and there the deepest column comes out best of all. Our record cannot say what happens on the
+# way.
 #
 # ## What you now own
 #
