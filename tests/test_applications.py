@@ -40,7 +40,7 @@ def test_a_medmnist_file_is_learned_and_its_images_are_answered(medical, capsys)
     options = "--epochs 1 --columns 2 --channels 8,8 --batch-size 10 --lr 0.05 --drop-path 0"
     assert main(["train", "--data", "tissuemnist.npz", *options.split()]) == 0
     out = capsys.readouterr().out
-    assert "600 training and 100 test images of 12×12×3" in out
+    assert "540 training, 60 validation and 100 test images of 12×12×3" in out
     assert "writing to runs/tissuemnist-fractal" in out.replace("\\", "/")
     assert accuracy(out) >= 95
     assert main(["evaluate", "runs/tissuemnist-fractal"]) == 0

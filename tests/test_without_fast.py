@@ -91,7 +91,7 @@ def test_a_training_takes_the_same_steps_without_fast(copy):
 def test_the_main_job_runs_without_fast(copy):
     """The whole of it: one seed, so a little less is asked than of three in `test_golden.py`."""
     printed = run(copy, "-m", "tinyfractal", "train", "--out", "run", TINYFRACTAL_FAST="1")
-    accuracy = re.findall(r"test (\d+\.\d) %", printed)
+    accuracy = re.findall(r"validation (\d+\.\d) %", printed)
     assert len(accuracy) >= 25, printed
     assert float(accuracy[-1]) > 97
 

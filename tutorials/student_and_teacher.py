@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -314,7 +315,11 @@ def main() -> None:
 def keep(folder: Path) -> None:
     """Write the record of all trainings that lie in the folder."""
     rows = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*-*.json"))]
-    facts: Row = {"date": time.strftime("%Y-%m-%d"), "made by": "tutorials/student_and_teacher.py"}
+    facts: Row = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, one thread, shared with other work",
+        "made by": "python -m tutorials.student_and_teacher",
+    }
     for row in rows:
         facts.setdefault(row.pop("experiment"), []).append(row)
     write_atomically(RECORD, json.dumps(facts, separators=(",", ":")).encode() + b"\n")
