@@ -23,6 +23,7 @@ from ..check import Count, PathLike, Range, checked, got
 from ..engine.tensor import Tensor
 from ..errors import ShapeError
 from ..fractal import Keep, keep_all
+from ..train.run import chosen_by
 from .confusion import check_answers
 from .layout import Columns, alive_paths, layout_block, layout_graph, spread
 from .sheet import ACCENT, BLUE, INK, MUTED, Point, Sheet, lighter, new_figure, picture, save
@@ -187,7 +188,7 @@ def _curves(history: Sequence[Mapping[str, Any]], columns: int) -> dict[str, lis
     def of(key: str) -> list[float]:
         return [float(row[key]) for row in history]
 
-    part = _judge(history)
+    part = chosen_by(history)
     loss = [("train", of("train_loss"), MUTED), (part, of(f"{part}_loss"), ACCENT)]
     accuracy = [("train", of("train_accuracy"), MUTED)]
     for c in range(columns):
@@ -214,16 +215,11 @@ def _label_axes(axes: Any, name: str, rates: list[float]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
 
 
-def _judge(history: Sequence[Mapping[str, Any]]) -> str:
-    """On which images the epochs were judged: "validation" or "test"."""
-    return "validation" if all("validation_accuracy" in row for row in history) else "test"
-
-
 def _check_history(history: Sequence[Mapping[str, Any]]) -> int:
     """Raise `ValueError` unless there are epochs, each with its numbers; how many columns."""
     if not len(history):
         raise ValueError("plot_history: the history is empty, there is no epoch to draw")
-    count, part = -1, _judge(history)
+    count, part = -1, chosen_by(history)
     keys = (*CURVES, f"{part}_loss", f"{part}_accuracy")
     for number, row in enumerate(history, 1):
         each = row.get("columns")

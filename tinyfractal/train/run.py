@@ -244,8 +244,8 @@ def best_epoch(history: Sequence[Record]) -> Record:
     return min(history, key=lambda r: (-r[f"{part}_accuracy"], r[f"{part}_loss"]))
 
 
-def chosen_by(history: Sequence[Record]) -> str:
-    """On which images the best epoch is chosen: "validation" or "test"."""
+def chosen_by(history: Sequence[Mapping[str, Any]]) -> str:
+    """On which images epochs are judged, and the best is chosen: "validation" or "test"."""
     return "validation" if all("validation_accuracy" in r for r in history) else "test"
 
 
