@@ -78,19 +78,17 @@ def parts_of(net: Any) -> list[Any]:
 
 
 @contextmanager
-def only_watching(net: Any) -> Iterator[list[BatchNorm2d]]:
+def only_watching(net: Any) -> Iterator[None]:
     """Batch norm works as in training, but nothing is dropped, recorded or, afterwards, changed."""
-    norms = [module for _, module in net.named_modules() if isinstance(module, BatchNorm2d)]
-    before, momenta = net.state_dict(), [norm.momentum for norm in norms]
+    before = net.state_dict()
     with tf.train.inference(net):
-        for norm in norms:
-            norm.training = True
+        for _, module in net.named_modules():
+            if isinstance(module, BatchNorm2d):
+                module.training = True
         try:
-            yield norms
+            yield
         finally:
             net.load_state_dict(before)
-            for norm, momentum in zip(norms, momenta):
-                norm.momentum = momentum
 
 
 def losses(net: Any, images: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[float]]:
@@ -123,24 +121,6 @@ def agreement(net: FractalNet, images: np.ndarray) -> list[Any]:
     return found
 
 
-# ----- Batch norm's statistics, estimated again -----
-
-
-@contextmanager
-def statistics_of(part: Any, net: Any, loader: tf.data.Loader) -> Iterator[None]:
-    """Inside a `with` block, batch norm has the statistics of `part` when it works by itself.
-
-    part: the whole network or one of its columns. The loader's batches go through it, nothing is
-    dropped, and their statistics are averaged.
-    """
-    with only_watching(net) as norms:
-        for count, (images, _) in enumerate(loader, start=1):
-            for norm in norms:
-                norm.momentum = 1 / count  # so that all batches count the same
-            part(tf.Tensor(images))
-        yield
-
-
 def accuracies(net: Any, data: tf.data.Dataset, transform: Any, train: Any = None) -> list[float]:
     """Accuracies of the whole network and of each column, in inference.
 
@@ -151,7 +131,8 @@ def accuracies(net: Any, data: tf.data.Dataset, transform: Any, train: Any = Non
         if train is None:
             result = tf.train.evaluate(part, data, transform)
         else:
-            with statistics_of(part, net, tf.data.Loader(train, 64, transform=transform)):
+            with only_watching(net):
+                tf.train.update_bn(part, train, transform, batch_size=64)
                 result = tf.train.evaluate(part, data, transform)
         found.append(round(result.accuracy, 4))
     return found
