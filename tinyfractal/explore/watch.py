@@ -39,14 +39,8 @@ from ..nn import Buffer, Module
 from .lines import PACKAGE, is_library
 
 MOST_STEPS = 20_000  # a page of more would help nobody
-QUIET = (
-    "engine",
-    "guards",
-    "backend",
-    "check.py",
-    "cli",
-    "fast",
-)  # not shown among the lines of code
+# Not shown among the lines of code
+QUIET = ("engine", "guards", "backend", "check.py", "cli", "fast")
 OPS = {str(path) for path in Path(PACKAGE, "ops").glob("*.py")}
 BUSY = Lock()  # held by whoever is watching
 TIDY = 1_000  # so many steps after one another, those that backward has freed are forgotten
