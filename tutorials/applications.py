@@ -171,7 +171,7 @@ def record(name: str, rows: Sequence[Row], **more: Any) -> None:
     """Keep the rows, and whatever else the chapter shows, with the date and the machine."""
     facts = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": _machine(),
+        "machine": machine(),
         "rows": [{k: v for k, v in row.items() if k != "folder"} for row in rows],
         **more,
     }
@@ -183,7 +183,8 @@ def recorded(name: str) -> dict[str, Any]:
     return json.loads((RECORDS / f"{name}.json").read_text("utf-8"))
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The processor, its cores, the threads of matrix products, and NumPy's version."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

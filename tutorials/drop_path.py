@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,13 @@ from typing import Any
 
 import tinyfractal as tf
 from tinyfractal import backend
+from tinyfractal.files import write_atomically
 from tinyfractal.recipe import Recipe
 
-RECORD = Path(__file__).resolve().parent / "records" / "drop_path.json"
+sys.path.insert(0, str(Path(__file__).parent))
+import applications
+
+RECORD = applications.RECORDS / "drop_path.json"
 BASE = Recipe(channels=(8, 16))  # columns of depth 2, 4 and 8
 BOTH = ({"drop_path": 0.0}, {"drop_path": 0.15})
 FOUR = tuple({"columns": 4, **how} for how in (*BOTH, {"model": "plain"}))
@@ -74,7 +78,7 @@ def main(seeds: list[int], out: Path) -> None:
     """All settings for each seed; a row that is in the record already is left alone."""
     record = json.loads(out.read_text("utf-8")) if out.exists() else {"rows": []}
     record["command"] = "OPENBLAS_NUM_THREADS=1 python -m tutorials.drop_path"
-    record["machine"] = f"{os.cpu_count()} cores, one thread, shared with other work"
+    record["machine"] = applications.machine()
     for images, shift, epochs, networks, count in SETTINGS:
         for seed, how in itertools.product([s for s in seeds if s < count], networks):
             facts = {"model": "fractal", "columns": BASE.columns, **how, "images": images or "all"}
@@ -85,7 +89,7 @@ def main(seeds: list[int], out: Path) -> None:
             print(row, flush=True)
             record["rows"].append(row)
             record["date"] = time.strftime("%Y-%m-%d")
-            out.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+            write_atomically(out, json.dumps(record, indent=1).encode() + b"\n")
 
 
 if __name__ == "__main__":

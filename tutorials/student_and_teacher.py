@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +31,10 @@ from tinyfractal.fractal import FractalNet, keep_all
 from tinyfractal.nn import BatchNorm2d
 from tinyfractal.zoo import PlainNet
 
-RECORD = Path(__file__).resolve().parent / "records" / "student_and_teacher.json"
+sys.path.insert(0, str(Path(__file__).parent))
+import applications
+
+RECORD = applications.RECORDS / "student_and_teacher.json"
 Row = dict[str, Any]
 
 # ----- Training, with somebody watching -----
@@ -48,18 +50,19 @@ def learn(
     are returned.
     """
     optimizer = tf.optim.SGD(net.parameters(), lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    schedule = tf.optim.CosineLR(optimizer, updates)
     seen, batches = [], endless(loader)
     for update in range(updates + 1):
         if watch is not None and update % every == 0:
             seen.append(watch(update))
         if update < updates:
-            optimizer.lr = lr * 0.5 * (1 + math.cos(math.pi * update / updates))
             images, labels = next(batches)
             net.train()
             loss = tf.ops.cross_entropy(net(tf.Tensor(images)), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
     return seen
 
 
@@ -298,7 +301,7 @@ def keep(folder: Path) -> None:
     rows = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*-*.json"))]
     facts: Row = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, one thread, shared with other work",
+        "machine": applications.machine(),
         "made by": "python -m tutorials.student_and_teacher",
     }
     for row in rows:
