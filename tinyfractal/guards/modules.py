@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import numpy
 
-from ..check import PACKAGE, Count, got, need
+from ..check import PACKAGE, PLAIN, Count, got, need
 from ..engine.tensor import Tensor
 from ..errors import OutOfRangeError
 
@@ -134,7 +134,7 @@ def check_inside(module: Guarded, name: str, value: Any) -> None:
             )
         if (value is top or isinstance(value, HOLDERS)) and id(value) not in seen:
             seen.add(id(value))
-            stack += held(value)
+            stack += [part for part in held(value) if type(part) not in PLAIN]
 
 
 def is_plain_object(value: Any) -> bool:
@@ -211,12 +211,15 @@ def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
 
 # ----- Modules that know the one they are in -----
 
-_asked = local()  # "modules": those that are being asked, for each thread
 
-
-def asked() -> set[int]:
-    """The ids of the modules whose `train` is running in this thread.
+class Asked(local):
+    """The ids of the modules whose `train` is running; each thread has its own.
 
     Such a one is not asked again, where a child that knows its parent asks back.
     """
-    return vars(_asked).setdefault("modules", set())
+
+    def __init__(self) -> None:
+        self.modules: set[int] = set()
+
+
+asked = Asked()

@@ -134,12 +134,16 @@ class Module(Guarded):
                 def train(self, training=True):
                     return super().train(False)
         """
-        need(f"{type(self).__name__}.train", "training", training, bool)
-        if id(self) in (running := asked()):
+        if type(training) is not bool:
+            need(f"{type(self).__name__}.train", "training", training, bool)
+            training = bool(training)
+        running = asked.modules
+        if id(self) in running:
             return self
         running.add(id(self))
         try:
-            self.training = bool(training)
+            if self.training is not training:
+                self.training = training
             for _, child in list(self.children()):
                 child.train(training)
         finally:
