@@ -253,6 +253,20 @@ def test_cross_entropy_refuses_weights_that_leave_nothing():
         tf.cross_entropy(logits, np.array([[0]]))
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0]])
+def test_labels_that_are_filled_anew_before_backward_do_not_matter(weight):
+    labels = np.array([0, 1], np.uint8)
+    weight = None if weight is None else np.array(weight)
+    logits = Tensor([[1.0, 2.0], [0.0, 3.0]], requires_grad=True)
+    loss = tf.cross_entropy(logits, labels, weight=weight)
+    (expected,) = tf.grad(loss, [logits], retain_graph=True)
+    labels[:] = 1
+    if weight is not None:
+        weight[:] = 3
+    loss.backward()
+    np.testing.assert_array_equal(logits.grad.data, expected.data)
+
+
 # ----- Copies and threads -----
 
 

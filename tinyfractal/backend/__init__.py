@@ -149,7 +149,7 @@ def asnumpy(array: Any) -> numpy.ndarray:
 
 def on_gpu(array: Any) -> bool:
     """Whether `array` is on a GPU, so that looking at its numbers would mean waiting for it."""
-    return current() == "cupy" and is_array(array)
+    return not isinstance(array, numpy.ndarray) and current() == "cupy" and is_array(array)
 
 
 def is_array(array: Any) -> bool:

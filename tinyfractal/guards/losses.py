@@ -26,8 +26,8 @@ def checked_labels(
 ) -> tuple[Array, Array | None]:
     """Labels (N,), on the host unless they came from the GPU, and the weights (K,) of the classes.
 
-    Raises `ShapeError`, `DTypeError` or `DataError` where no loss can be computed from them. What
-    is on a GPU is not looked at.
+    Both are copies, which stay as they are until backward. Raises `ShapeError`, `DTypeError` or
+    `DataError` where no loss can be computed from them. What is on a GPU is not looked at.
     """
     check_arrays("cross_entropy", logits=logits)
     _warn_of_probabilities(logits)
@@ -36,6 +36,7 @@ def checked_labels(
     if not on_gpu(labels):
         learned = labels if ignore_index is None else labels[labels != ignore_index]
         _check_range(labels, learned, logits)
+    labels = labels.copy()
     if weight is None:
         return labels, None
     weight = _weights(weight, logits)
@@ -83,7 +84,7 @@ def _check_range(labels: Array, learned: Array, logits: Any) -> None:
     """Raise `DataError` where a label names no class, or where all are ignored."""
     if labels.size and not learned.size:
         raise DataError("cross_entropy: every label is ignore_index, so nothing is left to learn")
-    if learned.size and not 0 <= learned.min() <= learned.max() < logits.shape[1]:
+    if learned.size and not 0 <= int(learned.min()) <= int(learned.max()) < logits.shape[1]:
         raise DataError(
             f"cross_entropy: logits {logits.shape} have classes 0 to {logits.shape[1] - 1}, but "
             f"the labels range from {learned.min()} to {learned.max()}"

@@ -137,17 +137,16 @@ class Module(Guarded):
         if type(training) is not bool:
             need(f"{type(self).__name__}.train", "training", training, bool)
             training = bool(training)
-        running = asked.modules
-        if id(self) in running:
+        if id(self) in asked.modules:
             return self
-        running.add(id(self))
+        asked.modules.add(id(self))
         try:
             if self.training is not training:
                 self.training = training
             for _, child in list(self.children()):
                 child.train(training)
         finally:
-            running.discard(id(self))
+            asked.modules.discard(id(self))
         return self
 
     def eval(self: M) -> M:

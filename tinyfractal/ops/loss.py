@@ -36,28 +36,31 @@ def cross_entropy(
     on a GPU already cannot be looked at without waiting for it; a wrong one makes its loss NaN.
     """
     labels, weight = checked_labels(logits, labels, weight, ignore_index, reduction)
-    classes = logits.shape[1]
-    right = asarray(labels)[:, None] == xp.arange(classes)  # (N, K): True at each label
-    q = right.astype(logits.dtype)
-    if label_smoothing:
-        q = q * (1 - label_smoothing) + label_smoothing / classes
-    if on_gpu(labels):
-        q = xp.where(right.any(axis=1, keepdims=True), q, xp.nan)
-    if ignore_index is not None:
-        learned = asarray(labels != ignore_index)[:, None]
-        q, right = xp.where(learned, q, 0.0), right & learned
-    count: Any = None  # what "mean" divides by, where that is not the number of samples
-    if weight is not None:
-        q, count = q * weight, (right * weight).sum()
-    elif ignore_index is not None:
-        count = right.sum(dtype=logits.dtype)
-    return _cross_entropy(logits, q=q, reduction=reduction, count=count)
+    target = {"labels": labels, "smoothing": label_smoothing, "weight": weight}
+    return _cross_entropy(logits, reduction=reduction, ignored=ignore_index, **target)
 
 
 @definition
-def _cross_entropy(logits: Any, *, q: Array, reduction: str, count: Any) -> Any:
+def _cross_entropy(logits: Any, *, reduction: str, **target: Any) -> Any:
+    q, count = wanted(logits, **target)
     costs = q * where(q != 0, log_softmax(logits, axis=1), 0.0)
     return _reduce(-sum(costs, axis=1), reduction, count)
+
+
+def wanted(logits: Any, labels: Array, smoothing: float, weight: Any, ignored: Any) -> Any:
+    """q (N, K), and what "mean" divides by, where that is not the number of samples."""
+    right = asarray(labels)[:, None] == xp.arange(logits.shape[1])  # (N, K): True at each label
+    q = right.astype(logits.dtype)
+    if smoothing:
+        q = q * (1 - smoothing) + smoothing / logits.shape[1]
+    if on_gpu(labels):
+        q = xp.where(right.any(axis=1, keepdims=True), q, xp.nan)
+    if ignored is not None:
+        learned = asarray(labels != ignored)[:, None]
+        q, right = xp.where(learned, q, 0.0), right & learned
+    if weight is not None:
+        return q * weight, (right * weight).sum()
+    return q, None if ignored is None else right.sum(dtype=logits.dtype)
 
 
 @checked
