@@ -428,6 +428,12 @@ def test_settings_of_the_large_functions():
     assert by_name(run)["conv2d"]["settings"] == "border = ((1, 1), (1, 1)), stride = (2, 2)"
     run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2]), weight=np.array([1.0, 2, 3])))
     assert "weighted" in by_name(run)["cross_entropy"]["backward"]
+    run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2]), ignore_index=0))
+    assert "weighted" in by_name(run)["cross_entropy"]["backward"]
+    assert by_name(run)["cross_entropy"]["settings"] == "ignored = 0"
+    run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2])))
+    assert "weighted" not in by_name(run)["cross_entropy"]["backward"]
+    assert by_name(run)["cross_entropy"]["settings"] == ""
     run = run_of(lambda: tf.cross_entropy(logits, np.array([0, 2]), reduction="sum"))
     assert "divided" not in by_name(run)["cross_entropy"]["backward"]
 

@@ -44,9 +44,8 @@ def backward_order(roots: Sequence[Node]) -> list[Node]:
     recursion: a chain of 100,000 operations is no deeper than one of three.
     """
     uses = dict.fromkeys(roots, 0)
-    stack = list(uses)
-    while stack:
-        node = stack.pop()
+    reached = list(uses)
+    for node in reached:  # grows on the way
         if node.parents is None:
             raise GraphError(
                 f"backward: the graph behind {node.primitive.__name__} was already freed by an "
@@ -54,11 +53,10 @@ def backward_order(roots: Sequence[Node]) -> list[Node]:
             )
         for parent in node.parents:
             if type(parent) is Node:
-                count = uses.get(parent)
-                if count is None:
-                    count = 0
-                    stack.append(parent)
-                uses[parent] = count + 1
+                if parent not in uses:
+                    uses[parent] = 0
+                    reached.append(parent)
+                uses[parent] += 1
     order = []
     stack = [root for root in dict.fromkeys(roots) if uses[root] == 0]
     while stack:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FUNCTIONS", "PRIMITIVES", "Operators", "raw"]
 
-
 Binary = Callable[[Any, Any], "Tensor"]
 
 

@@ -41,9 +41,10 @@ class Primitive(Generic[P]):
     """
 
     def __init__(self, value: Callable[P, Any], rules: Sequence[Callable], view: bool) -> None:
-        functools.update_wrapper(self, value)  # its name, docstring and signature
+        for name in functools.WRAPPER_ASSIGNMENTS:  # update_wrapper would slow all look-ups here
+            setattr(self, name, getattr(value, name, None))
+        self.__wrapped__ = self.value = value  # where inspect finds the signature
         self.__name__: str = value.__name__.strip("_")
-        self.value = value
         self.view = view
         self.arguments = Operands(value, len(rules))
         self.arity = self.arguments.arity
@@ -59,10 +60,8 @@ class Primitive(Generic[P]):
         PRIMITIVES[self.__name__] = self
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Tensor:
-        tensors: tuple[Any, ...] = args
-        settings: dict = params
-        if len(args) != self.arity:
-            tensors, settings = self.arguments.sort(args, params)
+        in_order = len(args) == self.arity
+        tensors, settings = (args, params) if in_order else self.arguments.sort(args, params)
         try:
             for x in tensors:
                 if isinstance(x, Tensor):
@@ -104,16 +103,15 @@ class Primitive(Generic[P]):
             if 1 in used:  # the first of *xs stands for all of them
                 used.update(range(2, len(args) + 1))
         else:
-            for parent, uses in zip(cast(Sequence, node.parents), self.uses):
+            for parent, uses in zip(node.parents or (), self.uses):
                 if parent is not None:
                     used |= uses
         inputs, versions = [], []
         if 0 in used:
             node.output = out.data
             versions.append((0, out.version, out.version[0]))
-        for position, array in enumerate(arrays, 1):
+        for position, (arg, array) in enumerate(zip(args, arrays), 1):
             if position in used:
-                arg = args[position - 1]
                 if isinstance(arg, Tensor):
                     versions.append((position, arg.version, arg.version[0]))
             elif isinstance(array, xp.ndarray):
@@ -136,9 +134,8 @@ class Primitive(Generic[P]):
         if self.arguments.variadic:
             parts = self.rules[0](g, output, *inputs, **node.params)
             return [part for part, _ in zip(parts, parents, strict=True)]
-        params = node.params
         return [
-            rule(g, output, *inputs, **params) if parent is not None else None
+            rule(g, output, *inputs, **node.params) if parent is not None else None
             for rule, parent in zip(self.rules, parents)
         ]
 

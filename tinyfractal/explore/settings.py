@@ -12,8 +12,9 @@ from ..engine.primitive import Primitive
 
 # what the functions of `ops` hand to their primitives where the user asked for nothing
 USUAL = {
-    "border": ((0, 0),) * 2, "count": None, "dilation": (1, 1), "groups": 1, "kernels": 1,
-    "reduction": "mean", "statistics": None, "stride": (1, 1), "widths": ((0, 0),) * 4,
+    "border": ((0, 0),) * 2, "dilation": (1, 1), "groups": 1, "ignored": None, "kernels": 1,
+    "reduction": "mean", "smoothing": 0.0, "statistics": None, "stride": (1, 1), "weight": None,
+    "widths": ((0, 0),) * 4,
 }  # fmt: skip
 UNSAID = ("fixed", "relu", "statistics")  # the sentences say them, or they are computed
 

@@ -179,7 +179,7 @@ def sentences(node: Node, shapes: Sequence[tuple[int, ...] | None]) -> dict[str,
         backward = "x gets g times a number per channel, weight / √(variance + eps)"
     if node.params.get("reduction", "mean") != "mean":
         backward = backward.replace(", divided among the batch", "")
-    if node.params.get("count") is not None:
+    if any(node.params.get(key) is not None for key in ("weight", "ignored")):
         backward += "; samples count as their classes are weighted"
     if node.params.get("relu"):
         forward += "; then negative numbers become 0"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from ..backend import current
 from ..engine.definition import RULES
-from ..engine.tensor import Tensor
 from ..optim import Optimizer
 from . import cuda
 from .memory import RUN
@@ -20,18 +19,20 @@ def move(self: Optimizer, which: Sequence[int]) -> None:
     pieces: list[tuple[int, Any]] = []
     numbers = 0
     for i in which:
-        parameter = self.parameters[i]
-        numbers += parameter.size
-        if parameter.size > RUN and parameter.data.flags.c_contiguous:
-            pieces += [(i, some) for some in runs(slice(0, parameter.size), RUN)]
+        w = self.parameters[i].data
+        numbers += w.size
+        if w.size > RUN and w.flags.c_contiguous:
+            pieces += [(i, some) for some in runs(slice(0, w.size), RUN)]
         else:
             pieces.append((i, None))
+    memories = tuple(self.memory.values())
 
     def share(pieces: Sequence[tuple[int, Any]]) -> None:
         for i, some in pieces:  # (which, numbers from … to; None: all)
-            parameter = self.parameters[i]
-            arrays = [parameter.data, cast(Tensor, parameter.grad).data]
-            arrays += [memory[i] for memory in self.memory.values()]
+            parameter: Any = self.parameters[i]
+            arrays = [parameter.data, parameter.grad.data]
+            for memory in memories:
+                arrays.append(memory[i])
             if some is not None:
                 arrays = [array.reshape(-1)[some] for array in arrays]
             update(self.group_of[i].data, self.counts[i], *arrays)

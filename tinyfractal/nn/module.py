@@ -136,13 +136,12 @@ class Module(Guarded):
         """
         if type(training) is not bool:
             need(f"{type(self).__name__}.train", "training", training, bool)
-            training = bool(training)
         if id(self) in asked.modules:
             return self
         asked.modules.add(id(self))
         try:
             if self.training is not training:
-                self.training = training
+                self.training = bool(training)
             for _, child in list(self.children()):
                 child.train(training)
         finally:
