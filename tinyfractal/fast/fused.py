@@ -27,9 +27,10 @@ from ..ops import identity
 P = ParamSpec("P")
 
 
-def as_written(definition: Callable[..., Any]) -> Callable[..., Any]:
+def as_written(definition: Any) -> Callable[..., Any]:
     """The definition itself, whatever stands in its place."""
-    return cast(Callable[..., Any], definition.__wrapped__)  # type: ignore[attr-defined]
+    written: Callable[..., Any] = definition.__wrapped__
+    return written
 
 
 class Fused(Primitive[P]):
