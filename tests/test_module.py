@@ -261,6 +261,19 @@ def test_train_wants_true_or_false():
         Nested().train("no")
 
 
+def test_train_looks_at_each_child_where_nothing_changes_above_it():
+    net = Nested().train()
+    net.first.eval()
+    net.train(np.True_)
+    assert {module.training for _, module in net.named_modules()} == {True}
+    assert net.first.training is True
+    net.first.settings = {"width": 3, "more": []}
+    net.train()
+    net.first.settings["more"].append(Parameter([1.0]))
+    with pytest.raises(TypeError, match="settings: the Parameter in this dict is not found"):
+        net.train()
+
+
 def test_zero_grad_forgets_all_gradients():
     net = Nested()
     net(Tensor([1.0, 2.0])).sum().backward()
