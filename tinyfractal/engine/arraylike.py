@@ -108,7 +108,7 @@ class ArrayLike:
         """The only number in it, as a Python number."""
         if self.size != 1:
             raise ShapeError(f"item: expected a single number, got shape {self.shape}")
-        return self.data.item()
+        return asnumpy(self.data).item()
 
     def numpy(self) -> Any:
         """The values as a NumPy array on the host, without history."""
