@@ -21,7 +21,6 @@ from ..errors import ShapeError
 from ..guards.arrays import check_arrays
 from ..ops import conv
 from ..ops.conv import Plan
-from ..ops.elementwise import relu as max_with_zero
 from ..ops.shape import scatter, stack
 from . import cuda, direct, patches, winograd
 from .fused import as_written, fused
@@ -29,18 +28,12 @@ from .memory import Finish
 
 
 def conv2d_each(
-    x: Any,
-    weights: Sequence[Any],
-    biases: Sequence[Any] | None = None,
-    statistics: list | None = None,
-    **settings: Any,
+    x: Any, weights: Sequence[Any], biases: Sequence[Any] | None = None, **settings: Any
 ) -> list[Tensor]:
     """`conv2d` of the same x with each of several kernels: [y₁, y₂, …], each (N, OH, OW, C_out).
 
     Gives what single calls would give, sooner: what is done to x alone is done once, and so are
     the last steps of its gradient. `weights` are of one shape, `biases` as many, or None.
-    Into the list `statistics`, if given, go the mean and the variance (C_out,) of each y, taken
-    while it is in the cache, for `batch_norm`; or None, where that cannot be.
     Settings and errors are those of `conv2d`.
     """
     check_arrays("conv2d_each", **{f"weights[{k}]": weight for k, weight in enumerate(weights)})
@@ -49,30 +42,29 @@ def conv2d_each(
         raise ShapeError(f"conv2d_each: weights needs kernels of one shape, got {shapes}")
     if biases is not None and len(biases) != len(weights):
         raise ShapeError(f"conv2d_each: {len(weights)} weights, but {len(biases)} biases")
-    relu = settings.pop("relu", False)
     biases = [None] * len(weights) if biases is None else biases
     for weight, bias in zip(weights, biases):
         padded, plan = conv.planned(x, weight, bias, **settings)
-    given: dict[str, Any] = {"plan": plan, "relu": relu, "statistics": statistics}
     alike = len({bias is None for bias in biases}) == 1
-    if mode.reference or len(weights) < 2 or not alike or _way(padded, weight, plan) is direct:
+    if mode.reference or len(weights) < 2 or not alike or way(padded, weight, plan) is direct:
         rule: Any = _conv2d.reference if mode.reference else _conv2d
         each = zip(weights, biases)
-        return [rule(padded, w, *(() if b is None else (b,)), kernels=1, **given) for w, b in each]
+        return [
+            rule(padded, w, *(() if b is None else (b,)), kernels=1, plan=plan) for w, b in each
+        ]
     all_biases = [] if biases[0] is None else biases
-    ys = _conv2d(padded, *weights, *all_biases, kernels=len(weights), **given)
-    return [_output_of(ys, k=k) for k in range(len(weights))]
+    ys = _conv2d(padded, *weights, *all_biases, kernels=len(weights), plan=plan)
+    return outputs(ys, len(weights))
 
 
 # ----- The definition, for several kernels -----
 
 
-def _reference(*arrays: Any, kernels: int, plan: Plan, relu: bool, statistics: Any) -> Any:
+def _reference(*arrays: Any, kernels: int, plan: Plan) -> Any:
     """The definition, for each kernel."""
     x, weights, biases = _sorted(arrays, kernels)
     define = as_written(conv._conv2d)
     ys = [define(x, w, *(() if b is None else (b,)), plan=plan) for w, b in zip(weights, biases)]
-    ys = [max_with_zero(y) for y in ys] if relu else ys
     return ys[0] if kernels == 1 else stack(ys)
 
 
@@ -82,10 +74,10 @@ def _sorted(arrays: Sequence[Any], kernels: int) -> tuple[Any, Sequence[Any], Se
     return x, weights, biases or [None] * kernels
 
 
-# ----- The fast rules: which way, by the shape -----
+# ----- Which way, by the shape -----
 
 
-def _way(x: Any, weight: Any, plan: Plan) -> Any:
+def way(x: Any, weight: Any, plan: Plan) -> Any:
     """The module that goes the quickest way; all but `direct` do something to x alone."""
     if backend.current() == "cupy" and plan.groups == 1:
         return cuda
@@ -104,75 +96,80 @@ def _size(shape: tuple[int, ...], kernel: tuple[int, ...], plan: Plan) -> Pair:
     return rows, columns
 
 
-def _gradient(
-    g: Any,
-    saved: Any,
-    wanted: list[bool],
-    *arrays: Array,
-    kernels: int,
+def forward(
+    x: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Any],
     plan: Plan,
-    relu: bool,
-    statistics: Any,
+    relu: bool = False,
+    watch: bool = False,
+) -> tuple[Any, list[Any]]:
+    """x (N, H, W, C) with each of K kernels: ys (K, N, OH, OW, O); the statistics of each y.
+
+    The statistics, for batch norm, are None unless asked for with `watch`, and where they cannot
+    be had on the way (see `memory.Finish`).
+    """
+    weight = weights[0]
+    the_way, size = way(x, weight, plan), _size(x.shape, weight.shape, plan)
+    finishes = [Finish(bias, relu, watch and the_way is not direct) for bias in biases]
+    ys: Any
+    if the_way is cuda:
+        ys = cuda.conv2d(x, weights, biases, size, plan, relu)
+    elif the_way is winograd:
+        ys = winograd.forward(x, weights, plan.border, finishes)
+    elif the_way is patches:
+        ys = patches.forward(x, weights, size, *plan[:3], finishes)
+    else:
+        each = zip(weights, finishes)
+        ys = [direct.forward(x, weight, size, *plan, finish) for weight, finish in each]
+        ys = ys[0][None] if len(ys) == 1 else xp.stack(ys)
+    return ys, [finish.statistics(y) for finish, y in zip(finishes, ys)]
+
+
+def gradients(
+    gs: Sequence[Array], x: Array, weights: Sequence[Array], plan: Plan, wanted: Sequence[bool]
+) -> tuple[Array | None, Sequence[Array | None]]:
+    """Of x and of each kernel, as far as `wanted`, given g for each of the outputs.
+
+    For x the full correlation of g with the flipped kernel, for a kernel that of x with g.
+    """
+    the_way = way(x, weights[0], plan)
+    if not any(wanted):
+        return None, [None] * len(weights)
+    if the_way is cuda:
+        return cuda.conv2d_gradients(gs, x, weights, plan, wanted)
+    if the_way is winograd:
+        return winograd.backward(gs, x, weights, plan.border, wanted)
+    if the_way is patches and not wanted[0]:  # x is the images, mostly
+        return None, patches.kernel_gradients(gs, x, weights, *plan[:3])
+    each = zip(gs, weights)
+    gxs, gws = zip(*(direct.backward(g, x, weight, *plan, wanted) for g, weight in each))
+    return functools.reduce(xp.add, gxs) if wanted[0] else None, gws
+
+
+def _gradient(
+    g: Any, saved: None, wanted: list[bool], *arrays: Array, kernels: int, plan: Plan
 ) -> Sequence[Array | None]:
-    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
     x, weights, _ = _sorted(arrays, kernels)
     gs = [g] if kernels == 1 else [g[k] for k in range(kernels)]
-    if relu:
-        gs = [g * (y > 0) for g, y in zip(gs, saved)]
     g_biases = [g.sum(axis=(0, 1, 2)) for g in gs] if any(wanted[1 + kernels :]) else []
-    wants = [wanted[0], any(wanted[1 : 1 + kernels])]
-    gx: Any = None
-    gws: Any = [None] * kernels
-    way = _way(x, weights[0], plan)
-    if not any(wants):
-        pass
-    elif way is cuda:
-        gx, gws = cuda.conv2d_gradients(gs, x, weights, plan, wants)
-    elif way is winograd:
-        gx, gws = winograd.backward(gs, x, weights, plan.border, wants)
-    elif way is patches and not wants[0]:  # x is the images, mostly
-        gws = patches.kernel_gradients(gs, x, weights, *plan[:3])
-    else:
-        gxs, gws = zip(
-            *(direct.backward(g, x, weight, *plan, wants) for g, weight in zip(gs, weights))
-        )
-        gx = functools.reduce(xp.add, gxs) if wants[0] else None
+    gx, gws = gradients(gs, x, weights, plan, [wanted[0], any(wanted[1 : 1 + kernels])])
     return [gx, *gws, *g_biases]
 
 
 @fused(_gradient, _reference)
-def _conv2d(
-    *arrays: Array,
-    kernels: int,
-    plan: Plan,
-    relu: bool,
-    statistics: list | None,
-) -> tuple[Array, Sequence[Array] | None]:
-    # `finish` is done to some pixels of the output as soon as they are there, in the cache.
+def _conv2d(*arrays: Array, kernels: int, plan: Plan) -> tuple[Array, None]:
     x, weights, biases = _sorted(arrays, kernels)
-    weight = weights[0]
-    way, size = _way(x, weight, plan), _size(x.shape, weight.shape, plan)
-    watch = statistics is not None and way in (winograd, patches)
-    finishes = [Finish(bias, relu, watch) for bias in biases]
-    ys: Any
-    if way is cuda:
-        ys = cuda.conv2d(x, weights, biases, size, plan, relu)
-    elif way is winograd:
-        ys = winograd.forward(x, weights, plan.border, finishes)
-    elif way is patches:
-        ys = patches.forward(x, weights, size, *plan[:3], finishes)
-    else:
-        ys = [
-            direct.forward(x, weight, size, *plan, finish)
-            for weight, finish in zip(weights, finishes)
-        ]
-    if statistics is not None:
-        statistics += [finish.statistics(y) for finish, y in zip(finishes, ys)]
-    y = ys[0] if kernels == 1 else xp.stack(ys) if way is direct else ys
-    return y, ys if relu else None
+    ys, _ = forward(x, weights, biases, plan)
+    return ys[0] if kernels == 1 else ys, None
 
 
 # ----- What several kernels give -----
+
+
+def outputs(ys: Any, kernels: int) -> list[Any]:
+    """What each kernel gave, from the output of a primitive for several."""
+    return [_output_of(ys, k=k) for k in range(kernels)]
 
 
 def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:
@@ -190,8 +187,9 @@ def _output_of(ys: Any, k: int) -> Any:
 class GradientByKernel:
     """The gradient of the outputs of several kernels: {k: gradient of the output of kernel k}.
 
-    The parts come from different branches, one after the other, and `_conv2d`, for which alone they
-    are meant, takes them one by one; so they are never copied into one array.
+    The parts come from different branches, one after the other, and the primitives for several
+    kernels, for which alone they are meant, take them one by one; so they are never copied into one
+    array.
     """
 
     def __init__(self, shape: tuple[int, ...], parts: dict[int, Array]) -> None:
@@ -208,7 +206,7 @@ class GradientByKernel:
 
 def one_kernel(x: Any, weight: Any, *bias: Any, plan: Plan) -> Any:
     """What takes the place of the definition."""
-    return _conv2d(x, weight, *bias, kernels=1, plan=plan, relu=False, statistics=None)
+    return _conv2d(x, weight, *bias, kernels=1, plan=plan)
 
 
 RULES[conv._conv2d] = one_kernel

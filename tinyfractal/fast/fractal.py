@@ -1,13 +1,13 @@
 """Fractal blocks: units that read the same input are run together.
 
 Of the seven convolutions of a block of three columns five share their input with others. What is
-done to that input alone (`conv.conv2d_each`) is done once. In training the statistics for batch
-norm are taken while a convolution's output is in the cache; in inference the kernel takes over what
-batch norm does.
+done to that input alone is done once, and units that are nothing but convolution, batch norm and
+ReLU are one step (`unit`).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,68 +15,64 @@ import numpy
 
 from ..backend import current
 from ..engine.definition import RULES
-from ..engine.operators import raw
+from ..engine.modes import mode
 from ..engine.tensor import Tensor
 from ..fractal import ConvUnit, FractalBlock, Keep, _join
 from ..nn import BatchNorm2d, Conv2d, Dropout, Module
-from ..ops import sqrt
 from .conv import conv2d_each
 from .fused import as_written
-from .norm import noted
-
-Convolved = tuple[Tensor, Any, bool]
-"""The output of a convolution; its statistics, if known; whether that is what the unit gives."""
+from .unit import conv_units
 
 
-def convolve(units: Sequence[ConvUnit], x: Any) -> list[Convolved]:
-    """The convolutions of several units on the same x, at once: see `conv2d_each`."""
-    if not all(go_together(unit, units[0]) for unit in units):
-        return [(unit.conv(x), None, False) for unit in units]
-    layers = [layer for unit in units for layer in (unit.conv, unit.dropout, unit.norm)]
-    weights, settings = [unit.conv.weight for unit in units], units[0].conv.settings
-    plain = all(folds(unit.norm) for unit in units)
-    if not plain or any(layer.training for layer in layers):
-        statistics: list = []
-        ys = conv2d_each(x, weights, statistics=statistics if plain else None, **settings)
-        if not statistics or any(unit.dropout.p for unit in units):  # which changes them
-            statistics = [None] * len(units)
-        return [(y, those, False) for y, those in zip(ys, statistics)]
-    # now batch norm is a fixed multiple of each channel, which the kernel can take over
-    scales, shifts = zip(*(scale_and_shift(unit.norm) for unit in units))
-    scaled = [weight * scale for weight, scale in zip(weights, scales)]
-    return [(y, None, True) for y in conv2d_each(x, scaled, shifts, **settings, relu=True)]
+def together(units: Sequence[ConvUnit], x: Any) -> list[Tensor]:
+    """The outputs of several units that read the same x."""
+    first = units[0]
+    if not all(go_together(unit, first) for unit in units):
+        return [unit.norm(unit.dropout(unit.conv(x))) for unit in units]
+    weights, settings = [unit.conv.weight for unit in units], first.conv.settings
+    if all(is_one_step(unit, first, x) for unit in units):
+        norms = [unit.norm for unit in units]
+        return conv_units(x, weights, norms, first.norm.training, **settings)
+    ys = conv2d_each(x, weights, **settings)
+    return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
 
 
 def go_together(unit: ConvUnit, first: ConvUnit) -> bool:
-    """Whether the unit has the layers it was made with, or such as do the same, like the first."""
-    conv, dropout, norm = unit.conv, unit.dropout, unit.norm
+    """Whether its convolution is an ordinary one, and has the same shape as the first's."""
+    conv = unit.conv
     return (
         type(conv) is Conv2d
         and conv.bias is None
         and (conv.settings, conv.weight.shape) == (first.conv.settings, first.conv.weight.shape)
+        and not is_watched(conv)
+    )
+
+
+def is_one_step(unit: ConvUnit, first: ConvUnit, x: Any) -> bool:
+    """Whether `conv_units` does all that its layers do: ordinary ones, of which none drops.
+
+    Errors, too, are left to the layers. And it has to pay: on a GPU every layer is one kernel.
+    """
+    dropout, norm = unit.dropout, unit.norm
+    vectors = norm.weight, norm.bias, norm.running_mean, norm.running_var
+    return (
+        current() == "numpy"
+        and not mode.anomaly  # which tells the layers apart
         and type(dropout) is Dropout
-        and isinstance(norm, BatchNorm2d)
-        and not any(map(is_watched, (conv, dropout, norm)))
+        and not (dropout.p and dropout.training)
+        and type(norm).forward is BatchNorm2d.forward
+        and not any(map(is_watched, (dropout, norm)))
+        and (norm.eps, norm.relu, norm.training)
+        == (first.norm.eps, first.norm.relu, first.norm.training)
+        and all(getattr(a, "shape", None) == unit.conv.weight.shape[3:] for a in vectors)
+        and getattr(x, "ndim", 0) == 4
+        and (x.size > x.shape[3] or not norm.training)
     )
 
 
 def is_as_written(unit: ConvUnit) -> bool:
     """Whether it is a ConvUnit as the library has it: another may have a `forward` of its own."""
     return type(unit).forward is FORWARD and not is_watched(unit)
-
-
-def folds(norm: Any) -> bool:
-    """Whether `scale_and_shift` is all that it does: a subclass may have another `forward`.
-
-    And whether that pays: on a GPU batch norm is one kernel, and folding it takes seven.
-    """
-    return current() == "numpy" and type(norm).forward is BatchNorm2d.forward
-
-
-def scale_and_shift(norm: BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What it does outside training: y = x · scale + shift, each (C,)."""
-    scale = norm.weight / sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
 
 
 def is_watched(module: Module) -> bool:
@@ -92,39 +88,27 @@ class Fork:
 
     def __init__(self, z: Any) -> None:
         self.z = z
-        self.waiting: list[ConvUnit] = []
-        self.outputs: dict[ConvUnit, Tensor] = {}
+        self.units: list[ConvUnit] = []
+        self.outputs: list[Any] = []  # each until it is asked for
 
     def through(self, unit: ConvUnit) -> Branch:
-        self.waiting.append(unit)
-        return lambda: self.output(unit)
+        self.units.append(unit)
+        return functools.partial(self.output, len(self.units) - 1)
 
-    def output(self, unit: ConvUnit) -> Tensor:
-        if self.waiting:
-            units, self.waiting = self.waiting, []
-            for each, convolved in zip(units, convolve(units, self.z)):
-                self.outputs[each] = finished(each, convolved)
-        return self.outputs.pop(unit)
+    def output(self, position: int) -> Tensor:
+        if len(self.outputs) < len(self.units):
+            self.outputs += together(self.units[len(self.outputs) :], self.z)
+        output, self.outputs[position] = self.outputs[position], None
+        return output
 
 
 Branch = Callable[[], Tensor]
 FORWARD = ConvUnit.forward
 
 
-def finished(unit: ConvUnit, convolved: Convolved) -> Tensor:
-    """What is left of a unit after its convolution."""
-    y, statistics, is_done = convolved
-    if is_done:
-        return y
-    dropped = unit.dropout(y)
-    if statistics is not None and unit.norm.training:
-        noted.array, noted.statistics = raw(dropped), statistics
-    return unit.norm(dropped)
-
-
 def forward(self: ConvUnit, x: Any) -> Any:
     """In the place of `ConvUnit.forward`; at a `Fork` it is a promise."""
-    return x.through(self) if isinstance(x, Fork) else finished(self, convolve([self], x)[0])
+    return x.through(self) if isinstance(x, Fork) else together([self], x)[0]
 
 
 def branches(self: FractalBlock, z: Any, alive: numpy.ndarray, keep: Keep) -> list[Any]:

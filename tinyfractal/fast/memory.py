@@ -67,7 +67,7 @@ class Finish:
         if self.bias is not None:
             rows += repeated(self.bias[channels], n)
         if self.relu:
-            xp.maximum(rows, 0, out=rows)
+            xp.maximum(rows, xp.zeros(n * c, y.dtype), out=rows)  # quicker than with a number
         if self.sums is not None:
             rows = rows.reshape(-1, n * c)
             sums = xp.empty((2, n * c), y.dtype)
@@ -101,7 +101,7 @@ class WideRows:
     """Arrays (…, C) seen as a matrix whose rows are several pixels wide, for quick passes.
 
     The pixels are in the order in which they lie in the memory of `x`. Where they lie side by side
-    the matrix is a view; what lies otherwise is copied.
+    the matrix is a view; what lies otherwise is copied. Several arrays (K, …, C) are K matrices.
     """
 
     def __init__(self, x: Array) -> None:
@@ -115,30 +115,41 @@ class WideRows:
         """The matrix (count, side_by_side · C)."""
         return a.transpose(*self.order, a.ndim - 1).reshape(self.count, self.side_by_side * self.c)
 
-    def new(self) -> Array:
-        """A matrix to write into."""
-        return xp.empty((self.count, self.side_by_side * self.c), self.dtype)
+    def of_each(self, several: Array) -> Array:
+        """The matrices of several arrays: (K, …, C) → (K, count, side_by_side · C)."""
+        order = [0, *(axis + 1 for axis in self.order), several.ndim - 1]
+        shape = len(several), self.count, self.side_by_side * self.c
+        return several.transpose(order).reshape(shape)
 
-    def array(self, matrix: Array) -> Array:
-        """The matrix as an array of the shape of x, and in its order in memory: a view."""
+    def new(self, k: int) -> Array:
+        """K matrices to write into."""
+        return xp.empty((k, self.count, self.side_by_side * self.c), self.dtype)
+
+    def arrays(self, matrices: Array) -> Array:
+        """K matrices as arrays of the shape of x, and in its order in memory: a view (K, …, C)."""
         lengths = [self.shape[axis] for axis in self.order]
-        back = [self.order.index(axis) for axis in range(len(self.order))]
-        return matrix.reshape(*lengths, self.c).transpose(*back, len(back))
+        back = [self.order.index(axis) + 1 for axis in range(len(self.order))]
+        k = len(matrices)
+        return matrices.reshape(k, *lengths, self.c).transpose(0, *back, len(back) + 1)
 
-    def spread(self, vector: Array) -> Array:
-        """Numbers of the channels (C,), as one row."""
-        return repeated(vector, self.side_by_side)
+    def spread(self, vectors: Array) -> Array:
+        """Numbers of the channels as one row, for each of K: (K, C) → (K, 1, side_by_side · C).
+
+        Of a single vector (C,), one row.
+        """
+        rows = vectors[..., None, :].repeat(self.side_by_side, axis=-2)
+        return rows.reshape(*vectors.shape[:-1], *(1,) * (vectors.ndim - 1), -1)
 
     def gathered(self, row: Array) -> Array:
         """Sums over a row, channel by channel: (side_by_side · C,) → (C,)."""
         return row.reshape(-1, self.c).sum(axis=0)
 
-    def runs(self, where: slice) -> list[slice]:
+    def runs(self, where: slice, k: int = 1) -> list[slice]:
         """Runs of rows that stay in the processor's cache from one step to the next; at least one.
 
-        (Of no rows, sums are zeros.)
+        For steps of k matrices at once. (Of no rows, sums are zeros.)
         """
-        return runs(where, RUN // max(1, self.side_by_side * self.c)) or [where]
+        return runs(where, RUN // max(1, k * self.side_by_side * self.c)) or [where]
 
 
 def _power_of_two(most: int) -> int:

@@ -1,8 +1,12 @@
-"""Batch norm and layer norm in few passes over memory, while the numbers are in the cache."""
+"""Batch norm and layer norm in few passes over memory, while the numbers are in the cache.
+
+Batch norm is done to several arrays at once, (K, …, C) with weights (K, C): the outputs of the
+convolutions that read the same image (`unit`). An array by itself is one of one.
+"""
 
 from __future__ import annotations
 
-from threading import local
+from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, current, xp
@@ -18,8 +22,8 @@ from .parallel import parts, run
 # ----- Batch norm -----
 
 
-def _statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of each channel, (C,) each, in one pass.
+def statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and variance of each channel of x (…, C), (C,) each, in one pass.
 
     With c a first guess at the mean, from some of the rows, and d = x - c,
 
@@ -49,49 +53,96 @@ def _statistics(x: Array) -> tuple[Array, Array]:
     return guess + apart, xp.maximum(squares - apart * apart, 0)  # rounding may go below
 
 
-# ----- A multiple of each channel, and ReLU: passes over wide rows of pixels -----
-
-
-def _scaled(x: Array, scale: Array, shift: Array, rectify: bool) -> Array:
-    """x · scale + shift, or max(that, 0)."""
-    wide = WideRows(x)
-    source, target = wide.of(x), wide.new()
-    scale, shift = wide.spread(scale), wide.spread(shift)
-    zeros = xp.zeros_like(shift)  # a maximum with an array is quicker than with a number
+def scaled(xs: Array, scales: Array, shifts: Array, rectify: bool) -> Array:
+    """xs (K, …, C) · scales (K, C) + shifts (K, C), or max(that, 0)."""
+    wide = WideRows(xs[0])
+    source, target = wide.of_each(xs), wide.new(len(xs))
+    scales, shifts = wide.spread(scales), wide.spread(shifts)
+    zeros = xp.zeros_like(shifts)  # a maximum with an array is quicker than with a number
 
     def part(where: slice) -> None:
-        for some in wide.runs(where):
-            out = xp.multiply(source[some], scale, out=target[some])
-            out += shift
+        for some in wide.runs(where, len(xs)):
+            out = xp.multiply(source[:, some], scales, out=target[:, some])
+            out += shifts
             if rectify:
                 xp.maximum(out, zeros, out=out)
 
-    run(part, parts(wide.count, 2 * x.size))
-    return wide.array(target)
+    run(part, parts(wide.count, 2 * xs.size))
+    return wide.arrays(target)
+
+
+def scale_and_shift(
+    centers: Array, variances: Array, weights: Array, biases: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    """1 / √(variance + eps), and batch norm as one multiple and one sum: y = x · scale + shift."""
+    spread = 1 / xp.sqrt(variances + eps)
+    scale = spread * weights
+    return spread, scale, biases - centers * scale
+
+
+def gradients(
+    gs: Sequence[Array],
+    xs: Array,
+    ys: Array,
+    centers: Array,
+    spreads: Array,
+    weights: Array,
+    rectified: bool,
+    fixed: bool,
+) -> tuple[Array, Array, Array]:
+    """Of xs (K, …, C), weights and biases (K, C), given gs, one for each of ys (K, …, C).
+
+    `spreads` are 1 / √(variance + eps); `fixed` statistics do not depend on xs.
+    """
+    wide = WideRows(xs[0])
+    target, sums = _rectified_sums(wide, gs, xs, ys, rectified)
+    g_bias, g_x = sums.reshape(2, len(xs), -1, wide.c).sum(axis=2)
+    g_weight = (g_x - g_bias * centers) * spreads
+    # gx = weight · spread · (g - mean(g) - x̂ · mean(g·x̂)), as one multiple of g, one of x, and rest
+    n = max(wide.pixels, 1)
+    a = weights * spreads
+    b = a * spreads * g_weight / -n
+    c = a * g_bias / -n - b * centers
+    source = wide.of_each(xs)
+    a, b, c = wide.spread(a), wide.spread(b), wide.spread(c)
+
+    def part(where: slice) -> None:
+        for some in wide.runs(where, len(xs)):
+            out = target[:, some]
+            out *= a
+            if not fixed:
+                of_x = source[:, some] * b
+                of_x += c
+                out += of_x
+
+    run(part, parts(wide.count, 2 * xs.size))
+    return wide.arrays(target), g_weight, g_bias
 
 
 def _rectified_sums(
-    wide: WideRows, g: Array, x: Array, y: Array, rectify: bool
-) -> tuple[Array, Array, Array]:
-    """The gradient of ReLU's input, as wide rows; for each channel its sum, and that of it · x."""
-    g_in, x_in, y_in, out = wide.of(g), wide.of(x), wide.of(y), wide.new()
+    wide: WideRows, gs: Sequence[Array], xs: Array, ys: Array, rectified: bool
+) -> tuple[Array, Array]:
+    """The gradients of ReLU's inputs, as wide rows; the sums of their columns, and of them · x."""
+    g_in, x_in, y_in = [wide.of(g) for g in gs], wide.of_each(xs), wide.of_each(ys)
+    out = wide.new(len(xs))
 
-    def part(where: slice) -> tuple[Any, Any]:
-        total: Any = 0.0
-        total_x: Any = 0.0
+    def part(where: slice) -> Array:
+        sums = xp.zeros((2, len(xs), out.shape[2]), out.dtype)
         for some in wide.runs(where):
-            masked = out[some]
-            if rectify:
-                xp.greater(y_in[some], 0, out=masked, casting="unsafe")
-                masked *= g_in[some]
-            else:
-                masked[...] = g_in[some]
-            total += xp.ones(len(masked), x.dtype) @ masked
-            total_x += xp.einsum("ij,ij->j", masked, x_in[some])
-        return total, total_x
+            ones = xp.ones(some.stop - some.start, out.dtype)  # a product sums quicker than sum()
+            for k, g in enumerate(g_in):
+                masked = out[k, some]
+                if rectified:
+                    xp.greater(y_in[k, some], 0, out=masked, casting="unsafe")
+                    masked *= g[some]
+                else:
+                    masked[...] = g[some]
+                sums[0, k] += ones @ masked
+                sums[1, k] += xp.einsum("ij,ij->j", masked, x_in[k, some])
+        return sums
 
-    found = run(part, parts(wide.count, 4 * x.size))
-    return out, *(wide.gathered(sum(several)) for several in zip(*found))
+    found = run(part, parts(wide.count, 4 * xs.size))
+    return out, sum(found[1:], found[0])
 
 
 def _batch_reference(
@@ -104,7 +155,7 @@ def _batch_reference(
 
 def _batch_gradient(
     g: Array,
-    saved: tuple[Array, Array, Array],
+    saved: Sequence[Array],
     wanted: list[bool],
     x: Array,
     weight: Array,
@@ -113,51 +164,30 @@ def _batch_gradient(
     relu: bool,
     statistics: Any,
     fixed: bool,
-) -> tuple[Array, Array, Array]:
+) -> Sequence[Array]:
+    y, center, spread = saved
     if current() == "cupy":
         return cuda.batch_norm_gradients(g, *saved, x, weight, eps, relu, fixed)
-    y, center, scale = saved  # scale = 1 / √(variance + eps)
-    wide = WideRows(x)
-    target, g_bias, g_x = _rectified_sums(wide, g, x, y, relu)
-    g_weight = (g_x - g_bias * center) * scale
-    # gx = weight · scale · (g - mean(g) - x̂ · mean(g·x̂)), as one multiple of g, one of x, and rest
-    a = weight * scale
-    b = a * scale * g_weight / -max(x.size // x.shape[-1], 1)
-    c = a * g_bias / -max(x.size // x.shape[-1], 1) - b * center
-    source = wide.of(x)
-    a, b, c = wide.spread(a), wide.spread(b), wide.spread(c)
-
-    def part(where: slice) -> None:
-        for some in wide.runs(where):
-            out = target[some]
-            out *= a
-            if not fixed:  # the statistics depend on x
-                of_x = source[some] * b
-                of_x += c
-                out += of_x
-
-    run(part, parts(wide.count, 2 * x.size))
-    return wide.array(target), g_weight, g_bias
+    each = (a[None] for a in (x, y, center, spread, weight))
+    return [found[0] for found in gradients([g], *each, relu, fixed)]
 
 
 @fused(_batch_gradient, _batch_reference)
 def _batch_norm(
     x: Array, weight: Array, bias: Array, *, eps: float, relu: bool, statistics: Any, fixed: bool
 ) -> Any:
-    # `statistics` are those of x, where the caller has them already; or `fixed` ones
-    center, variance = _statistics(x) if statistics is None else statistics
+    center, variance = statistics
     if current() == "cupy":
         return cuda.batch_norm(x, weight, bias, center, variance, eps, relu)
-    scale = 1 / xp.sqrt(variance + eps)
-    multiple = scale * weight
-    y = _scaled(x, multiple, bias - center * multiple, relu)
-    return y, (y, center, scale)
+    spread, scale, shift = scale_and_shift(center, variance, weight, bias, eps)
+    y = scaled(x[None], scale[None], shift[None], relu)[0]
+    return y, (y, center, spread)
 
 
 def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[Any, Array, Array]:
-    statistics = noted.of(raw(x)) or _statistics(raw(x))
-    y = _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=statistics, fixed=False)
-    return y, *statistics
+    found = statistics(raw(x))
+    y = _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=found, fixed=False)
+    return y, *found
 
 
 def _by_statistics(
@@ -179,22 +209,6 @@ def _move(running: Any, momentum: float, batch: Array) -> None:
 RULES[norm._by_batch] = _by_batch
 RULES[norm.move] = _move
 RULES[norm._by_statistics] = _by_statistics
-
-
-class Noted(local):
-    """The statistics of an array that its maker has taken already, in this thread."""
-
-    array: Any = None
-    statistics: Any = None
-
-    def of(self, array: Array) -> Any:
-        """They, if it is that array; asked for once."""
-        found = self.statistics if array is self.array else None
-        self.array = self.statistics = None
-        return found
-
-
-noted = Noted()
 
 
 # ----- Layer norm -----

@@ -43,6 +43,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -108,8 +109,8 @@ def forward(
 ) -> Array:
     """x (N, H, W, C) with each of K kernels (3, 3, C, O) → (K, N, OH, OW, O)."""
     finishes = finishes or [Finish()] * len(weights)
-    t = tiling(x, weights[0].shape[3], border)
-    us = [t.from_kernel(weight) for weight in weights]
+    t = tiling(x, weights[0].shape[3], border, len(weights))
+    us = t.from_kernels(weights)
     x, ys = batch_inside(x), t.empty_outputs(len(us))
 
     def part(where: slice) -> None:
@@ -129,27 +130,34 @@ def backward(
     weights: Sequence[Array],
     border: Any,
     wanted: Sequence[bool],
-) -> tuple[Array | None, Sequence[Array | None]]:
+) -> tuple[Array | None, Sequence[Any]]:
     """The gradients of x and of the kernels, given for each of them gy (N, OH, OW, O)."""
     gx_wanted, gw_wanted = wanted
     (top, bottom), (left, right) = border
     around = (2 - top, 2 - bottom), (2 - left, 2 - right)
-    t, back = tiling(x, weights[0].shape[3], border), tiling(gys[0], weights[0].shape[2], around)
+    t = tiling(x, weights[0].shape[3], border, len(weights))
+    back = tiling(gys[0], weights[0].shape[2], around, len(weights))
     x, gys = batch_inside(x), [batch_inside(gy) for gy in gys]
-    gx, gws = None, [None] * len(gys)
-    if gx_wanted:
-        us = [back.from_turned_kernel(weight) for weight in weights]
-        gx = back.empty_outputs(1)[0]
+    gx = back.empty_outputs(1)[0] if gx_wanted else None
+    us = back.from_turned_kernels(weights) if gx_wanted else []
+    if all(wanted) and t.threads == 1 and at_once(2 * t.numbers) > 1:  # one on either thread
+        ways = [(slice(0, back.bands), slice(0, 0)), (slice(0, 0), slice(0, t.bands))]
+    else:
+        both = parts(back.bands, back.numbers), parts(t.bands, t.numbers)
+        ways = list(zip_longest(*both, fillvalue=slice(0, 0)))
 
     def part(where: tuple[slice, slice]) -> Any:
         if gx_wanted:
             input_gradient(back, where[0], gys, us, gx)
         return points_gradients(t, where[1], gys, x) if gw_wanted else None
 
-    ways = parts(back.bands, back.numbers), parts(t.bands, t.numbers)
-    found = run(part, zip_longest(*ways, fillvalue=slice(0, 0)))
+    found = run(part, ways)
+    gws: Any = [None] * len(gys)
     if gw_wanted:
-        gws = [t.to_kernel(functools.reduce(added, gu)) for gu in zip(*found)]
+        gus = [functools.reduce(added, gu) for gu in zip(*found)]
+        if gus[0] is None:  # of no images
+            gus = [xp.zeros((36, t.c, t.o), t.dtype)] * len(gus)
+        gws = t.to_kernels(gus)
     return None if gx is None else batch_first(gx[: back.oh]), gws
 
 
@@ -175,17 +183,20 @@ def points_gradients(t: Tiling, where: slice, gys: Sequence[Array], x: Array) ->
         for k, gy in enumerate(gys):
             band.from_output(gy)
             gus[k] = added(gus[k], band.v.swapaxes(1, 2) @ band.m)
-    return [xp.zeros((36, t.c, t.o), t.dtype) if gu is None else gu for gu in gus]  # of no images
+    return gus
 
 
 def added(total: Array | None, more: Array | None) -> Array | None:
-    """total + more, where total is there; in place."""
-    return more if total is None else xp.add(total, more, out=total)
+    """total + more, as far as they are there; in place."""
+    if total is None or more is None:
+        return more if total is None else total
+    return xp.add(total, more, out=total)
 
 
-def tiling(x: Array, channels: int, border: Any) -> Tiling:
+def tiling(x: Array, channels: int, border: Any, kernels: int = 1) -> Tiling:
     """The `Tiling` for images like x; made once for each size."""
-    return _tiling(backend.place(), parallel.threads(), x.shape, channels, border, x.dtype)
+    threads = parallel.threads()
+    return _tiling(backend.place(), threads, x.shape, channels, border, x.dtype, kernels)
 
 
 @functools.lru_cache(maxsize=1000)
@@ -205,7 +216,9 @@ class Tiling:
     And how the tiles are dealt into bands: `k` rows of tiles, of some of the images.
     """
 
-    def __init__(self, image: tuple[int, ...], channels: int, border: Any, dtype: Any) -> None:
+    def __init__(
+        self, image: tuple[int, ...], channels: int, border: Any, dtype: Any, kernels: int
+    ) -> None:
         self.n, self.h, self.w, self.c = image
         self.o = channels
         self.dtype = dtype
@@ -213,14 +226,15 @@ class Tiling:
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
         self.bt, self.g, self.turned, self.at = matrices(backend.place(), xp.dtype(dtype))
-        self.numbers = 9 * self.n * self.h * self.w * self.c
+        self.numbers = 9 * kernels * self.n * self.h * self.w * self.c
+        self.threads = at_once(self.numbers)
         width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
         pieces = -(-self.n // max(BAND // width, -(-TILES // self.columns)))
         most = max(1, BAND * pieces // max(1, width * self.n))
         self.k = max(k for k in range(1, self.rows + 1) if self.rows % k == 0 and k <= most)
         self.down = self.rows // self.k  # bands in an image
-        if self.down % at_once(self.numbers):
-            pieces += -pieces % at_once(self.numbers)  # so that each thread gets as many
+        if self.down % self.threads:
+            pieces += -pieces % self.threads  # so that each thread gets as many
         self.pieces = min(pieces, self.n)
         self.bands = self.pieces * self.down
 
@@ -231,7 +245,8 @@ class Tiling:
             piece, row = divmod(i, self.down)
             if row == 0 or band is None:
                 start, stop = (self.n * p // self.pieces for p in (piece, piece + 1))
-                band = Band(self, slice(start, stop), keep)
+                band = kept.band(self, stop - start, keep)
+                band.images = slice(start, stop)
             band.number, band.first = i, row * self.k
             yield band
 
@@ -239,27 +254,32 @@ class Tiling:
         """So many arrays for (OH, OW, N, O), the height rounded up to whole tiles."""
         return xp.empty((count, 4 * self.rows, self.ow, self.n, self.o), self.dtype)
 
-    def from_kernel(self, weight: Array) -> Array:
-        """U = G w Gᵀ: (3, 3, C, O) → (36, C, O)."""
-        return product(self.g, weight.reshape(9, -1)).reshape(36, *weight.shape[2:])
+    def from_kernels(self, weights: Sequence[Array]) -> Array:
+        """U = G w Gᵀ of each kernel (3, 3, C, O): (K, 36, C, O)."""
+        us = products(self.g, [weight.reshape(9, -1) for weight in weights])
+        return us.reshape(len(weights), 36, *weights[0].shape[2:])
 
-    def from_turned_kernel(self, weight: Array) -> Array:
-        """The same of the kernel turned round, its kinds of channels swapped: → (36, O, C)."""
-        u = product(self.turned, weight.reshape(9, -1))
-        return u.reshape(36, *weight.shape[2:]).swapaxes(1, 2)
+    def from_turned_kernels(self, weights: Sequence[Array]) -> Array:
+        """The same of the kernels turned round, their channels swapped: (K, 36, O, C)."""
+        us = products(self.turned, [weight.reshape(9, -1) for weight in weights])
+        return us.reshape(len(weights), 36, *weights[0].shape[2:]).swapaxes(2, 3)
 
-    def to_kernel(self, gu: Array) -> Array:
-        """gw = Gᵀ gU G: (36, C, O) → (3, 3, C, O)."""
-        return product(self.g.T, gu.reshape(36, -1)).reshape(3, 3, *gu.shape[1:])
+    def to_kernels(self, gus: Sequence[Array]) -> Array:
+        """gw = Gᵀ gU G for each gU (36, C, O): (K, 3, 3, C, O)."""
+        gws = products(self.g.T, [gu.reshape(36, -1) for gu in gus])
+        return gws.reshape(len(gus), 3, 3, *gus[0].shape[1:])
 
 
-def product(matrix: Array, x: Array) -> Array:
-    """matrix @ x, some columns on each thread."""
-    out = xp.empty((len(matrix), x.shape[1]), x.dtype)
-    run(
-        lambda some: xp.matmul(matrix, x[:, some], out=out[:, some]),
-        parts(x.shape[1], 36 * x.shape[1]),
-    )
+def products(matrix: Array, xs: Sequence[Array]) -> Array:
+    """matrix @ x for each x, some columns on each thread."""
+    columns = xs[0].shape[1]
+    out = xp.empty((len(xs), len(matrix), columns), xs[0].dtype)
+
+    def part(some: slice) -> None:
+        for x, y in zip(xs, out):
+            xp.matmul(matrix, x[:, some], out=y[:, some])
+
+    run(part, parts(columns, 36 * columns * len(xs)))
     return out
 
 
@@ -276,16 +296,15 @@ class Band:
     """
 
     number: int
+    images: slice
     first: int  # row of tiles
 
-    def __init__(self, t: Tiling, images: slice, keep: str) -> None:
-        self.t, self.images = t, images
-        self.n = n = images.stop - images.start
+    def __init__(self, t: Tiling, n: int, keep: str, memory: Array) -> None:
+        self.t, self.n = t, n
         k, s = t.k, t.columns
         width, tiles = 4 * s + 2, k * s * n
-        first = xp.empty(max(k * 6 * width * n * t.c, 36 * tiles * t.o), t.dtype)
-        second = xp.empty(36 * tiles * max(t.c, t.o), t.dtype)
-        third = xp.empty({"v": 24, "m": 36}.get(keep, 0) * tiles * t.o, t.dtype)
+        sizes = self.sizes(t, n, keep)
+        first, second, third = xp.split(memory[: sum(sizes)], [sizes[0], sizes[0] + sizes[1]])
         half = cut(first, (k, 6, width, n * t.c))  # transformed along the rows
         self.left, self.right = half[:, :, : t.left], half[:, :, t.left + t.w :]
         self.half = half[:, :, t.left : t.left + t.w].swapaxes(1, 2)
@@ -303,6 +322,14 @@ class Band:
         )  # (u, v, k, s, numbers): half way back
         self.z_points = z.reshape(4, 6, -1).swapaxes(0, 1)
         self.z_tiles = self.tiled(z, 4)
+
+    @staticmethod
+    def sizes(t: Tiling, n: int, keep: str) -> list[int]:
+        """How many numbers the three work arrays hold."""
+        tiles = t.k * t.columns * n
+        half = t.k * 6 * (4 * t.columns + 2) * n * t.c
+        third = {"v": 24, "m": 36}.get(keep, 0) * tiles * t.o
+        return [max(half, 36 * tiles * t.o), 36 * tiles * max(t.c, t.o), third]
 
     def from_input(self, x: Array) -> None:
         """V = Bᵀ d B for every tile of x (H, W, N, C): (36, tiles, C)."""
@@ -348,6 +375,34 @@ class Band:
     def tiled(self, a: Array, size: int) -> Array:
         """What is stored as (u, v, k, s, numbers), seen as (k, u, s, v, numbers)."""
         return a.reshape(size, 6, self.t.k, self.t.columns, -1).transpose(2, 0, 3, 1, 4)
+
+
+class Kept(threading.local):
+    """What a thread keeps from band to band and from step to step: the work arrays, laid out.
+
+    All bands lie in one memory, in turns; it is as large as the largest so far.
+    """
+
+    def __init__(self) -> None:
+        self.place, self.memory = "", xp.empty(0)
+        self.bands: dict[tuple, Band] = {}
+
+    def band(self, t: Tiling, n: int, keep: str) -> Band:
+        """A band of n images."""
+        key = t, n, keep
+        if key not in self.bands:
+            size = sum(Band.sizes(t, n, keep)) * xp.dtype(t.dtype).itemsize
+            if self.memory.nbytes < size or self.place != backend.place():
+                self.place, self.memory = backend.place(), xp.empty(size, xp.uint8)
+                self.bands = {}
+            if len(self.bands) == 1000:
+                self.bands = {}
+            memory = self.memory[:size].view(t.dtype)
+            self.bands[key] = Band(t, n, keep, memory)
+        return self.bands[key]
+
+
+kept = Kept()
 
 
 def cut(memory: Array, shape: tuple[int, ...]) -> Array:
