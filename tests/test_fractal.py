@@ -1,6 +1,7 @@
 """The fractal: its shape, its joins, its columns, and what they compute."""
 
 import re
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyfractal import FractalBlock, FractalNet, RecursiveBlock, Tensor, backend, gradcheck, nn
+from tinyfractal import (
+    FractalBlock,
+    FractalNet,
+    RecursiveBlock,
+    Tensor,
+    backend,
+    gradcheck,
+    nn,
+    no_grad,
+    reference,
+)  # fmt: skip
 from tinyfractal.cli.selfcheck import check_layer
 from tinyfractal.engine.backward import backward_order
 from tinyfractal.engine.definition import RULES
@@ -388,6 +399,30 @@ def test_convolutions_that_read_the_same_input_are_one_call_and_the_same_as_sing
     for module in [unit for _, unit in block.named_modules() if isinstance(unit, ConvUnit)]:
         module.forward = partial(ConvUnit.forward, module)  # as if somebody watched
     np.testing.assert_allclose(block(x).numpy(), y.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not RULES, reason="`fast/` is not there")
+@pytest.mark.parametrize(("channels", "size"), [(8, 9), (3, 5), (24, 2)])  # every way to convolve
+@pytest.mark.parametrize("what", ["training", "inference with gradients", "inference"])
+def test_units_run_together_give_what_their_definition_gives(channels, size, what):
+    def results():
+        backend.seed(0)
+        block = lived_in(FractalBlock(3, channels, 8)).train(what == "training")
+        x = Tensor(images(4, size, size, channels), requires_grad=True)
+        y = block(x)
+        found = {"y": y.numpy(), **block.state_dict()}
+        if what != "inference":
+            (y * y).sum().backward()
+            found |= {name: p.grad.numpy() for name, p in block.named_parameters()}
+            found["x"] = x.grad.numpy()
+        return found
+
+    with no_grad() if what == "inference" else nullcontext():
+        quick = results()
+        with reference():
+            written = results()
+    for name, array in written.items():
+        np.testing.assert_allclose(quick[name], array, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
 def test_another_norm_in_a_unit_is_used():

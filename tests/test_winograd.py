@@ -8,7 +8,7 @@ from tinyfractal import backend
 from tinyfractal.backend import asarray, asnumpy
 from tinyfractal.errors import ShapeError
 from tinyfractal.fast import winograd
-from tinyfractal.fast.conv import conv2d_each
+from tinyfractal.fast.conv import conv2d_each, several
 from tinyfractal.ops import conv
 
 # (N, H, W, C, O), border: tiles that fit and that do not, few tiles and many, several chunks
@@ -200,22 +200,22 @@ def test_several_kernels_follow_the_definition_inside_reference():
 @pytest.mark.parametrize("channels", [3, 8], ids=["windows", "winograd"])
 def test_statistics_taken_on_the_way_are_those_of_the_output(channels):
     x, weight, _ = drawn((5, 9, 10, channels, 8), ((1, 1), (1, 1)), np.float32)
+    x, weights = asarray(x), [asarray(weight), asarray(2 * weight)]
     found: list = []
-    ys = conv2d_each(asarray(x), [asarray(weight)] * 2, statistics=found, padding="same")
-    assert len(found) == 2
-    for y, those in zip(ys, found):
-        if backend.current() == "cupy":
-            assert those is None  # it would have to wait for them
-        else:
-            exact = asnumpy(y).astype(np.float64)
-            np.testing.assert_allclose(those[0], exact.mean(axis=(0, 1, 2)), rtol=1e-5, atol=1e-5)
-            np.testing.assert_allclose(those[1], exact.var(axis=(0, 1, 2)), rtol=1e-5)
+    ys = several(x, weights, 2, conv.planned(x, weights[0], None, padding="same")[1], False, found)
+    if backend.current() == "cupy":
+        assert not found  # it would have to wait for them
+    else:
+        exact = asnumpy(ys).astype(np.float64)
+        np.testing.assert_allclose(found[0], exact.mean(axis=(1, 2, 3)), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found[1], exact.var(axis=(1, 2, 3)), rtol=1e-5)
 
 
 def test_statistics_that_would_lose_too_many_digits_are_not_given():
-    x, found = asarray(np.full((4, 8, 8, 8), 100.0, np.float32)), []
-    conv2d_each(x, [asarray(np.ones((3, 3, 8, 8), np.float32))], statistics=found)
-    assert found == [None]  # all numbers are alike: the variance is the rounding
+    x, weight = (np.full(shape, 100.0, np.float32) for shape in ((4, 8, 8, 8), (3, 3, 8, 8)))
+    x, weight, found = asarray(x), asarray(weight), []
+    several(x, [weight], 1, conv.planned(x, weight, None)[1], False, found)
+    assert not found  # all numbers are alike: the variance is the rounding
 
 
 def test_kernels_that_do_not_go_together_are_refused():

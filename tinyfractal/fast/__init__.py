@@ -5,8 +5,8 @@ some of them (`engine.definition.RULES`) when it is imported; a file here belong
 same name there. Read `fused` first: what a quick rule is. `memory` says how images lie in memory,
 `parallel` how two cores share a computation, `heap` why freed memory is kept. `conv` chooses among
 `winograd`, `patches` and `direct`; `norm`, `pool`, `join` and `loss` are rules of their own.
-`unit` makes convolution, batch norm and ReLU one step, `fractal` lets units that read the same input
-go through it together, `optim` takes the optimizer's step in pieces. All of them ask `cuda` where the backend is a GPU's: last of all, what is quick
+`fractal` lets units that read the same input share its preparation, `optim` takes the optimizer's
+step in pieces. All of them ask `cuda` where the backend is a GPU's: last of all, what is quick
 there.
 """
 

@@ -21,6 +21,7 @@ from ..errors import ShapeError
 from ..guards.arrays import check_arrays
 from ..ops import conv
 from ..ops.conv import Plan
+from ..ops.elementwise import relu as max_with_zero
 from ..ops.shape import scatter, stack
 from . import cuda, direct, patches, winograd
 from .fused import as_written, fused
@@ -28,7 +29,11 @@ from .memory import Finish
 
 
 def conv2d_each(
-    x: Any, weights: Sequence[Any], biases: Sequence[Any] | None = None, **settings: Any
+    x: Any,
+    weights: Sequence[Any],
+    biases: Sequence[Any] | None = None,
+    relu: bool = False,
+    **settings: Any,
 ) -> list[Tensor]:
     """`conv2d` of the same x with each of several kernels: [y₁, y₂, …], each (N, OH, OW, C_out).
 
@@ -46,25 +51,45 @@ def conv2d_each(
     for weight, bias in zip(weights, biases):
         padded, plan = conv.planned(x, weight, bias, **settings)
     alike = len({bias is None for bias in biases}) == 1
-    if mode.reference or len(weights) < 2 or not alike or way(padded, weight, plan) is direct:
+    if mode.reference or not alike or not shares(padded, weights, plan):
         rule: Any = _conv2d.reference if mode.reference else _conv2d
         each = zip(weights, biases)
         return [
-            rule(padded, w, *(() if b is None else (b,)), kernels=1, plan=plan) for w, b in each
+            rule(padded, w, *(() if b is None else (b,)), kernels=1, plan=plan, relu=relu)
+            for w, b in each
         ]
     all_biases = [] if biases[0] is None else biases
-    ys = _conv2d(padded, *weights, *all_biases, kernels=len(weights), plan=plan)
-    return outputs(ys, len(weights))
+    return outputs(several(padded, [*weights, *all_biases], len(weights), plan, relu))
+
+
+def several(
+    x: Any, arrays: Sequence[Any], kernels: int, plan: Plan, relu: bool = False,
+    statistics: list | None = None,
+) -> Any:  # fmt: skip
+    """The outputs of K kernels, stacked: `arrays` are these, and as many biases or none.
+
+    Into the list `statistics`, if given, go the means and variances (K, C_out) of the outputs,
+    taken while they are in the cache, for batch norm; or nothing, where that cannot be.
+    """
+    return _conv2d(x, *arrays, kernels=kernels, plan=plan, relu=relu, statistics=statistics)
+
+
+def shares(x: Any, weights: Sequence[Any], plan: Plan) -> bool:
+    """Whether there is something to be gained by doing several kernels at once."""
+    return len(weights) > 1 and _way(x, weights[0], plan) is not direct
 
 
 # ----- The definition, for several kernels -----
 
 
-def _reference(*arrays: Any, kernels: int, plan: Plan) -> Any:
+def _reference(
+    *arrays: Any, kernels: int, plan: Plan, relu: bool = False, statistics: Any = None
+) -> Any:
     """The definition, for each kernel."""
     x, weights, biases = _sorted(arrays, kernels)
     define = as_written(conv._conv2d)
     ys = [define(x, w, *(() if b is None else (b,)), plan=plan) for w, b in zip(weights, biases)]
+    ys = [max_with_zero(y) for y in ys] if relu else ys
     return ys[0] if kernels == 1 else stack(ys)
 
 
@@ -74,10 +99,10 @@ def _sorted(arrays: Sequence[Any], kernels: int) -> tuple[Any, Sequence[Any], Se
     return x, weights, biases or [None] * kernels
 
 
-# ----- Which way, by the shape -----
+# ----- The fast rules: which way, by the shape -----
 
 
-def way(x: Any, weight: Any, plan: Plan) -> Any:
+def _way(x: Any, weight: Any, plan: Plan) -> Any:
     """The module that goes the quickest way; all but `direct` do something to x alone."""
     if backend.current() == "cupy" and plan.groups == 1:
         return cuda
@@ -96,80 +121,72 @@ def _size(shape: tuple[int, ...], kernel: tuple[int, ...], plan: Plan) -> Pair:
     return rows, columns
 
 
-def forward(
-    x: Array,
-    weights: Sequence[Array],
-    biases: Sequence[Any],
+def _gradient(
+    g: Any,
+    saved: Any,
+    wanted: list[bool],
+    *arrays: Array,
+    kernels: int,
     plan: Plan,
     relu: bool = False,
-    watch: bool = False,
-) -> tuple[Any, list[Any]]:
-    """x (N, H, W, C) with each of K kernels: ys (K, N, OH, OW, O); the statistics of each y.
-
-    The statistics, for batch norm, are None unless asked for with `watch`, and where they cannot
-    be had on the way (see `memory.Finish`).
-    """
-    weight = weights[0]
-    the_way, size = way(x, weight, plan), _size(x.shape, weight.shape, plan)
-    finishes = [Finish(bias, relu, watch and the_way is not direct) for bias in biases]
-    ys: Any
-    if the_way is cuda:
-        ys = cuda.conv2d(x, weights, biases, size, plan, relu)
-    elif the_way is winograd:
-        ys = winograd.forward(x, weights, plan.border, finishes)
-    elif the_way is patches:
-        ys = patches.forward(x, weights, size, *plan[:3], finishes)
-    else:
-        each = zip(weights, finishes)
-        ys = [direct.forward(x, weight, size, *plan, finish) for weight, finish in each]
-        ys = ys[0][None] if len(ys) == 1 else xp.stack(ys)
-    return ys, [finish.statistics(y) for finish, y in zip(finishes, ys)]
-
-
-def gradients(
-    gs: Sequence[Array], x: Array, weights: Sequence[Array], plan: Plan, wanted: Sequence[bool]
-) -> tuple[Array | None, Sequence[Array | None]]:
-    """Of x and of each kernel, as far as `wanted`, given g for each of the outputs.
-
-    For x the full correlation of g with the flipped kernel, for a kernel that of x with g.
-    """
-    the_way = way(x, weights[0], plan)
-    if not any(wanted):
-        return None, [None] * len(weights)
-    if the_way is cuda:
-        return cuda.conv2d_gradients(gs, x, weights, plan, wanted)
-    if the_way is winograd:
-        return winograd.backward(gs, x, weights, plan.border, wanted)
-    if the_way is patches and not wanted[0]:  # x is the images, mostly
-        return None, patches.kernel_gradients(gs, x, weights, *plan[:3])
-    each = zip(gs, weights)
-    gxs, gws = zip(*(direct.backward(g, x, weight, *plan, wanted) for g, weight in each))
-    return functools.reduce(xp.add, gxs) if wanted[0] else None, gws
-
-
-def _gradient(
-    g: Any, saved: None, wanted: list[bool], *arrays: Array, kernels: int, plan: Plan
+    statistics: Any = None,
 ) -> Sequence[Array | None]:
+    """For x the full correlation of g with the flipped kernel, for weight that of x with g."""
     x, weights, _ = _sorted(arrays, kernels)
     gs = [g] if kernels == 1 else [g[k] for k in range(kernels)]
+    if relu:
+        gs = [g * (y > 0) for g, y in zip(gs, saved)]
     g_biases = [g.sum(axis=(0, 1, 2)) for g in gs] if any(wanted[1 + kernels :]) else []
-    gx, gws = gradients(gs, x, weights, plan, [wanted[0], any(wanted[1 : 1 + kernels])])
+    wants = [wanted[0], any(wanted[1 : 1 + kernels])]
+    gx: Any = None
+    gws: Any = [None] * kernels
+    way = _way(x, weights[0], plan)
+    if not any(wants):
+        pass
+    elif way is cuda:
+        gx, gws = cuda.conv2d_gradients(gs, x, weights, plan, wants)
+    elif way is winograd:
+        gx, gws = winograd.backward(gs, x, weights, plan.border, wants)
+    elif way is patches and not wants[0]:  # x is the images, mostly
+        gws = patches.kernel_gradients(gs, x, weights, *plan[:3])
+    else:
+        gxs, gws = zip(
+            *(direct.backward(g, x, weight, *plan, wants) for g, weight in zip(gs, weights))
+        )
+        gx = functools.reduce(xp.add, gxs) if wants[0] else None
     return [gx, *gws, *g_biases]
 
 
 @fused(_gradient, _reference)
-def _conv2d(*arrays: Array, kernels: int, plan: Plan) -> tuple[Array, None]:
+def _conv2d(
+    *arrays: Array, kernels: int, plan: Plan, relu: bool = False, statistics: list | None = None
+) -> tuple[Array, Array | None]:
+    # `finish` is done to some pixels of the output as soon as they are there, in the cache.
     x, weights, biases = _sorted(arrays, kernels)
-    ys, _ = forward(x, weights, biases, plan)
-    return ys[0] if kernels == 1 else ys, None
+    weight = weights[0]
+    way, size = _way(x, weight, plan), _size(x.shape, weight.shape, plan)
+    watch = statistics is not None and way in (winograd, patches)
+    finish = Finish(None if biases[0] is None else xp.stack(biases), relu, watch)
+    if way is cuda:
+        ys = cuda.conv2d(x, weights, biases, size, plan, relu)
+    elif way is winograd:
+        ys = winograd.forward(x, weights, plan.border, finish)
+    elif way is patches:
+        ys = patches.forward(x, weights, size, *plan[:3], finish)
+    else:
+        ys = direct.forward(x, weight, size, *plan, finish)[None]  # of a single kernel
+    found = finish.statistics(ys) if watch else None
+    if statistics is not None and found is not None:
+        statistics += found
+    return ys[0] if kernels == 1 else ys, ys if relu else None
 
 
 # ----- What several kernels give -----
 
 
-def outputs(ys: Any, kernels: int) -> list[Any]:
-    """What each kernel gave, from the output of a primitive for several."""
-    return [_output_of(ys, k=k) for k in range(kernels)]
+def outputs(ys: Any) -> list[Any]:
+    """What each kernel gave."""
+    return [_output_of(ys, k=k) for k in range(len(ys))]
 
 
 def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:

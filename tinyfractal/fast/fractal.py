@@ -1,8 +1,9 @@
 """Fractal blocks: units that read the same input are run together.
 
 Of the seven convolutions of a block of three columns five share their input with others. What is
-done to that input alone is done once, and units that are nothing but convolution, batch norm and
-ReLU are one step (`unit`).
+done to that input alone is done once, and so is batch norm for all of them. In training the
+statistics for batch norm are taken while a convolution's output is in the cache; in inference the
+kernel takes over what batch norm does.
 """
 
 from __future__ import annotations
@@ -13,60 +14,85 @@ from typing import Any
 
 import numpy
 
-from ..backend import current
+from ..backend import current, xp
 from ..engine.definition import RULES
 from ..engine.modes import mode
+from ..engine.operators import raw
 from ..engine.tensor import Tensor
 from ..fractal import ConvUnit, FractalBlock, Keep, _join
 from ..nn import BatchNorm2d, Conv2d, Dropout, Module
-from .conv import conv2d_each
+from ..ops.conv import Plan, planned
+from .conv import conv2d_each, outputs, several, shares
 from .fused import as_written
-from .unit import conv_units
+from .norm import batch_norm_each, scale_and_shift
 
 
 def together(units: Sequence[ConvUnit], x: Any) -> list[Tensor]:
     """The outputs of several units that read the same x."""
-    first = units[0]
-    if not all(go_together(unit, first) for unit in units):
+    if not all(is_ordinary(unit) and is_like(unit, units[0]) for unit in units):
         return [unit.norm(unit.dropout(unit.conv(x))) for unit in units]
-    weights, settings = [unit.conv.weight for unit in units], first.conv.settings
-    if all(is_one_step(unit, first, x) for unit in units):
-        norms = [unit.norm for unit in units]
-        return conv_units(x, weights, norms, first.norm.training, **settings)
-    ys = conv2d_each(x, weights, **settings)
-    return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
+    weights = [unit.conv.weight for unit in units]
+    settings = units[0].conv.settings
+    if not all(is_one_step(unit, units[0]) for unit in units):
+        ys = conv2d_each(x, weights, **settings)
+        return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
+    x, plan = planned(x, weights[0], None, **settings)
+    if shares(x, weights, plan):
+        return outputs(in_one_step(units, x, plan))
+    return [in_one_step([unit], x, plan) for unit in units]
 
 
-def go_together(unit: ConvUnit, first: ConvUnit) -> bool:
-    """Whether its convolution is an ordinary one, and has the same shape as the first's."""
-    conv = unit.conv
-    return (
-        type(conv) is Conv2d
-        and conv.bias is None
-        and (conv.settings, conv.weight.shape) == (first.conv.settings, first.conv.weight.shape)
-        and not is_watched(conv)
-    )
+def in_one_step(units: Sequence[ConvUnit], x: Any, plan: Plan) -> Any:
+    """The outputs of K units, stacked; or the output of one.
 
-
-def is_one_step(unit: ConvUnit, first: ConvUnit, x: Any) -> bool:
-    """Whether `conv_units` does all that its layers do: ordinary ones, of which none drops.
-
-    Errors, too, are left to the layers. And it has to pay: on a GPU every layer is one kernel.
+    In training the statistics for batch norm are taken on the way. In inference batch norm is a
+    multiple of each channel and a sum, which the kernel and its bias take over.
     """
-    dropout, norm = unit.dropout, unit.norm
-    vectors = norm.weight, norm.bias, norm.running_mean, norm.running_var
+    norms = [unit.norm for unit in units]
+    kernels = [unit.conv.weight for unit in units]
+    if norms[0].training or mode.recording:
+        found: list = []
+        ys = several(x, kernels, len(units), plan, statistics=found)
+        return batch_norm_each(ys, norms, found)
+    means, variances, weights, biases = (
+        xp.stack([raw(a) for a in each]) for each in zip(*map(vectors_of, norms))
+    )
+    _, scales, shifts = scale_and_shift(means, variances, weights, biases, norms[0].eps)
+    kernels = [raw(kernel) * scale for kernel, scale in zip(kernels, scales)]
+    return several(x, [*kernels, *shifts], len(units), plan, relu=norms[0].relu)
+
+
+def vectors_of(norm: BatchNorm2d) -> list[Any]:
+    """Its four, each (C,)."""
+    return [norm.running_mean, norm.running_var, norm.weight, norm.bias]
+
+
+def is_ordinary(unit: ConvUnit) -> bool:
+    """Whether its convolution is the one that it was made with, or such as does the same."""
+    return type(unit.conv) is Conv2d and unit.conv.bias is None and not is_watched(unit.conv)
+
+
+def is_like(unit: ConvUnit, first: ConvUnit) -> bool:
+    """Whether its kernel has the same shape and settings as that of the first."""
+    one, other = unit.conv, first.conv
+    return one.settings == other.settings and one.weight.shape == other.weight.shape
+
+
+def is_one_step(unit: ConvUnit, first: ConvUnit) -> bool:
+    """Whether batch norm follows at once, like that of the first, and may be done with it.
+
+    A subclass may have another `forward`, and vectors that do not fit are left to the layer, which
+    says so. On a GPU, too, every layer goes by itself: there it is one kernel.
+    """
+    dropout, norm, like = unit.dropout, unit.norm, first.norm
     return (
         current() == "numpy"
-        and not mode.anomaly  # which tells the layers apart
         and type(dropout) is Dropout
         and not (dropout.p and dropout.training)
         and type(norm).forward is BatchNorm2d.forward
+        and (norm.eps, norm.relu, norm.training) == (like.eps, like.relu, like.training)
         and not any(map(is_watched, (dropout, norm)))
-        and (norm.eps, norm.relu, norm.training)
-        == (first.norm.eps, first.norm.relu, first.norm.training)
-        and all(getattr(a, "shape", None) == unit.conv.weight.shape[3:] for a in vectors)
-        and getattr(x, "ndim", 0) == 4
-        and (x.size > x.shape[3] or not norm.training)
+        and all(getattr(a, "shape", 0) == unit.conv.weight.shape[3:] for a in vectors_of(norm))
     )
 
 

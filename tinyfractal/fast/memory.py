@@ -50,51 +50,47 @@ def in_slabs(work: Callable[[Any], None], x: Array, numbers: int) -> None:
 
 
 class Finish:
-    """What else is done to the output of a convolution, piece by piece, while it is in the cache.
+    """What else is done to the outputs of K convolutions, piece by piece, while in the cache.
 
-    `bias` (C,) is added, if there is one; with `relu` comes max(that, 0); both in place.
+    `biases` (K, C) are added, if there are some; with `relu` comes max(that, 0); both in place.
     With `watch` the sums are noted that `statistics` needs.
     """
 
-    def __init__(self, bias: Any = None, relu: bool = False, watch: bool = False) -> None:
-        self.bias, self.relu = bias, relu
+    def __init__(self, biases: Any = None, relu: bool = False, watch: bool = False) -> None:
+        self.biases, self.relu = biases, relu
         self.sums: dict[int, Array] | None = {} if watch else None
 
-    def __call__(self, y: Array, number: int, channels: slice = slice(None)) -> None:
-        """Piece `number` of y: (…, N, C), whose channels and images lie side by side in memory."""
-        n, c = y.shape[-2:]
-        rows = y.reshape(*y.shape[:-2], n * c)
-        if self.bias is not None:
-            rows += repeated(self.bias[channels], n)
+    def __call__(self, ys: Array, number: int, channels: slice = slice(None)) -> None:
+        """Piece `number` of ys (K, …, N, C), where channels and images lie side by side."""
+        k, (n, c) = len(ys), ys.shape[-2:]
+        rows = ys.reshape(*ys.shape[:-2], n * c)
+        if self.biases is not None:
+            line = self.biases[:, None, channels].repeat(n, axis=1)
+            rows += line.reshape(k, *(1,) * (rows.ndim - 2), n * c)
         if self.relu:
-            xp.maximum(rows, xp.zeros(n * c, y.dtype), out=rows)  # quicker than with a number
+            xp.maximum(rows, xp.zeros(n * c, ys.dtype), out=rows)  # quicker than with a number
         if self.sums is not None:
-            rows = rows.reshape(-1, n * c)
-            sums = xp.empty((2, n * c), y.dtype)
-            xp.matmul(xp.ones(len(rows), y.dtype), rows, out=sums[0])
-            xp.einsum("ij,ij->j", rows, rows, out=sums[1])
-            self.sums[number] = sums.reshape(2, n, c).sum(axis=1, dtype=xp.float64)
+            rows = rows.reshape(k, -1, n * c)
+            sums = xp.empty((2, k, n * c), ys.dtype)
+            xp.matmul(xp.ones(rows.shape[1], ys.dtype), rows, out=sums[0])
+            xp.einsum("kij,kij->kj", rows, rows, out=sums[1])
+            self.sums[number] = sums.reshape(2, k, n, c).sum(axis=2, dtype=xp.float64)
 
-    def statistics(self, y: Array) -> tuple[Array, Array] | None:
-        """Mean and variance of the channels of y (…, C), all of whose pieces were watched.
+    def statistics(self, ys: Array) -> tuple[Array, Array] | None:
+        """Means and variances (K, C) of the channels of ys (K, …, C), if all pieces were watched.
 
             mean = Σ y / n,    variance = Σ y² / n - mean²
 
-        None where they were not, or where the variance is a small difference of large numbers.
+        None where they were not, or where a variance is a small difference of large numbers.
         """
         if not self.sums:
             return None
         sums = functools.reduce(xp.add, [self.sums[number] for number in sorted(self.sums)])
-        mean, square = sums * (y.shape[-1] / y.size)
+        mean, square = sums * (len(ys) * ys.shape[-1] / ys.size)
         variance = square - mean * mean
         if not (square < 1000 * variance).all():
             return None
-        return mean.astype(y.dtype), variance.astype(y.dtype)
-
-
-def repeated(vector: Array, times: int) -> Array:
-    """Numbers of the channels (C,) side by side so many times: (times · C,)."""
-    return vector.reshape(1, -1).repeat(times, axis=0).reshape(-1)
+        return mean.astype(ys.dtype), variance.astype(ys.dtype)
 
 
 class WideRows:

@@ -1,7 +1,7 @@
 """Batch norm and layer norm in few passes over memory, while the numbers are in the cache.
 
 Batch norm is done to several arrays at once, (K, …, C) with weights (K, C): the outputs of the
-convolutions that read the same image (`unit`). An array by itself is one of one.
+convolutions that read the same image (`conv.several`). An array by itself is one of one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ..engine.definition import RULES
 from ..engine.operators import raw
 from ..engine.tensor import Tensor
 from ..ops import norm
+from ..ops.shape import stack
 from . import cuda
 from .fused import as_written, fused, quicker
 from .memory import WideRows
@@ -145,55 +146,106 @@ def _rectified_sums(
     return out, sum(found[1:], found[0])
 
 
-def _batch_reference(
-    x: Any, weight: Any, bias: Any, eps: float, relu: bool, statistics: Any, fixed: bool
-) -> Any:
-    if fixed:
-        return as_written(norm._by_statistics)(x, weight, bias, *statistics, eps, relu)
-    return as_written(norm._by_batch)(x, weight, bias, eps, relu)[0]
+def _sorted(arrays: Sequence[Any]) -> tuple[Any, Sequence[Any], Sequence[Any]]:
+    """xs, and as many weights and biases."""
+    count = len(arrays) // 2
+    return arrays[0], arrays[1 : 1 + count], arrays[1 + count :]
+
+
+def _batch_reference(*arrays: Any, eps: float, relu: bool, statistics: Any, fixed: bool) -> Any:
+    xs, weights, biases = _sorted(arrays)
+    ys = []
+    for k, (weight, bias) in enumerate(zip(weights, biases)):
+        x = xs if len(weights) == 1 else xs[k]
+        if fixed:
+            center, variance = (each[k] for each in statistics)
+            ys.append(as_written(norm._by_statistics)(x, weight, bias, center, variance, eps, relu))
+        else:
+            ys.append(as_written(norm._by_batch)(x, weight, bias, eps, relu)[0])
+    return ys[0] if len(ys) == 1 else stack(ys)
 
 
 def _batch_gradient(
-    g: Array,
-    saved: Sequence[Array],
+    g: Any,
+    saved: Any,
     wanted: list[bool],
-    x: Array,
-    weight: Array,
-    bias: Array,
+    *arrays: Array,
     eps: float,
     relu: bool,
     statistics: Any,
     fixed: bool,
 ) -> Sequence[Array]:
-    y, center, spread = saved
+    xs, weights, _ = _sorted(arrays)
+    ys, centers, spreads = saved
     if current() == "cupy":
-        return cuda.batch_norm_gradients(g, *saved, x, weight, eps, relu, fixed)
-    each = (a[None] for a in (x, y, center, spread, weight))
-    return [found[0] for found in gradients([g], *each, relu, fixed)]
+        return cuda.batch_norm_gradients(g, ys, centers, spreads, xs, weights[0], eps, relu, fixed)
+    one = len(weights) == 1
+    gxs, g_weights, g_biases = gradients(
+        [g] if one else [g[k] for k in range(len(weights))], xs[None] if one else xs, ys,
+        centers, spreads, xp.stack(weights), relu, fixed,
+    )  # fmt: skip
+    return [gxs[0] if one else gxs, *g_weights, *g_biases]
 
 
 @fused(_batch_gradient, _batch_reference)
-def _batch_norm(
-    x: Array, weight: Array, bias: Array, *, eps: float, relu: bool, statistics: Any, fixed: bool
-) -> Any:
-    center, variance = statistics
+def _batch_norm(*arrays: Array, eps: float, relu: bool, statistics: Any, fixed: bool) -> Any:
+    # xs (K, …, C) for K norms at once, or x (…, C); statistics (K, C)
+    xs, weights, biases = _sorted(arrays)
+    centers, variances = statistics
     if current() == "cupy":
-        return cuda.batch_norm(x, weight, bias, center, variance, eps, relu)
-    spread, scale, shift = scale_and_shift(center, variance, weight, bias, eps)
-    y = scaled(x[None], scale[None], shift[None], relu)[0]
-    return y, (y, center, spread)
+        others = weights[0], biases[0], centers[0], variances[0]
+        return cuda.batch_norm(xs, *others, eps, relu)
+    several = xs if len(weights) > 1 else xs[None]
+    spreads, scales, shifts = scale_and_shift(
+        centers, variances, xp.stack(weights), xp.stack(biases), eps
+    )
+    ys = scaled(several, scales, shifts, relu)
+    return ys if len(weights) > 1 else ys[0], (ys, centers, spreads)
+
+
+def batch_norm_each(xs: Any, norms: Sequence[Any], statistics: Sequence[Array]) -> Any:
+    """What each of several `nn.BatchNorm2d`, alike but for their weights, makes of its x.
+
+    xs (K, …, C), or x (…, C) for a single one; `statistics` those of the batch (K, C), if known.
+    """
+    first, count = norms[0], xs.size // (len(norms) * xs.shape[-1])
+    if first.training and count == 1:
+        return first(xs if len(norms) == 1 else xs[0])  # which has no variance, and says so
+    if first.training:
+        if not statistics:
+            statistics = _statistics_of_each(raw(xs) if len(norms) > 1 else raw(xs)[None])
+        for each, center, variance in zip(norms, *statistics) if count else ():
+            norm.move(each.running_mean, each.momentum, center)
+            norm.move(each.running_var, each.momentum, variance * (count / (count - 1)))
+    else:
+        statistics = _running_statistics(norms)
+    return _batch_norm(
+        xs, *(each.weight for each in norms), *(each.bias for each in norms), eps=first.eps,
+        relu=first.relu, statistics=statistics, fixed=not first.training,
+    )  # fmt: skip
+
+
+def _running_statistics(norms: Sequence[Any]) -> list[Array]:
+    """Copies of them, (K, C): a later training step moves them in place, before backward maybe."""
+    means, variances = zip(*((raw(each.running_mean), raw(each.running_var)) for each in norms))
+    return [xp.stack(means), xp.stack(variances)]
+
+
+def _statistics_of_each(xs: Array) -> list[Array]:
+    centers, variances = zip(*(statistics(x) for x in xs))
+    return [xp.stack(centers), xp.stack(variances)]
 
 
 def _by_batch(x: Any, weight: Any, bias: Any, eps: float, relu: bool) -> tuple[Any, Array, Array]:
-    found = statistics(raw(x))
+    found = _statistics_of_each(raw(x)[None])
     y = _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=found, fixed=False)
-    return y, *found
+    return y, *(each[0] for each in found)
 
 
 def _by_statistics(
     x: Any, weight: Any, bias: Any, center: Any, variance: Any, eps: float, relu: bool
 ) -> Any:
-    fixed = center, variance
+    fixed = center[None], variance[None]
     return _batch_norm(x, weight, bias, eps=eps, relu=relu, statistics=fixed, fixed=True)
 
 

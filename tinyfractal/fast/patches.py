@@ -38,10 +38,10 @@ def forward(
     border: Any,
     stride: Pair,
     dilation: Pair,
-    finishes: Sequence[Finish] | None = None,
+    finish: Finish | None = None,
 ) -> Array:
     """x (N, H, W, C) with each of K kernels (kh, kw, C, O) → (K, N, *size, O)."""
-    finishes = finishes or [Finish()] * len(weights)
+    finish = finish or Finish()
     view = windows(x, weights[0].shape, size, border, stride, dilation)
     ys = xp.empty((len(weights), *size, len(x), weights[0].shape[3]), x.dtype)
     matrices = [weight.reshape(-1, weight.shape[3]) for weight in weights]
@@ -49,10 +49,10 @@ def forward(
     def part(rows: slice) -> None:
         for some in _chunks(rows, view):
             p = _copied(view[some]).swapaxes(1, 2)  # (rows, pixels, kh · kw · C)
-            for y, matrix, finish in zip(ys, matrices, finishes):
+            for y, matrix in zip(ys, matrices):
                 out = y[some].reshape(len(p), -1, y.shape[3])
                 xp.matmul(p, matrix, out=out)
-                finish(y[some], some.start)
+            finish(ys[:, some], some.start)
 
     run(part, parts(size[0], view.size))
     return ys.transpose(0, 3, 1, 2, 4)

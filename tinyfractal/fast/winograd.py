@@ -104,11 +104,9 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
     return tiles >= FEW or weight.size < x.size
 
 
-def forward(
-    x: Array, weights: Sequence[Array], border: Any, finishes: Sequence[Finish] | None = None
-) -> Array:
+def forward(x: Array, weights: Sequence[Array], border: Any, finish: Finish | None = None) -> Array:
     """x (N, H, W, C) with each of K kernels (3, 3, C, O) → (K, N, OH, OW, O)."""
-    finishes = finishes or [Finish()] * len(weights)
+    finish = finish or Finish()
     t = tiling(x, weights[0].shape[3], border, len(weights))
     us = t.from_kernels(weights)
     x, ys = batch_inside(x), t.empty_outputs(len(us))
@@ -116,9 +114,10 @@ def forward(
     def part(where: slice) -> None:
         for band in t.walk(where, keep="v" if len(us) > 1 else ""):
             band.from_input(x)
-            for u, y, finish in zip(us, ys, finishes):
+            for u, y in zip(us, ys):
                 xp.matmul(band.v, u, out=band.m)
-                finish(band.to_output(y), band.number)
+                band.to_output(y)
+            finish(band.of(ys), band.number)
 
     run(part, parts(t.bands, t.numbers))
     return ys[:, : t.oh].transpose(0, 3, 1, 2, 4)
@@ -306,9 +305,9 @@ class Band:
         sizes = self.sizes(t, n, keep)
         first, second, third = xp.split(memory[: sum(sizes)], [sizes[0], sizes[0] + sizes[1]])
         half = cut(first, (k, 6, width, n * t.c))  # transformed along the rows
-        self.left, self.right = half[:, :, : t.left], half[:, :, t.left + t.w :]
-        self.half = half[:, :, t.left : t.left + t.w].swapaxes(1, 2)
-        line = width * n * t.c
+        line, start, stop = (columns * n * t.c for columns in (width, t.left, t.left + t.w))
+        rows = half.reshape(k, 6, line)
+        self.left, self.half, self.right = xp.split(rows, [start, stop], axis=2)
         self.half_tiles = windows(
             half, (k, 6, s, 6, n * t.c), (6 * line, line, 4 * n * t.c, n * t.c, 1)
         )
@@ -316,11 +315,11 @@ class Band:
         self.v_tiles = self.tiled(self.v, 6)
         self.spare = cut(first, (36, tiles, t.o))
         self.m = cut(third, (36, tiles, t.o)) if keep == "m" else self.spare
-        self.m_points = self.m.reshape(6, 6, -1).swapaxes(0, 1)
+        self.m_points = self.m.reshape(6, -1)
         z = cut(
             third if keep == "v" else second, (4, 6, k, s, n * t.o)
         )  # (u, v, k, s, numbers): half way back
-        self.z_points = z.reshape(4, 6, -1).swapaxes(0, 1)
+        self.z_points = z.reshape(4, -1)
         self.z_tiles = self.tiled(z, 4)
 
     @staticmethod
@@ -339,13 +338,18 @@ class Band:
         for k in range(t.k):
             top = 4 * (self.first + k) - t.top
             start, stop = min(max(top, 0), t.h), min(top + 6, t.h)
-            rows = x[start:stop, :, self.images].reshape(stop - start, t.w, self.n * t.c)
-            bt = t.bt[:, start - top : stop - top]
-            xp.matmul(bt, rows.swapaxes(0, 1), out=self.half[k])
+            rows = x[start:stop, :, self.images].reshape(stop - start, -1)
+            xp.matmul(t.bt[:, start - top : stop - top], rows, out=self.half[k])
         xp.matmul(t.bt, self.half_tiles, out=self.v_tiles)
 
-    def to_output(self, y: Array) -> Array:
-        """Y = Aᵀ M A, into y (OH, OW, N, O); gives that part of y."""
+    def of(self, ys: Array) -> Array:
+        """Its part of outputs (K, OH, OW, N, O)."""
+        t = self.t
+        last = min(4 * (self.first + t.k), t.oh)
+        return ys[:, 4 * self.first : last, :, self.images]
+
+    def to_output(self, y: Array) -> None:
+        """Y = Aᵀ M A, into y (OH, OW, N, O)."""
         t, z = self.t, self.z_tiles
         xp.matmul(t.at, self.m_points, out=self.z_points)
         y = y[4 * self.first : 4 * (self.first + t.k), :, self.images]
@@ -355,7 +359,6 @@ class Band:
         if rest:
             out = y[:, 4 * whole :].reshape(t.k, 4, rest, self.n * t.o)
             xp.matmul(t.at[:rest], z[:, :, whole], out=out)
-        return y[: t.oh - 4 * self.first]
 
     def from_output(self, gy: Array) -> None:
         """gM = A gY Aᵀ for every tile of gy (OH, OW, N, O): (36, tiles, O)."""
