@@ -19,15 +19,20 @@ everything else is small matrices times large ones. The image is cut into tiles 
 
 **Backward.** A pixel of x went into the outputs around it, each through another tap. So gx is again
 a 3×3 convolution, of gY with the kernel turned round and its two kinds of channels swapped: the
-same steps once more. For the kernel every step is transposed, in the opposite order,
+same steps once more,
 
-    gM = A gY Aᵀ      gU = Vᵀ gM      gw = Gᵀ gU G
+    D = Bᵀ d B        gx = Aᵀ [D · Ũ] A
 
-with M the products, V and U what came of the tiles and of the kernel. V is computed again rather
-than kept: it has 36 numbers for every 16 of the image.
+with d the tiles of gY, and Ũ what came of the turned kernel. In Σ x · gx a number of x, one of d
+and one of the kernel are multiplied, and none of the three comes first. So the gradient of the
+kernel is made of what is there already:
 
-**Several kernels on the same images**, as at the head of a fractal block's columns, share V; and
-since going back is linear, what each of them brings to gx is summed before that.
+    gŨ = (A x Aᵀ)ᵀ D        gw̃ = Gᵀ gŨ G
+
+with x in tiles of 4×4, which do not overlap; a matrix product at each of the 36 points again.
+
+**Several kernels on the same images**, as at the head of a fractal block's columns, share Bᵀ x B
+and A x Aᵀ; and since going back is linear, what each brings to gx is summed before that.
 
 **What makes it quick** besides. Images lie in memory as (H, W, N, C), the batch inside (`memory`):
 so the pixels of a row of all images are side by side, tiles need not be copied out, and every step
@@ -42,10 +47,10 @@ with them; `tests/test_winograd.py` holds the bound.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from .. import backend
@@ -134,55 +139,38 @@ def backward(
     gx_wanted, gw_wanted = wanted
     (top, bottom), (left, right) = border
     around = (2 - top, 2 - bottom), (2 - left, 2 - right)
-    t = tiling(x, weights[0].shape[3], border, len(weights))
-    back = tiling(gys[0], weights[0].shape[2], around, len(weights))
+    kernels, channels = len(weights), weights[0].shape[2]
+    t = tiling(gys[0], channels, around, kernels * sum(wanted))
     x, gys = batch_inside(x), [batch_inside(gy) for gy in gys]
-    gx = back.empty_outputs(1)[0] if gx_wanted else None
-    us = back.from_turned_kernels(weights) if gx_wanted else []
-    if all(wanted) and t.threads == 1 and at_once(2 * t.numbers) > 1:  # one on either thread
-        ways = [(slice(0, back.bands), slice(0, 0)), (slice(0, 0), slice(0, t.bands))]
-    else:
-        both = parts(back.bands, back.numbers), parts(t.bands, t.numbers)
-        ways = list(zip_longest(*both, fillvalue=slice(0, 0)))
+    gx = t.empty_outputs(1)[0]
+    us = t.from_turned_kernels(weights) if gx_wanted else [None] * kernels
+    keep = ("m" if gx_wanted and kernels > 1 else "") + ("x" if gw_wanted else "")
 
-    def part(where: tuple[slice, slice]) -> Any:
-        if gx_wanted:
-            input_gradient(back, where[0], gys, us, gx)
-        return points_gradients(t, where[1], gys, x) if gw_wanted else None
+    def part(where: slice) -> list[Any]:
+        gus: list[Any] = [None] * kernels
+        for band in t.walk(where, keep):
+            if gw_wanted:
+                band.from_output(x)
+            for k, (gy, u) in enumerate(zip(gys, us)):
+                band.from_input(gy)
+                if gw_wanted:
+                    gus[k] = added(gus[k], band.x.swapaxes(1, 2) @ band.v)
+                if gx_wanted and k == 0:
+                    xp.matmul(band.v, u, out=band.m)
+                elif gx_wanted:
+                    band.m += xp.matmul(band.v, u, out=band.spare)
+            if gx_wanted:
+                band.to_output(gx)
+        return gus
 
-    found = run(part, ways)
-    gws: Any = [None] * len(gys)
+    found = run(part, parts(t.bands, t.numbers))
+    gws: Any = [None] * kernels
     if gw_wanted:
         gus = [functools.reduce(added, gu) for gu in zip(*found)]
         if gus[0] is None:  # of no images
-            gus = [xp.zeros((36, t.c, t.o), t.dtype)] * len(gus)
-        gws = t.to_kernels(gus)
-    return None if gx is None else batch_first(gx[: back.oh]), gws
-
-
-def input_gradient(
-    t: Tiling, where: slice, gys: Sequence[Array], us: Sequence[Array], gx: Array
-) -> None:
-    """gx (H, W, N, C), as far as some bands go: what comes of each gy, summed before going back."""
-    for band in t.walk(where, keep="m" if len(us) > 1 else ""):
-        for k, (gy, u) in enumerate(zip(gys, us)):
-            band.from_input(gy)
-            if k == 0:
-                xp.matmul(band.v, u, out=band.m)
-            else:
-                band.m += xp.matmul(band.v, u, out=band.spare)
-        band.to_output(gx)
-
-
-def points_gradients(t: Tiling, where: slice, gys: Sequence[Array], x: Array) -> list[Array]:
-    """gU (36, C, O) of each kernel, as far as it comes from some bands."""
-    gus: list[Any] = [None] * len(gys)
-    for band in t.walk(where, keep="v"):
-        band.from_input(x)
-        for k, gy in enumerate(gys):
-            band.from_output(gy)
-            gus[k] = added(gus[k], band.v.swapaxes(1, 2) @ band.m)
-    return gus
+            gus = [xp.zeros((36, channels, t.c), t.dtype)] * kernels
+        gws = t.to_turned_kernels(gus)
+    return batch_first(gx[: t.oh]) if gx_wanted else None, gws
 
 
 def added(total: Array | None, more: Array | None) -> Array | None:
@@ -263,9 +251,9 @@ class Tiling:
         us = products(self.turned, [weight.reshape(9, -1) for weight in weights])
         return us.reshape(len(weights), 36, *weights[0].shape[2:]).swapaxes(2, 3)
 
-    def to_kernels(self, gus: Sequence[Array]) -> Array:
-        """gw = Gᵀ gU G for each gU (36, C, O): (K, 3, 3, C, O)."""
-        gws = products(self.g.T, [gu.reshape(36, -1) for gu in gus])
+    def to_turned_kernels(self, gus: Sequence[Array]) -> Array:
+        """gw = Gᵀ gU G, turned back, for each gU (36, O, C): (K, 3, 3, O, C)."""
+        gws = products(self.turned.T, [gu.reshape(36, -1) for gu in gus])
         return gws.reshape(len(gus), 3, 3, *gus[0].shape[1:])
 
 
@@ -289,9 +277,9 @@ class Band:
     being those of all images and channels. The arrays are views, so nothing is copied. Their axes:
     k and s, row and column of the tile; u and v, row and column in the tile.
 
-    To stay in the cache they share memory, in turns: `m` lies over `half`, `z` over `v`. What
-    several kernels need, `keep` gives memory of its own: "v", what came of the image, or "m", to
-    which another product is to be added, that of `spare`.
+    To stay in the cache they share memory, in turns: `m` lies over `half`, `z` over `v`. What is
+    needed for longer, `keep` gives memory of its own: "v", what came of the image, for several
+    kernels; "m", to which another product is to be added, that of `spare`; "x", what came of x.
     """
 
     number: int
@@ -303,7 +291,7 @@ class Band:
         k, s = t.k, t.columns
         width, tiles = 4 * s + 2, k * s * n
         sizes = self.sizes(t, n, keep)
-        first, second, third = xp.split(memory[: sum(sizes)], [sizes[0], sizes[0] + sizes[1]])
+        first, second, third, fourth, _ = xp.split(memory, list(itertools.accumulate(sizes)))
         half = cut(first, (k, 6, width, n * t.c))  # transformed along the rows
         line, start, stop = (columns * n * t.c for columns in (width, t.left, t.left + t.w))
         rows = half.reshape(k, 6, line)
@@ -314,8 +302,10 @@ class Band:
         self.v = cut(second, (36, tiles, t.c))
         self.v_tiles = self.tiled(self.v, 6)
         self.spare = cut(first, (36, tiles, t.o))
-        self.m = cut(third, (36, tiles, t.o)) if keep == "m" else self.spare
+        self.m = cut(third, (36, tiles, t.o)) if "m" in keep else self.spare
         self.m_points = self.m.reshape(6, -1)
+        self.x = fourth.reshape(36, -1, t.o)
+        self.x_points = fourth.reshape(6, -1)
         z = cut(
             third if keep == "v" else second, (4, 6, k, s, n * t.o)
         )  # (u, v, k, s, numbers): half way back
@@ -324,11 +314,12 @@ class Band:
 
     @staticmethod
     def sizes(t: Tiling, n: int, keep: str) -> list[int]:
-        """How many numbers the three work arrays hold."""
+        """How many numbers the work arrays hold."""
         tiles = t.k * t.columns * n
         half = t.k * 6 * (4 * t.columns + 2) * n * t.c
-        third = {"v": 24, "m": 36}.get(keep, 0) * tiles * t.o
-        return [max(half, 36 * tiles * t.o), 36 * tiles * max(t.c, t.o), third]
+        product = 36 * tiles * t.o
+        third = 24 * tiles * t.o if keep == "v" else product if "m" in keep else 0
+        return [max(half, product), 36 * tiles * max(t.c, t.o), third, product * ("x" in keep)]
 
     def from_input(self, x: Array) -> None:
         """V = Bᵀ d B for every tile of x (H, W, N, C): (36, tiles, C)."""
@@ -360,20 +351,20 @@ class Band:
             out = y[:, 4 * whole :].reshape(t.k, 4, rest, self.n * t.o)
             xp.matmul(t.at[:rest], z[:, :, whole], out=out)
 
-    def from_output(self, gy: Array) -> None:
-        """gM = A gY Aᵀ for every tile of gy (OH, OW, N, O): (36, tiles, O)."""
+    def from_output(self, y: Array) -> None:
+        """A y Aᵀ for every tile of y (OH, OW, N, O): (36, tiles, O), in `x`."""
         t, a, z = self.t, self.t.at.T, self.z_tiles
         whole, rest = divmod(t.ow, 4)
         for k in range(t.k):
             top = 4 * (self.first + k)
             rows = min(4, t.oh - top)
-            g = gy[top : top + rows, :, self.images].reshape(rows, t.ow, self.n * t.o)
-            tiles = g[:, : 4 * whole].reshape(rows, whole, 4, self.n * t.o)
+            pixels = y[top : top + rows, :, self.images].reshape(rows, t.ow, self.n * t.o)
+            tiles = pixels[:, : 4 * whole].reshape(rows, whole, 4, self.n * t.o)
             xp.matmul(a, tiles, out=z[k, :rows, :whole])
             if rest:
-                xp.matmul(a[:, :rest], g[:, 4 * whole :], out=z[k, :rows, whole])
+                xp.matmul(a[:, :rest], pixels[:, 4 * whole :], out=z[k, :rows, whole])
             z[k, rows:] = 0
-        xp.matmul(a, self.z_points, out=self.m_points)
+        xp.matmul(a, self.z_points, out=self.x_points)
 
     def tiled(self, a: Array, size: int) -> Array:
         """What is stored as (u, v, k, s, numbers), seen as (k, u, s, v, numbers)."""
