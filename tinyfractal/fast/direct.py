@@ -57,7 +57,7 @@ def forward(
                 rows = x[source][:, :, some]
                 product = times(rows.reshape(-1, c), weight[u, v, :, outputs], groups)
                 target += product.reshape(target.shape)
-            finish(total[None], some.start, outputs)
+            finish(total, 0, some.start, outputs)
             out[...] = total
 
     run(part, split(n, o, x, weight, groups))

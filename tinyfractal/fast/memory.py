@@ -9,7 +9,6 @@ needs to be copied together first. NumPy's elementwise functions keep the order 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -58,23 +57,22 @@ class Finish:
 
     def __init__(self, biases: Any = None, relu: bool = False, watch: bool = False) -> None:
         self.biases, self.relu = biases, relu
-        self.sums: dict[int, Array] | None = {} if watch else None
+        self.sums: dict[tuple[int, int], Array] | None = {} if watch else None
 
-    def __call__(self, ys: Array, number: int, channels: slice = slice(None)) -> None:
-        """Piece `number` of ys (K, …, N, C), where channels and images lie side by side."""
-        k, (n, c) = len(ys), ys.shape[-2:]
-        rows = ys.reshape(*ys.shape[:-2], n * c)
+    def __call__(self, y: Array, k: int, number: int, channels: slice = slice(None)) -> None:
+        """Piece `number` of output k: (…, N, C), where channels and images lie side by side."""
+        n, c = y.shape[-2:]
+        rows = y.reshape(*y.shape[:-2], n * c)
         if self.biases is not None:
-            line = self.biases[:, None, channels].repeat(n, axis=1)
-            rows += line.reshape(k, *(1,) * (rows.ndim - 2), n * c)
+            rows += self.biases[k, None, channels].repeat(n, axis=0).reshape(-1)
         if self.relu:
-            xp.maximum(rows, xp.zeros(n * c, ys.dtype), out=rows)  # quicker than with a number
+            xp.maximum(rows, xp.zeros(n * c, y.dtype), out=rows)  # quicker than with a number
         if self.sums is not None:
-            rows = rows.reshape(k, -1, n * c)
-            sums = xp.empty((2, k, n * c), ys.dtype)
-            xp.matmul(xp.ones(rows.shape[1], ys.dtype), rows, out=sums[0])
-            xp.einsum("kij,kij->kj", rows, rows, out=sums[1])
-            self.sums[number] = sums.reshape(2, k, n, c).sum(axis=2, dtype=xp.float64)
+            rows = rows.reshape(-1, n * c)
+            sums = xp.empty((2, n * c), y.dtype)
+            xp.matmul(xp.ones(len(rows), y.dtype), rows, out=sums[0])
+            xp.einsum("ij,ij->j", rows, rows, out=sums[1])
+            self.sums[k, number] = sums.reshape(2, n, c).sum(axis=1, dtype=xp.float64)
 
     def statistics(self, ys: Array) -> tuple[Array, Array] | None:
         """Means and variances (K, C) of the channels of ys (K, …, C), if all pieces were watched.
@@ -85,7 +83,9 @@ class Finish:
         """
         if not self.sums:
             return None
-        sums = functools.reduce(xp.add, [self.sums[number] for number in sorted(self.sums)])
+        sums = xp.zeros((2, len(ys), ys.shape[-1]))
+        for k, number in sorted(self.sums):  # in order, whoever was first
+            sums[:, k] += self.sums[k, number]
         mean, square = sums * (len(ys) * ys.shape[-1] / ys.size)
         variance = square - mean * mean
         if not (square < 1000 * variance).all():

@@ -49,10 +49,10 @@ def forward(
     def part(rows: slice) -> None:
         for some in _chunks(rows, view):
             p = _copied(view[some]).swapaxes(1, 2)  # (rows, pixels, kh · kw · C)
-            for y, matrix in zip(ys, matrices):
+            for k, (y, matrix) in enumerate(zip(ys, matrices)):
                 out = y[some].reshape(len(p), -1, y.shape[3])
                 xp.matmul(p, matrix, out=out)
-            finish(ys[:, some], some.start)
+                finish(y[some], k, some.start)
 
     run(part, parts(size[0], view.size))
     return ys.transpose(0, 3, 1, 2, 4)

@@ -119,10 +119,9 @@ def forward(x: Array, weights: Sequence[Array], border: Any, finish: Finish | No
     def part(where: slice) -> None:
         for band in t.walk(where, keep="v" if len(us) > 1 else ""):
             band.from_input(x)
-            for u, y in zip(us, ys):
+            for k, (u, y) in enumerate(zip(us, ys)):
                 xp.matmul(band.v, u, out=band.m)
-                band.to_output(y)
-            finish(band.of(ys), band.number)
+                finish(band.to_output(y), k, band.number)
 
     run(part, parts(t.bands, t.numbers))
     return ys[:, : t.oh].transpose(0, 3, 1, 2, 4)
@@ -333,14 +332,8 @@ class Band:
             xp.matmul(t.bt[:, start - top : stop - top], rows, out=self.half[k])
         xp.matmul(t.bt, self.half_tiles, out=self.v_tiles)
 
-    def of(self, ys: Array) -> Array:
-        """Its part of outputs (K, OH, OW, N, O)."""
-        t = self.t
-        last = min(4 * (self.first + t.k), t.oh)
-        return ys[:, 4 * self.first : last, :, self.images]
-
-    def to_output(self, y: Array) -> None:
-        """Y = Aᵀ M A, into y (OH, OW, N, O)."""
+    def to_output(self, y: Array) -> Array:
+        """Y = Aᵀ M A, into y (OH, OW, N, O); gives that part of y."""
         t, z = self.t, self.z_tiles
         xp.matmul(t.at, self.m_points, out=self.z_points)
         y = y[4 * self.first : 4 * (self.first + t.k), :, self.images]
@@ -350,6 +343,7 @@ class Band:
         if rest:
             out = y[:, 4 * whole :].reshape(t.k, 4, rest, self.n * t.o)
             xp.matmul(t.at[:rest], z[:, :, whole], out=out)
+        return y[: t.oh - 4 * self.first]
 
     def from_output(self, y: Array) -> None:
         """A y Aᵀ for every tile of y (OH, OW, N, O): (36, tiles, O), in `x`."""
