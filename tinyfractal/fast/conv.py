@@ -166,11 +166,12 @@ def _conv2d(
     weight = weights[0]
     way, size = _way(x, weight, plan), _size(x.shape, weight.shape, plan)
     watch = statistics is not None and way in (winograd, patches)
-    finish = Finish(None if biases[0] is None else xp.stack(biases), relu, watch)
+    stacked = None if biases[0] is None else xp.stack(biases)
+    finish = Finish(None if way is winograd else stacked, relu, watch)
     if way is cuda:
         ys = cuda.conv2d(x, weights, biases, size, plan, relu)
     elif way is winograd:
-        ys = winograd.forward(x, weights, plan.border, finish)
+        ys = winograd.forward(x, weights, plan.border, stacked, finish)
     elif way is patches:
         ys = patches.forward(x, weights, size, *plan[:3], finish)
     else:

@@ -83,6 +83,8 @@ AT = [
     [0, 1, -1, 8, -8, 1],
 ]
 
+ONES = 7  # of the 36 points (u, v) the one at (1, 1): column 1 of Aᵀ is 1, 1, 1, 1
+
 # Numbers of a band at each of the 36 points. 4096 (0.6 MB of float32) suit an L2 cache best, but
 # then each step is so short that two threads spend their time waiting for Python's lock.
 BAND = 8192
@@ -109,10 +111,20 @@ def suits(x: Array, weight: Array, border: Any, stride: Any, dilation: Any, grou
     return tiles >= FEW or weight.size < x.size
 
 
-def forward(x: Array, weights: Sequence[Array], border: Any, finish: Finish | None = None) -> Array:
-    """x (N, H, W, C) with each of K kernels (3, 3, C, O) → (K, N, OH, OW, O)."""
+def forward(
+    x: Array,
+    weights: Sequence[Array],
+    border: Any,
+    biases: Any = None,
+    finish: Finish | None = None,
+) -> Array:
+    """x (N, H, W, C) with each of K kernels (3, 3, C, O) → (K, N, OH, OW, O).
+
+    `biases` (K, O) or None. A bias costs a 36th of what it would cost at each pixel: it is added at
+    one point, where Aᵀ has a column of ones.
+    """
     finish = finish or Finish()
-    t = tiling(x, weights[0].shape[3], border, len(weights))
+    t = tiling(x, weights[0].shape[3], border)
     us = t.from_kernels(weights)
     x, ys = batch_inside(x), t.empty_outputs(len(us))
 
@@ -121,6 +133,8 @@ def forward(x: Array, weights: Sequence[Array], border: Any, finish: Finish | No
             band.from_input(x)
             for k, (u, y) in enumerate(zip(us, ys)):
                 xp.matmul(band.v, u, out=band.m)
+                if biases is not None:
+                    band.m[ONES] += biases[k]
                 finish(band.to_output(y), k, band.number)
 
     run(part, parts(t.bands, t.numbers))
@@ -139,7 +153,7 @@ def backward(
     (top, bottom), (left, right) = border
     around = (2 - top, 2 - bottom), (2 - left, 2 - right)
     kernels, channels = len(weights), weights[0].shape[2]
-    t = tiling(gys[0], channels, around, kernels * sum(wanted))
+    t = tiling(gys[0], channels, around)
     x, gys = batch_inside(x), [batch_inside(gy) for gy in gys]
     gx = t.empty_outputs(1)[0]
     us = t.from_turned_kernels(weights) if gx_wanted else [None] * kernels
@@ -179,10 +193,9 @@ def added(total: Array | None, more: Array | None) -> Array | None:
     return xp.add(total, more, out=total)
 
 
-def tiling(x: Array, channels: int, border: Any, kernels: int = 1) -> Tiling:
+def tiling(x: Array, channels: int, border: Any) -> Tiling:
     """The `Tiling` for images like x; made once for each size."""
-    threads = parallel.threads()
-    return _tiling(backend.place(), threads, x.shape, channels, border, x.dtype, kernels)
+    return _tiling(backend.place(), parallel.threads(), x.shape, channels, border, x.dtype)
 
 
 @functools.lru_cache(maxsize=1000)
@@ -202,9 +215,7 @@ class Tiling:
     And how the tiles are dealt into bands: `k` rows of tiles, of some of the images.
     """
 
-    def __init__(
-        self, image: tuple[int, ...], channels: int, border: Any, dtype: Any, kernels: int
-    ) -> None:
+    def __init__(self, image: tuple[int, ...], channels: int, border: Any, dtype: Any) -> None:
         self.n, self.h, self.w, self.c = image
         self.o = channels
         self.dtype = dtype
@@ -212,15 +223,14 @@ class Tiling:
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
         self.bt, self.g, self.turned, self.at = matrices(backend.place(), xp.dtype(dtype))
-        self.numbers = 9 * kernels * self.n * self.h * self.w * self.c
-        self.threads = at_once(self.numbers)
+        self.numbers = 4 * self.n * self.h * self.w * self.c
         width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
         pieces = -(-self.n // max(BAND // width, -(-TILES // self.columns)))
         most = max(1, BAND * pieces // max(1, width * self.n))
         self.k = max(k for k in range(1, self.rows + 1) if self.rows % k == 0 and k <= most)
         self.down = self.rows // self.k  # bands in an image
-        if self.down % self.threads:
-            pieces += -pieces % self.threads  # so that each thread gets as many
+        if self.down % at_once(self.numbers):
+            pieces += -pieces % at_once(self.numbers)  # so that each thread gets as many
         self.pieces = min(pieces, self.n)
         self.bands = self.pieces * self.down
 
