@@ -70,12 +70,15 @@ def padded(x, widths, mode="constant", value=0.0):
     return np.pad(x, widths, mode, **({} if mode == "reflect" else {"constant_values": value}))
 
 
-def conv2d_each(x, *several, count, **settings):
-    """`fast.conv.conv2d_each`, its results stacked."""
+def conv2d_each(x, *several, count, relu, **settings):
+    """`fast.conv.conv2d_each`; of one kernel, too, stacked."""
     from tinyfractal.fast.conv import conv2d_each
+    from tinyfractal.ops.conv import planned
 
-    weights, biases = several[:count], several[count:] or None
-    return tf.stack(conv2d_each(x, weights, biases, **settings))
+    weights, biases = several[:count], several[count:]
+    x, plan = planned(x, weights[0], biases[0] if biases else None, **settings)
+    ys = conv2d_each(x, weights, plan, biases, relu)
+    return ys if count > 1 else tf.stack([ys])
 
 
 def dropout(x, seed, **settings):

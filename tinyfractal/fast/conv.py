@@ -17,8 +17,6 @@ from ..engine.definition import RULES
 from ..engine.modes import mode
 from ..engine.primitive import primitive
 from ..engine.tensor import Tensor
-from ..errors import ShapeError
-from ..guards.arrays import check_arrays
 from ..ops import conv
 from ..ops.conv import Plan
 from ..ops.elementwise import relu as max_with_zero
@@ -31,52 +29,26 @@ from .memory import Finish
 def conv2d_each(
     x: Any,
     weights: Sequence[Any],
-    biases: Sequence[Any] | None = None,
+    plan: Plan,
+    biases: Sequence[Any] = (),
     relu: bool = False,
-    **settings: Any,
-) -> list[Tensor]:
-    """`conv2d` of the same x with each of several kernels: [y₁, y₂, …], each (N, OH, OW, C_out).
-
-    Gives what single calls would give, sooner: what is done to x alone is done once, and so are
-    the last steps of its gradient. `weights` are of one shape, `biases` as many, or None.
-    Settings and errors are those of `conv2d`.
-    """
-    check_arrays("conv2d_each", **{f"weights[{k}]": weight for k, weight in enumerate(weights)})
-    shapes = [weight.shape for weight in weights]
-    if len(set(shapes)) != 1:
-        raise ShapeError(f"conv2d_each: weights needs kernels of one shape, got {shapes}")
-    if biases is not None and len(biases) != len(weights):
-        raise ShapeError(f"conv2d_each: {len(weights)} weights, but {len(biases)} biases")
-    biases = [None] * len(weights) if biases is None else biases
-    for weight, bias in zip(weights, biases):
-        padded, plan = conv.planned(x, weight, bias, **settings)
-    alike = len({bias is None for bias in biases}) == 1
-    if mode.reference or not alike or not shares(padded, weights, plan):
-        rule: Any = _conv2d.reference if mode.reference else _conv2d
-        each = zip(weights, biases)
-        return [
-            rule(padded, w, *(() if b is None else (b,)), kernels=1, plan=plan, relu=relu)
-            for w, b in each
-        ]
-    all_biases = [] if biases[0] is None else biases
-    return outputs(several(padded, [*weights, *all_biases], len(weights), plan, relu))
-
-
-def several(
-    x: Any, arrays: Sequence[Any], kernels: int, plan: Plan, relu: bool = False,
     statistics: list | None = None,
-) -> Any:  # fmt: skip
-    """The outputs of K kernels, stacked: `arrays` are these, and as many biases or none.
+) -> Any:
+    """Convolution of the same x with each of K kernels: (K, N, OH, OW, C_out); of one, without K.
 
+    What single calls would give, sooner: what is done to x alone is done once, and so are the last
+    steps of its gradient. `weights` are of one shape, `biases` as many or none.
     Into the list `statistics`, if given, go the means and variances (K, C_out) of the outputs,
     taken while they are in the cache, for batch norm; or nothing, where that cannot be.
     """
-    return _conv2d(x, *arrays, kernels=kernels, plan=plan, relu=relu, statistics=statistics)
+    return _conv2d(
+        x, *weights, *biases, kernels=len(weights), plan=plan, relu=relu, statistics=statistics
+    )
 
 
-def shares(x: Any, weights: Sequence[Any], plan: Plan) -> bool:
-    """Whether there is something to be gained by doing several kernels at once."""
-    return len(weights) > 1 and _way(x, weights[0], plan) is not direct
+def shares(x: Any, weight: Any, plan: Plan) -> bool:
+    """Whether something is gained by doing several kernels like this one at once."""
+    return _way(x, weight, plan) is not direct
 
 
 # ----- The definition, for several kernels -----
@@ -175,7 +147,8 @@ def _conv2d(
     elif way is patches:
         ys = patches.forward(x, weights, size, *plan[:3], finish)
     else:
-        ys = direct.forward(x, weight, size, *plan, finish)[None]  # of a single kernel
+        each = [direct.forward(x, w, size, *plan, finish, k) for k, w in enumerate(weights)]
+        ys = xp.stack(each) if kernels > 1 else each[0][None]
     found = finish.statistics(ys) if watch else None
     if statistics is not None and found is not None:
         statistics += found
@@ -185,9 +158,9 @@ def _conv2d(
 # ----- What several kernels give -----
 
 
-def outputs(ys: Any) -> list[Any]:
-    """What each kernel gave."""
-    return [_output_of(ys, k=k) for k in range(len(ys))]
+def outputs(ys: Any, kernels: int) -> list[Any]:
+    """What each of K kernels gave."""
+    return [ys] if kernels == 1 else [_output_of(ys, k=k) for k in range(kernels)]
 
 
 def _put_back(g: Any, _y: Any, _ys: Any, k: int) -> Any:

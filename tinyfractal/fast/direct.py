@@ -40,8 +40,9 @@ def forward(
     dilation: Pair,
     groups: int,
     finish: Finish | None = None,
+    k: int = 0,
 ) -> Array:
-    """x (N, H, W, C) and weight (kh, kw, C / groups, O) → (N, *size, O)."""
+    """x (N, H, W, C) and weight (kh, kw, C / groups, O) → (N, *size, O); that is output k."""
     n, c, o = len(x), x.shape[3], weight.shape[3]
     finish = finish or Finish()
     x, y = batch_inside(x), xp.empty((*size, n, o), x.dtype)
@@ -57,7 +58,7 @@ def forward(
                 rows = x[source][:, :, some]
                 product = times(rows.reshape(-1, c), weight[u, v, :, outputs], groups)
                 target += product.reshape(target.shape)
-            finish(total, 0, some.start, outputs)
+            finish(total, k, some.start, outputs)
             out[...] = total
 
     run(part, split(n, o, x, weight, groups))

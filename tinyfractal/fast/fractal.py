@@ -22,28 +22,33 @@ from ..engine.tensor import Tensor
 from ..fractal import ConvUnit, FractalBlock, Keep, _join
 from ..nn import BatchNorm2d, Conv2d, Dropout, Module
 from ..ops.conv import Plan, planned
-from .conv import conv2d_each, outputs, several, shares
+from .conv import conv2d_each, outputs, shares
 from .fused import as_written
 from .norm import batch_norm_each, scale_and_shift
 
 
 def together(units: Sequence[ConvUnit], x: Any) -> list[Tensor]:
     """The outputs of several units that read the same x."""
-    if not all(is_ordinary(unit) and is_like(unit, units[0]) for unit in units):
+    first = units[0]
+    if not all(is_ordinary(unit) and is_like(unit, first) for unit in units):
         return [unit.norm(unit.dropout(unit.conv(x))) for unit in units]
-    weights = [unit.conv.weight for unit in units]
-    settings = units[0].conv.settings
-    if not all(is_one_step(unit, units[0]) for unit in units):
-        ys = conv2d_each(x, weights, **settings)
-        return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
-    x, plan = planned(x, weights[0], None, **settings)
-    if shares(x, weights, plan):
-        return outputs(in_one_step(units, x, plan))
-    return [in_one_step([unit], x, plan) for unit in units]
+    x, plan = planned(x, first.conv.weight, None, **first.conv.settings)
+    if shares(x, first.conv.weight, plan):
+        return at_once(units, x, plan)
+    return [at_once([unit], x, plan)[0] for unit in units]
+
+
+def at_once(units: Sequence[ConvUnit], x: Any, plan: Plan) -> list[Tensor]:
+    """The same, where the kernels go together."""
+    count = len(units)
+    if all(is_one_step(unit, units[0]) for unit in units):
+        return outputs(in_one_step(units, x, plan), count)
+    ys = outputs(conv2d_each(x, [unit.conv.weight for unit in units], plan), count)
+    return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
 
 
 def in_one_step(units: Sequence[ConvUnit], x: Any, plan: Plan) -> Any:
-    """The outputs of K units, stacked; or the output of one.
+    """The outputs of K units (K, N, H, W, C); of one, without K.
 
     In training the statistics for batch norm are taken on the way. In inference batch norm is a
     multiple of each channel and a sum, which the kernel and its bias take over.
@@ -52,14 +57,14 @@ def in_one_step(units: Sequence[ConvUnit], x: Any, plan: Plan) -> Any:
     kernels = [unit.conv.weight for unit in units]
     if norms[0].training or mode.recording:
         found: list = []
-        ys = several(x, kernels, len(units), plan, statistics=found)
+        ys = conv2d_each(x, kernels, plan, statistics=found)
         return batch_norm_each(ys, norms, found)
     means, variances, weights, biases = (
         xp.stack([raw(a) for a in each]) for each in zip(*map(vectors_of, norms))
     )
     _, scales, shifts = scale_and_shift(means, variances, weights, biases, norms[0].eps)
     kernels = [raw(kernel) * scale for kernel, scale in zip(kernels, scales)]
-    return several(x, [*kernels, *shifts], len(units), plan, relu=norms[0].relu)
+    return conv2d_each(x, kernels, plan, shifts, relu=norms[0].relu)
 
 
 def vectors_of(norm: BatchNorm2d) -> list[Any]:

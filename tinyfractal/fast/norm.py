@@ -1,7 +1,7 @@
 """Batch norm and layer norm in few passes over memory, while the numbers are in the cache.
 
 Batch norm is done to several arrays at once, (K, …, C) with weights (K, C): the outputs of the
-convolutions that read the same image (`conv.several`). An array by itself is one of one.
+convolutions that read the same image (`conv.conv2d_each`). An array by itself is one of one.
 """
 
 from __future__ import annotations
