@@ -143,7 +143,7 @@ def test_bias_and_relu_are_added_on_the_way(channels, side):
     x, weight, _ = drawn((9, side, side, channels, 2 * channels), ((1, 1), (1, 1)))
     bias = np.random.default_rng(0).normal(size=2 * channels)
     plain = conv.conv2d(asarray(x), asarray(weight), padding=1)
-    plan = conv.planned(x, weight, None, padding=1)[1]
+    plan = conv.planned(asarray(x), asarray(weight), None, padding=1)[1]
     y = conv2d_each(asarray(x), [asarray(weight)], plan, [asarray(bias)], relu=True)
     np.testing.assert_allclose(asnumpy(y), np.maximum(asnumpy(plain) + bias, 0), atol=1e-11)
 
@@ -180,7 +180,7 @@ def test_several_kernels_give_what_each_gives_by_itself(channels, used):
             for leaf in leaves
         ]
 
-    plan = conv.planned(x, kernels[0], None, padding="same")[1]
+    plan = conv.planned(asarray(x), asarray(kernels[0]), None, padding="same")[1]
     together = results(lambda x, *ws: outputs(conv2d_each(x, ws, plan), len(ws)))
     one_by_one = results(lambda x, *ws: [tf.conv2d(x, w, padding="same") for w in ws])
     for a, b in zip(together[0] + together[1], one_by_one[0] + one_by_one[1]):

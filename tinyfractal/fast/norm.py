@@ -232,6 +232,9 @@ def _running_statistics(norms: Sequence[Any]) -> list[Array]:
 
 
 def _statistics_of_each(xs: Array) -> list[Array]:
+    """Means and variances (K, C) of xs (K, …, C)."""
+    if len(xs) == 1:
+        return [each[None] for each in statistics(xs[0])]
     centers, variances = zip(*(statistics(x) for x in xs))
     return [xp.stack(centers), xp.stack(variances)]
 
