@@ -120,8 +120,8 @@ def forward(
 ) -> Array:
     """x (N, H, W, C) with each of K kernels (3, 3, C, O) → (K, N, OH, OW, O).
 
-    `biases` (K, O) or None. A bias costs a 36th of what it would cost at each pixel: it is added at
-    one point, where Aᵀ has a column of ones.
+    `biases` (K, O) or None. A bias is added once for the 16 pixels of a tile: at the point where Aᵀ
+    has a column of ones.
     """
     finish = finish or Finish()
     t = tiling(x, weights[0].shape[3], border)
@@ -155,7 +155,7 @@ def backward(
     kernels, channels = len(weights), weights[0].shape[2]
     t = tiling(gys[0], channels, around)
     x, gys = batch_inside(x), [batch_inside(gy) for gy in gys]
-    gx = t.empty_outputs(1)[0]
+    gx = t.empty_outputs(1)[0] if gx_wanted else None
     us = t.from_turned_kernels(weights) if gx_wanted else [None] * kernels
     keep = ("m" if gx_wanted and kernels > 1 else "") + ("x" if gw_wanted else "")
 
@@ -183,7 +183,7 @@ def backward(
         if gus[0] is None:  # of no images
             gus = [xp.zeros((36, channels, t.c), t.dtype)] * kernels
         gws = t.to_turned_kernels(gus)
-    return batch_first(gx[: t.oh]) if gx_wanted else None, gws
+    return None if gx is None else batch_first(gx[: t.oh]), gws
 
 
 def added(total: Array | None, more: Array | None) -> Array | None:
