@@ -96,6 +96,20 @@ def test_views_are_read_right_and_left_alone():
         np.testing.assert_allclose(a, b)
 
 
+def test_work_arrays_that_are_kept_carry_nothing_over():
+    border = ((1, 1), (0, 2))
+    x, weight, g = drawn((3, 9, 6, 8, 8), border)
+    larger = drawn((5, 16, 16, 16, 8), border)
+    first = forward(x, weight, border), *backward(g, x, weight, border, [True, True])
+    for spoilt in (larger, (x, weight, g)):
+        spoilt = [array * np.nan for array in spoilt]
+        forward(*spoilt[:2], border)
+        backward(spoilt[2], *spoilt[:2], border, [True, True])
+    again = forward(x, weight, border), *backward(g, x, weight, border, [True, True])
+    for a, b in zip(again, first):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("channels", [16, 64, 256])
 def test_float32_error_is_within_the_bound(channels):
     # 2e-5 of the largest number; a plain product of float32 stays near 1e-6
