@@ -24,7 +24,7 @@ from tinyfractal.cli.selfcheck import check_layer
 from tinyfractal.engine.backward import backward_order
 from tinyfractal.engine.definition import RULES
 from tinyfractal.engine.node import Node
-from tinyfractal.errors import ShapeError
+from tinyfractal.errors import DTypeError, ShapeError
 from tinyfractal.fractal import ConvUnit, fractal_depth, fractal_parameters
 from tinyfractal.recurse import measured_depth
 from tinyfractal.zoo import PlainNet
@@ -432,3 +432,43 @@ def test_another_norm_in_a_unit_is_used():
     expected = unit.norm(unit.conv(x)).numpy()
     np.testing.assert_array_equal(unit(x).numpy(), expected)
     np.testing.assert_array_equal(unit.eval()(x).numpy(), expected)
+
+
+def test_a_batch_norm_that_calls_itself_otherwise_is_called():
+    class Twice(nn.BatchNorm2d):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    unit, other = ConvUnit(2, 3), ConvUnit(2, 3)
+    other.conv, other.norm = unit.conv, Twice(3, relu=True)
+    x = images(2, 4, 4, 2, dtype=np.float32)
+    np.testing.assert_allclose(other(x).numpy(), 2 * unit(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("momentum", 1.5), ("eps", -1.0), ("relu", None), ("relu", "yes")]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_unit_refuses_settings_of_its_norm_as_the_norm_does(name, value, training):
+    unit = ConvUnit(2, 3).train(training)
+    setattr(unit.norm, name, value)
+    with pytest.raises((ValueError, TypeError), match=f"^batch_norm: {name} needs"):
+        unit(images(2, 4, 4, 2, dtype=np.float32))
+
+
+@pytest.mark.parametrize("which", ["x", "weight"])
+def test_a_unit_refuses_to_mix_types_in_inference(which):
+    unit, x = ConvUnit(2, 3).eval(), images(2, 4, 4, 2, dtype=np.float32)
+    if which == "x":
+        x = images(2, 4, 4, 2)
+    else:
+        tensor = getattr(unit.norm, which)
+        tensor.data = tensor.data.astype(np.float64)
+    with no_grad(), pytest.raises(DTypeError, match="float32 and float64"):
+        unit(x)
+
+
+def test_a_unit_gives_a_tensor_for_an_array():
+    unit, x = ConvUnit(2, 3).eval(), images(2, 4, 4, 2, dtype=np.float32)
+    with no_grad():
+        np.testing.assert_array_equal(unit(x.data).numpy(), unit(x).numpy())

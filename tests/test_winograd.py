@@ -8,6 +8,7 @@ from tinyfractal import backend
 from tinyfractal.backend import asarray, asnumpy
 from tinyfractal.fast import winograd
 from tinyfractal.fast.conv import conv2d_each, outputs
+from tinyfractal.fast.memory import Finish
 from tinyfractal.ops import conv
 
 # (N, H, W, C, O), border: tiles that fit and that do not, few tiles and many, several chunks
@@ -108,6 +109,19 @@ def test_work_arrays_that_are_kept_carry_nothing_over():
     again = forward(x, weight, border), *backward(g, x, weight, border, [True, True])
     for a, b in zip(again, first):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_interrupts_a_convolution_and_convolves_changes_nothing():
+    border = ((1, 1), (1, 1))
+    x, weight, _ = drawn((3, 9, 6, 8, 8), border)
+    expected = forward(x, weight, border)
+
+    class Interrupting(Finish):
+        def __call__(self, y, *args):
+            forward(-x, weight, border)  # as a signal handler may
+
+    y = winograd.forward(asarray(x), [asarray(weight)], border, None, Interrupting())[0]
+    np.testing.assert_array_equal(asnumpy(y), expected)
 
 
 @pytest.mark.parametrize("channels", [16, 64, 256])

@@ -2,8 +2,8 @@
 
 Of the seven convolutions of a block of three columns five share their input with others. What is
 done to that input alone is done once, and so is batch norm for all of them. In training the
-statistics for batch norm are taken while a convolution's output is in the cache; in inference the
-kernel takes over what batch norm does.
+statistics for batch norm are taken while a convolution's output is in the cache; in inference,
+where nothing is recorded, the kernel takes over what batch norm does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 
 from ..backend import current, xp
+from ..check import Amount, Probability, misfit
 from ..engine.definition import RULES
 from ..engine.modes import mode
 from ..engine.operators import raw
@@ -34,14 +35,14 @@ def together(units: Sequence[ConvUnit], x: Any) -> list[Tensor]:
         return [unit.norm(unit.dropout(unit.conv(x))) for unit in units]
     x, plan = planned(x, first.conv.weight, None, **first.conv.settings)
     if shares(x, first.conv.weight, plan):
-        return at_once(units, x, plan)
-    return [at_once([unit], x, plan)[0] for unit in units]
+        return in_one_call(units, x, plan)
+    return [in_one_call([unit], x, plan)[0] for unit in units]
 
 
-def at_once(units: Sequence[ConvUnit], x: Any, plan: Plan) -> list[Tensor]:
+def in_one_call(units: Sequence[ConvUnit], x: Any, plan: Plan) -> list[Tensor]:
     """The same, where the kernels go together."""
     count = len(units)
-    if all(is_one_step(unit, units[0]) for unit in units):
+    if all(is_one_step(unit, units[0], x) for unit in units):
         return outputs(in_one_step(units, x, plan), count)
     ys = outputs(conv2d_each(x, [unit.conv.weight for unit in units], plan), count)
     return [unit.norm(unit.dropout(y)) for unit, y in zip(units, ys)]
@@ -51,19 +52,20 @@ def in_one_step(units: Sequence[ConvUnit], x: Any, plan: Plan) -> Any:
     """The outputs of K units (K, N, H, W, C); of one, without K.
 
     In training the statistics for batch norm are taken on the way. In inference batch norm is a
-    multiple of each channel and a sum, which the kernel and its bias take over.
+    multiple of each channel and a sum, which the kernel and its bias take over if nothing is
+    recorded.
     """
     norms = [unit.norm for unit in units]
-    kernels = [unit.conv.weight for unit in units]
+    kernels: list[Any] = [unit.conv.weight for unit in units]
     if norms[0].training or mode.recording:
         found: list = []
-        ys = conv2d_each(x, kernels, plan, statistics=found)
+        ys = conv2d_each(x, kernels, plan, statistics=found if norms[0].training else None)
         return batch_norm_each(ys, norms, found)
     means, variances, weights, biases = (
         xp.stack([raw(a) for a in each]) for each in zip(*map(vectors_of, norms))
     )
     _, scales, shifts = scale_and_shift(means, variances, weights, biases, norms[0].eps)
-    kernels = [raw(kernel) * scale for kernel, scale in zip(kernels, scales)]
+    kernels = [Tensor.of(raw(kernel) * scale) for kernel, scale in zip(kernels, scales)]
     return conv2d_each(x, kernels, plan, shifts, relu=norms[0].relu)
 
 
@@ -73,7 +75,7 @@ def vectors_of(norm: BatchNorm2d) -> list[Any]:
 
 
 def is_ordinary(unit: ConvUnit) -> bool:
-    """Whether its convolution is the one that it was made with, or such as does the same."""
+    """Whether its convolution is a plain `Conv2d` without a bias, whatever its settings."""
     return type(unit.conv) is Conv2d and unit.conv.bias is None and not is_watched(unit.conv)
 
 
@@ -83,22 +85,28 @@ def is_like(unit: ConvUnit, first: ConvUnit) -> bool:
     return one.settings == other.settings and one.weight.shape == other.weight.shape
 
 
-def is_one_step(unit: ConvUnit, first: ConvUnit) -> bool:
+def is_one_step(unit: ConvUnit, first: ConvUnit, x: Any) -> bool:
     """Whether batch norm follows at once, like that of the first, and may be done with it.
 
-    A subclass may have another `forward`, and vectors that do not fit are left to the layer, which
-    says so. On a GPU, too, every layer goes by itself: there it is one kernel.
+    A subclass may do something else, and settings, shapes and types that do not fit are left to the
+    layers, which say so. On a GPU, too, every layer goes by itself: there it is one kernel.
     """
-    dropout, norm, like = unit.dropout, unit.norm, first.norm
+    dropout, norm, like, weight = unit.dropout, unit.norm, first.norm, unit.conv.weight
     return (
         current() == "numpy"
         and type(dropout) is Dropout
         and not (dropout.p and dropout.training)
-        and type(norm).forward is BatchNorm2d.forward
+        and (type(norm).forward, type(norm).__call__) == BATCH_NORM
         and (norm.eps, norm.relu, norm.training) == (like.eps, like.relu, like.training)
         and not any(map(is_watched, (dropout, norm)))
-        and all(getattr(a, "shape", 0) == unit.conv.weight.shape[3:] for a in vectors_of(norm))
+        and all(getattr(a, "shape", 0) == weight.shape[3:] for a in vectors_of(norm))
+        and all(a.dtype == weight.dtype for a in (x, *vectors_of(norm)))
+        and (misfit(norm.momentum, Probability), misfit(norm.eps, Amount)) == (None, None)
+        and misfit(norm.relu, bool) is None
     )
+
+
+BATCH_NORM = BatchNorm2d.forward, Module.__call__
 
 
 def is_as_written(unit: ConvUnit) -> bool:

@@ -41,7 +41,7 @@ def _cross_entropy(
     total = e.sum(axis=1, keepdims=True)
     log_total = xp.log(total)
     if smoothing or weight is not None or ignored is not None or on_gpu(labels):
-        q, count = loss.wanted(logits, labels, smoothing, weight, ignored)
+        q, count = loss.targets(logits, labels, smoothing, weight, ignored)
         costs = (q * xp.where(q != 0, log_total - z, 0.0)).sum(axis=1)
         return loss._reduce(costs, reduction, count), (e, total, q, count, None)
     right = xp.arange(len(z)), asarray(labels)

@@ -67,7 +67,7 @@ class Finish:
             rows += self.biases[k, None, channels].repeat(n, axis=0).reshape(-1)
         if self.relu:
             xp.maximum(rows, xp.zeros(n * c, y.dtype), out=rows)  # quicker than with a number
-        if self.sums is not None:
+        if self.sums is not None and y.size:
             rows = rows.reshape(-1, n * c)
             sums = xp.empty((2, n * c), y.dtype)
             xp.matmul(xp.ones(len(rows), y.dtype), rows, out=sums[0])

@@ -206,23 +206,25 @@ def _batch_norm(*arrays: Array, eps: float, relu: bool, statistics: Any, fixed: 
 def batch_norm_each(xs: Any, norms: Sequence[Any], statistics: Sequence[Array]) -> Any:
     """What each of several `nn.BatchNorm2d`, alike but for their weights, makes of its x.
 
-    xs (K, …, C), or x (…, C) for a single one; `statistics` those of the batch (K, C), if known.
+    xs (K, …, C), or x (…, C) for a single one; `statistics` are the means and variances of the
+    batch, (K, C) each, or empty where they are not known yet.
     """
     first, count = norms[0], xs.size // (len(norms) * xs.shape[-1])
     if first.training and count == 1:
         return first(xs if len(norms) == 1 else xs[0])  # which has no variance, and says so
-    if first.training:
-        if not statistics:
-            statistics = _statistics_of_each(raw(xs) if len(norms) > 1 else raw(xs)[None])
-        for each, center, variance in zip(norms, *statistics) if count else ():
-            norm.move(each.running_mean, each.momentum, center)
-            norm.move(each.running_var, each.momentum, variance * (count / (count - 1)))
-    else:
+    if not first.training:
         statistics = _running_statistics(norms)
-    return _batch_norm(
+    elif not statistics:
+        statistics = _statistics_of_each(raw(xs) if len(norms) > 1 else raw(xs)[None])
+    ys = _batch_norm(
         xs, *(each.weight for each in norms), *(each.bias for each in norms), eps=first.eps,
         relu=first.relu, statistics=statistics, fixed=not first.training,
     )  # fmt: skip
+    if first.training and count:
+        for each, center, variance in zip(norms, *statistics):
+            norm.move(each.running_mean, each.momentum, center)
+            norm.move(each.running_var, each.momentum, variance * (count / (count - 1)))
+    return ys
 
 
 def _running_statistics(norms: Sequence[Any]) -> list[Array]:

@@ -81,7 +81,7 @@ class _Hold:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may come in while it is held
         self.blocks = 0
         self.before: list[tuple[Any, int]] = []
 

@@ -222,7 +222,7 @@ class Tiling:
         (self.top, bottom), (self.left, right) = border
         self.oh, self.ow = self.h + self.top + bottom - 2, self.w + self.left + right - 2
         self.rows, self.columns = -(-self.oh // 4), -(-self.ow // 4)  # of tiles
-        self.bt, self.g, self.turned, self.at = matrices(backend.place(), xp.dtype(dtype))
+        self.bt, self.gg, self.turned, self.at = matrices(backend.place(), xp.dtype(dtype))
         self.numbers = 4 * self.n * self.h * self.w * self.c
         width = self.columns * max(self.c, self.o)  # numbers in a row of tiles of an image
         pieces = -(-self.n // max(BAND // width, -(-TILES // self.columns)))
@@ -235,16 +235,24 @@ class Tiling:
         self.bands = self.pieces * self.down
 
     def walk(self, where: slice, keep: str) -> Iterator[Band]:
-        """Some bands, one after the other, in the same work arrays."""
+        """Some bands, one after the other, in the same work arrays.
+
+        They are taken meanwhile: what interrupts this thread and convolves (a signal handler, say)
+        makes its own.
+        """
+        work, kept.work = kept.work or Work(), None
         band = None
-        for i in range(where.start, where.stop):
-            piece, row = divmod(i, self.down)
-            if row == 0 or band is None:
-                start, stop = (self.n * p // self.pieces for p in (piece, piece + 1))
-                band = kept.band(self, stop - start, keep)
-                band.images = slice(start, stop)
-            band.number, band.first = i, row * self.k
-            yield band
+        try:
+            for i in range(where.start, where.stop):
+                piece, row = divmod(i, self.down)
+                if row == 0 or band is None:
+                    start, stop = (self.n * p // self.pieces for p in (piece, piece + 1))
+                    band = work.band(self, stop - start, keep)
+                    band.images = slice(start, stop)
+                band.number, band.first = i, row * self.k
+                yield band
+        finally:
+            kept.work = work
 
     def empty_outputs(self, count: int) -> Array:
         """So many arrays for (OH, OW, N, O), the height rounded up to whole tiles."""
@@ -252,7 +260,7 @@ class Tiling:
 
     def from_kernels(self, weights: Sequence[Array]) -> Array:
         """U = G w Gᵀ of each kernel (3, 3, C, O): (K, 36, C, O)."""
-        us = products(self.g, [weight.reshape(9, -1) for weight in weights])
+        us = products(self.gg, [weight.reshape(9, -1) for weight in weights])
         return us.reshape(len(weights), 36, *weights[0].shape[2:])
 
     def from_turned_kernels(self, weights: Sequence[Array]) -> Array:
@@ -375,8 +383,8 @@ class Band:
         return a.reshape(size, 6, self.t.k, self.t.columns, -1).transpose(2, 0, 3, 1, 4)
 
 
-class Kept(threading.local):
-    """What a thread keeps from band to band and from step to step: the work arrays, laid out.
+class Work:
+    """The work arrays of a thread, laid out as bands, which are kept from step to step.
 
     All bands lie in one memory, in turns; it is as large as the largest so far.
     """
@@ -398,6 +406,12 @@ class Kept(threading.local):
             memory = self.memory[:size].view(t.dtype)
             self.bands[key] = Band(t, n, keep, memory)
         return self.bands[key]
+
+
+class Kept(threading.local):
+    """The work arrays of each thread, while nobody has taken them."""
+
+    work: Work | None = None
 
 
 kept = Kept()

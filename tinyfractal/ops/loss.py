@@ -42,12 +42,12 @@ def cross_entropy(
 
 @definition
 def _cross_entropy(logits: Any, *, reduction: str, **target: Any) -> Any:
-    q, count = wanted(logits, **target)
+    q, count = targets(logits, **target)
     costs = q * where(q != 0, log_softmax(logits, axis=1), 0.0)
     return _reduce(-sum(costs, axis=1), reduction, count)
 
 
-def wanted(logits: Any, labels: Array, smoothing: float, weight: Any, ignored: Any) -> Any:
+def targets(logits: Any, labels: Array, smoothing: float, weight: Any, ignored: Any) -> Any:
     """q (N, K), and what "mean" divides by, where that is not the number of samples."""
     right = asarray(labels)[:, None] == xp.arange(logits.shape[1])  # (N, K): True at each label
     q = right.astype(logits.dtype)
