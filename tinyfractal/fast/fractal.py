@@ -15,7 +15,6 @@ from typing import Any
 import numpy
 
 from ..backend import current, xp
-from ..check import Amount, Probability, misfit
 from ..engine.definition import RULES
 from ..engine.modes import mode
 from ..engine.operators import raw
@@ -101,8 +100,9 @@ def is_one_step(unit: ConvUnit, first: ConvUnit, x: Any) -> bool:
         and not any(map(is_watched, (dropout, norm)))
         and all(getattr(a, "shape", 0) == weight.shape[3:] for a in vectors_of(norm))
         and all(a.dtype == weight.dtype for a in (x, *vectors_of(norm)))
-        and (misfit(norm.momentum, Probability), misfit(norm.eps, Amount)) == (None, None)
-        and misfit(norm.relu, bool) is None
+        and (type(norm.momentum), type(norm.eps), type(norm.relu)) == (float, float, bool)
+        and norm.eps >= 0
+        and 0 <= norm.momentum <= 1
     )
 
 
