@@ -149,9 +149,8 @@ def _conv2d(
     else:
         each = [direct.forward(x, w, size, *plan, finish, k) for k, w in enumerate(weights)]
         ys = xp.stack(each) if kernels > 1 else each[0][None]
-    found = finish.statistics(ys) if watch else None
-    if statistics is not None and found is not None:
-        statistics += found
+    if statistics is not None:
+        statistics += finish.statistics(ys) or ()
     return ys[0] if kernels == 1 else ys, ys if relu else None
 
 

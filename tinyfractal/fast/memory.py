@@ -129,12 +129,8 @@ class WideRows:
         return matrices.reshape(k, *lengths, self.c).transpose(0, *back, len(back) + 1)
 
     def spread(self, vectors: Array) -> Array:
-        """Numbers of the channels as one row, for each of K: (K, C) → (K, 1, side_by_side · C).
-
-        Of a single vector (C,), one row.
-        """
-        rows = vectors[..., None, :].repeat(self.side_by_side, axis=-2)
-        return rows.reshape(*vectors.shape[:-1], *(1,) * (vectors.ndim - 1), -1)
+        """Numbers of the channels as one row, for each of K: (K, C) → (K, 1, side_by_side · C)."""
+        return vectors[:, None].repeat(self.side_by_side, axis=1).reshape(len(vectors), 1, -1)
 
     def gathered(self, row: Array) -> Array:
         """Sums over a row, channel by channel: (side_by_side · C,) → (C,)."""

@@ -38,7 +38,7 @@ def statistics(x: Array) -> tuple[Array, Array]:
     numbers = wide.of(x)
     some = numbers[:: max(1, wide.count // 16)]
     guess = wide.gathered(some.sum(axis=0)) / max(1, len(some) * wide.side_by_side)
-    line = wide.spread(guess)
+    line = wide.spread(guess[None])[0]
 
     def part(where: slice) -> tuple[Any, Any]:
         total: Any = 0.0
